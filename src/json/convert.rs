@@ -1,0 +1,110 @@
+//! Widening stored values: what a promotion does to a column whose raw text is no longer at hand.
+//!
+//! | from | to | value |
+//! |---|---|---|
+//! | bigint | decimal, double | the same number |
+//! | bigint, decimal, boolean | string, JSON text | its digits, `true`, `false` |
+//! | date | string | `YYYY-MM-DD` |
+//! | double | string, JSON text | the shortest text that reads as the same double |
+//! | timestamp | string | RFC 3339 in UTC |
+//! | string | JSON text | the string between quotes |
+//! | struct, list, map | JSON text | the JSON text of its values, keys in their original spelling |
+//!
+//! Of these, the last four rows may differ from the raw text; [`Type::widens_losslessly_to`] excludes them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, ListArray, MapArray, StructArray, new_null_array,
+};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+
+use super::finish::string_array;
+use super::scalar::{format_date, format_timestamp};
+use super::write::write_json;
+use crate::schema::{Type, arrow_fields, data_type, element_field, entries_field};
+
+/// Gives an array of type `from` as type `to`.
+///
+/// # Errors
+/// When `to` is not wider than `from`.
+pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, ArrowError> {
+    let rows = array.len();
+    let is_null = |row: usize| array.is_null(row);
+    match (from, to) {
+        (Type::Timestamp { .. }, Type::Timestamp { .. }) => Ok(Arc::clone(array)),
+        (from, to) if from == to => Ok(Arc::clone(array)),
+        _ if array.null_count() == rows => Ok(new_null_array(&data_type(to), rows)),
+        (Type::Int64, Type::Double) => {
+            let values = array.as_primitive::<Int64Type>();
+            Ok(Arc::new(Float64Array::from_unary(values, |value| value as f64)))
+        }
+        (Type::Int64, Type::Decimal) => {
+            let values = array.as_primitive::<Int64Type>();
+            let wide: Decimal128Array = values.unary(i128::from);
+            Ok(Arc::new(wide.with_precision_and_scale(38, 0)?))
+        }
+        (Type::Int64, Type::Text | Type::Json) => {
+            let values = array.as_primitive::<Int64Type>();
+            string_array(rows, is_null, |row, out| write!(out, "{}", values.value(row)))
+        }
+        (Type::Decimal, Type::Text | Type::Json) => {
+            let values = array.as_primitive::<Decimal128Type>();
+            string_array(rows, is_null, |row, out| write!(out, "{}", values.value(row)))
+        }
+        (Type::Bool, Type::Text | Type::Json) => {
+            let values = array.as_boolean();
+            string_array(rows, is_null, |row, out| write!(out, "{}", values.value(row)))
+        }
+        (Type::Date, Type::Text) => {
+            let values = array.as_primitive::<Date32Type>();
+            string_array(rows, is_null, |row, out| write!(out, "{}", format_date(values.value(row))))
+        }
+        (Type::Double, Type::Text) => {
+            let values = array.as_primitive::<Float64Type>();
+            string_array(rows, is_null, |row, out| write!(out, "{:?}", values.value(row)))
+        }
+        (Type::Timestamp { naive }, Type::Text) => {
+            let values = array.as_primitive::<TimestampMicrosecondType>();
+            string_array(rows, is_null, |row, out| out.write_str(&format_timestamp(values.value(row), *naive)))
+        }
+        (from, Type::Json) => string_array(rows, is_null, |row, out| {
+            let mut text = Vec::new();
+            write_json(array, from, row, &mut text);
+            out.write_str(&String::from_utf8_lossy(&text))
+        }),
+        (Type::Struct(before), Type::Struct(after)) => {
+            let parts = array.as_struct();
+            let children: Result<Vec<ArrayRef>, ArrowError> = after
+                .iter()
+                .map(|field| match before.iter().position(|old| old.name == field.name) {
+                    Some(index) => convert(parts.column(index), &before[index].ty, &field.ty),
+                    None => Ok(new_null_array(&data_type(&field.ty), rows)),
+                })
+                .collect();
+            let array = StructArray::try_new_with_length(arrow_fields(after), children?, parts.nulls().cloned(), rows)?;
+            Ok(Arc::new(array))
+        }
+        (Type::List(before), Type::List(after)) => {
+            let list = array.as_list::<i32>();
+            let values = convert(list.values(), before, after)?;
+            let array =
+                ListArray::try_new(element_field(after), list.offsets().clone(), values, list.nulls().cloned())?;
+            Ok(Arc::new(array))
+        }
+        (Type::Map(before), Type::Map(after)) => {
+            let map = array.as_map();
+            let entries = entries_field(after);
+            let DataType::Struct(fields) = entries.data_type() else {
+                return Err(ArrowError::SchemaError("map entries are a struct".to_owned()));
+            };
+            let values = convert(map.values(), before, after)?;
+            let pairs = StructArray::try_new(fields.clone(), vec![Arc::clone(map.keys()), values], None)?;
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            Ok(Arc::new(MapArray::try_new(Arc::new(entries), offsets, pairs, nulls, false)?))
+        }
+        (from, to) => Err(ArrowError::CastError(format!("a column of type {from:?} does not widen to {to:?}"))),
+    }
+}

@@ -1,0 +1,381 @@
+//! From the bytes of one record to its columns.
+
+use super::column::{Bytes, Column, Data, ListData, MapData, NO_CHILD, StructData};
+use super::scalar::{Number, Time, number, time};
+use super::scan::{Fault, FaultAt, Window};
+use crate::schema::Kind;
+
+/// Why a record was not stored. The columns then hold a part of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stop {
+    /// A column must become wider first; it noted how.
+    Conflict,
+    /// The record is no record. (What is wrong, and where, is told by the check that follows.)
+    Fault,
+}
+
+impl From<FaultAt> for Stop {
+    fn from(_: FaultAt) -> Self {
+        Self::Fault
+    }
+}
+
+/// Reads values at a position of a window into columns.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    pub(super) window: Window<'a>,
+    pub(super) at: usize,
+    pub(super) max_depth: usize,
+    pub(super) depth: usize,
+    /// Keys that stood before in the same object.
+    pub(super) duplicate_keys: u64,
+    /// Strings with their escapes resolved.
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Cursor<'_> {
+    /// Reads the object at the position into `row` of the children of `data`.
+    pub(super) fn object(&mut self, data: &mut StructData, row: usize) -> Result<(), Stop> {
+        let mut at = self.enter()?;
+        if self.window.byte(at) == b'}' {
+            self.leave(at);
+            return Ok(());
+        }
+        let mut previous = 0;
+        loop {
+            let predicted = data.after[previous];
+            let known = match data.children.get(predicted as usize) {
+                Some(child) if self.window.starts_with(at, &child.quoted) => {
+                    at += child.quoted.len();
+                    Some(predicted)
+                }
+                _ => {
+                    let (child, end) = self.key(data, at)?;
+                    at = end;
+                    data.after[previous] = child.unwrap_or(NO_CHILD);
+                    child
+                }
+            };
+            if self.window.byte(at) != b':' {
+                at = self.window.skip_space(at);
+                if self.window.byte(at) != b':' {
+                    return Err(self.window.fault(at).into());
+                }
+            }
+            self.at = self.window.skip_space(at + 1);
+            match known {
+                Some(index) => {
+                    previous = index as usize + 1;
+                    self.member(data, index, row)?;
+                }
+                None => self.skip()?,
+            }
+            at = self.window.skip_space(self.at);
+            match self.window.byte(at) {
+                b',' => at = self.window.skip_space(at + 1),
+                b'}' => break,
+                _ => return Err(self.window.fault(at).into()),
+            }
+        }
+        self.leave(at);
+        Ok(())
+    }
+
+    #[inline]
+    fn member(&mut self, data: &mut StructData, index: u32, row: usize) -> Result<(), Stop> {
+        let child = &mut data.children[index as usize];
+        let column = &mut child.column;
+        if column.len > row {
+            self.duplicate_keys += 1;
+            column.truncate(row);
+        }
+        column.pad(row);
+        self.value(column)?;
+        if child.has_rivals {
+            data.meet_rivals(index, row);
+        }
+        Ok(())
+    }
+
+    /// The child of the key whose opening quote is at `at`, and the position behind the key.
+    fn key(&mut self, data: &mut StructData, at: usize) -> Result<(Option<u32>, usize), Stop> {
+        if self.window.byte(at) != b'"' {
+            return Err(self.window.fault(at).into());
+        }
+        let (end, escaped) = self.window.string_end(at)?;
+        if !escaped {
+            return Ok((data.child(self.window.slice(at + 1, end - 1)), end));
+        }
+        self.scratch.clear();
+        self.window.unescape(at, end, &mut self.scratch)?;
+        Ok((data.child(&self.scratch), end))
+    }
+
+    /// Opens the array or object at the position and returns the position of what follows.
+    #[inline]
+    fn enter(&mut self) -> Result<usize, Stop> {
+        if self.depth >= self.max_depth {
+            return Err(FaultAt { fault: Fault::TooDeep, at: self.at }.into());
+        }
+        self.depth += 1;
+        Ok(self.window.skip_space(self.at + 1))
+    }
+
+    #[inline]
+    fn leave(&mut self, bracket: usize) {
+        self.depth -= 1;
+        self.at = bracket + 1;
+    }
+
+    /// Passes over the value at the position.
+    fn skip(&mut self) -> Result<(), Stop> {
+        self.at = self.window.value_end(self.at, self.depth, self.max_depth)?;
+        Ok(())
+    }
+
+    /// Reads the value at the position as the next row of `column`.
+    fn value(&mut self, column: &mut Column) -> Result<(), Stop> {
+        if matches!(column.data, Data::Skip) {
+            self.skip()?;
+            column.finish_value();
+            return Ok(());
+        }
+        match self.window.byte(self.at) {
+            b'"' => self.string(column),
+            b'-' | b'0'..=b'9' => self.number(column),
+            b'{' => self.object_value(column),
+            b'[' => self.array_value(column),
+            b'n' => {
+                self.at = self.window.literal_end(self.at, b"null")?;
+                column.count(Kind::Null);
+                column.push_nulls(1);
+                Ok(())
+            }
+            b't' => self.boolean(column, true),
+            b'f' => self.boolean(column, false),
+            _ => Err(self.window.fault(self.at).into()),
+        }
+    }
+
+    #[inline]
+    fn string(&mut self, column: &mut Column) -> Result<(), Stop> {
+        let start = self.at;
+        let (end, escaped) = self.window.string_end(start)?;
+        self.at = end;
+        let token = self.window.slice(start, end);
+        let text = if escaped {
+            self.scratch.clear();
+            self.window.unescape(start, end, &mut self.scratch)?;
+            self.scratch.as_slice()
+        } else {
+            &token[1..token.len() - 1]
+        };
+        let time = time(text);
+        let kind = time.map_or(Kind::String, Time::kind);
+        if matches!(column.data, Data::Empty) {
+            column.start(kind);
+        }
+        match (&mut column.data, time) {
+            (Data::Text(strings), _) => strings.push(text),
+            (Data::Timestamp(values), Some(Time::Timestamp { micros, .. })) => values.push(micros),
+            (Data::Date(values), Some(Time::Date(days))) => values.push(days),
+            (Data::Json(texts), _) => texts.push(token),
+            _ => {
+                column.wish(kind);
+                return Err(Stop::Conflict);
+            }
+        }
+        column.count(kind);
+        column.finish_value();
+        Ok(())
+    }
+
+    #[inline]
+    fn number(&mut self, column: &mut Column) -> Result<(), Stop> {
+        let start = self.at;
+        let (end, integer) = self.window.number_end(start)?;
+        self.at = end;
+        let token = self.window.slice(start, end);
+        let number = number(token, integer);
+        let kind = number.kind();
+        if matches!(column.data, Data::Empty) {
+            column.start(kind);
+        }
+        match (&mut column.data, number) {
+            (Data::Int(values), Number::Int(value)) => {
+                values.push(value);
+                column.count(kind);
+                column.finish_value();
+                return Ok(());
+            }
+            (Data::Double(values), Number::Double(value)) => values.push(value),
+            (Data::Double(values), Number::Int(value)) if kind == Kind::Int => values.push(value as f64),
+            (Data::Decimal(values), Number::Int(value)) => values.push(i128::from(value)),
+            (Data::Decimal(values), Number::Big(value)) => values.push(value),
+            (Data::Text(texts) | Data::Json(texts), _) => texts.push(token),
+            _ => {
+                column.wish(kind);
+                return Err(Stop::Conflict);
+            }
+        }
+        if let Number::Int(value) = number {
+            column.note_int(value);
+        }
+        column.count(kind);
+        column.finish_value();
+        Ok(())
+    }
+
+    #[inline]
+    fn boolean(&mut self, column: &mut Column, value: bool) -> Result<(), Stop> {
+        let literal: &[u8] = if value { b"true" } else { b"false" };
+        self.at = self.window.literal_end(self.at, literal)?;
+        if matches!(column.data, Data::Empty) {
+            column.start(Kind::Bool);
+        }
+        match &mut column.data {
+            Data::Bool(values) => values.push(value),
+            Data::Text(texts) | Data::Json(texts) => texts.push(literal),
+            _ => {
+                column.wish(Kind::Bool);
+                return Err(Stop::Conflict);
+            }
+        }
+        column.count(Kind::Bool);
+        column.finish_value();
+        Ok(())
+    }
+
+    fn object_value(&mut self, column: &mut Column) -> Result<(), Stop> {
+        let empty = self.window.byte(self.window.skip_space(self.at + 1)) == b'}';
+        let kind = if empty { Kind::EmptyObject } else { Kind::Object };
+        if matches!(column.data, Data::Empty) {
+            column.start(kind);
+        }
+        let row = column.len;
+        match &mut column.data {
+            Data::Struct(data) => {
+                let read = self.object(data, row);
+                if data.is_crowded() {
+                    column.wish_dictionary();
+                    return Err(read.err().unwrap_or(Stop::Conflict));
+                }
+                read?;
+            }
+            Data::Map(map) => self.dictionary(map)?,
+            Data::Json(texts) => json_text(self, texts)?,
+            _ => {
+                column.wish(kind);
+                return Err(Stop::Conflict);
+            }
+        }
+        column.count(kind);
+        column.finish_value();
+        Ok(())
+    }
+
+    fn array_value(&mut self, column: &mut Column) -> Result<(), Stop> {
+        let empty = self.window.byte(self.window.skip_space(self.at + 1)) == b']';
+        let kind = if empty { Kind::EmptyArray } else { Kind::Array };
+        if matches!(column.data, Data::Empty) {
+            column.start(kind);
+        }
+        match &mut column.data {
+            Data::List(list) => self.array(list)?,
+            Data::Json(texts) => json_text(self, texts)?,
+            _ => {
+                column.wish(kind);
+                return Err(Stop::Conflict);
+            }
+        }
+        column.count(kind);
+        column.finish_value();
+        Ok(())
+    }
+
+    fn array(&mut self, list: &mut ListData) -> Result<(), Stop> {
+        let mut at = self.enter()?;
+        if self.window.byte(at) != b']' {
+            loop {
+                self.at = at;
+                self.value(&mut list.element)?;
+                at = self.window.skip_space(self.at);
+                match self.window.byte(at) {
+                    b',' => at = self.window.skip_space(at + 1),
+                    b']' => break,
+                    _ => return Err(self.window.fault(at).into()),
+                }
+            }
+        }
+        self.leave(at);
+        list.offsets.push(list.element.len as i32);
+        Ok(())
+    }
+
+    /// Reads the object at the position as one row of map entries; of a key that occurs twice, the last counts.
+    fn dictionary(&mut self, map: &mut MapData) -> Result<(), Stop> {
+        let start = self.at;
+        let first = map.value.len;
+        let mut at = self.enter()?;
+        if self.window.byte(at) != b'}' {
+            loop {
+                let (end, value) = self.window.key_end(at)?;
+                self.window.unescape(at, end, &mut map.keys.data)?;
+                map.keys.finish_one();
+                self.at = value;
+                self.value(&mut map.value)?;
+                at = self.window.skip_space(self.at);
+                match self.window.byte(at) {
+                    b',' => at = self.window.skip_space(at + 1),
+                    b'}' => break,
+                    _ => return Err(self.window.fault(at).into()),
+                }
+            }
+        }
+        self.leave(at);
+        let rows = first..map.value.len;
+        let mut last_rows: Vec<usize> = rows.clone().collect();
+        last_rows.sort_by(|a, b| (map.keys.get(*a), *b).cmp(&(map.keys.get(*b), *a)));
+        last_rows.dedup_by(|later, kept| map.keys.get(*later) == map.keys.get(*kept));
+        if last_rows.len() < rows.len() {
+            self.duplicate_keys += (rows.len() - last_rows.len()) as u64;
+            let end = self.at;
+            self.keep_last(map, start, first, &last_rows)?;
+            self.at = end;
+        }
+        map.offsets.push(map.value.len as i32);
+        Ok(())
+    }
+
+    /// Reads the object at `start` again: of its entries, counted from row `first`, only those in `rows`.
+    #[cold]
+    fn keep_last(&mut self, map: &mut MapData, start: usize, first: usize, rows: &[usize]) -> Result<(), Stop> {
+        map.keys.truncate(first);
+        map.value.truncate(first);
+        let mut at = self.window.skip_space(start + 1);
+        for entry in first.. {
+            let (end, value) = self.window.key_end(at)?;
+            if rows.contains(&entry) {
+                self.window.unescape(at, end, &mut map.keys.data)?;
+                map.keys.finish_one();
+                self.at = value;
+                self.value(&mut map.value)?;
+            }
+            at = self.window.skip_space(self.window.value_end(value, self.depth, self.max_depth)?);
+            if self.window.byte(at) != b',' {
+                break;
+            }
+            at = self.window.skip_space(at + 1);
+        }
+        Ok(())
+    }
+}
+
+/// Stores the value at the position as minified JSON text.
+fn json_text(cursor: &mut Cursor<'_>, texts: &mut Bytes) -> Result<(), Stop> {
+    let start = cursor.at;
+    cursor.skip()?;
+    cursor.window.minify(start, cursor.at, &mut texts.data);
+    texts.finish_one();
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! From a decoder's columns to Arrow arrays of given column types.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray, MapArray,
+    RecordBatch, RecordBatchOptions, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::kernels::zip::zip;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use super::column::{Bytes, Column, Data, StructData};
+use super::convert::convert;
+use super::decoder::Decoder;
+use crate::schema::{Field, Type, arrow_field, arrow_fields, data_type, element_field, entries_field};
+
+/// The columns of a batch cannot be given the types asked for.
+#[derive(Debug)]
+pub enum FinishError {
+    /// What is stored does not determine the value in the wider type: the records must be decoded again by a decoder
+    /// that knows the wider type from the start.
+    Redo,
+    /// Arrow refused the parts.
+    Arrow(ArrowError),
+}
+
+impl From<ArrowError> for FinishError {
+    fn from(error: ArrowError) -> Self {
+        Self::Arrow(error)
+    }
+}
+
+/// The Arrow schema of columns.
+pub fn arrow_schema(fields: &[Field]) -> SchemaRef {
+    Arc::new(Schema::new(arrow_fields(fields)))
+}
+
+impl Decoder {
+    /// Takes the batch of the last window as the columns `fields` (of Arrow schema `schema`).
+    ///
+    /// # Errors
+    /// [`FinishError::Redo`] when a column is stored in a form narrower than its type that does not determine the value.
+    pub fn finish(&mut self, fields: &[Field], schema: &SchemaRef) -> Result<RecordBatch, FinishError> {
+        let root = self.root();
+        let rows = root.len;
+        let Data::Struct(data) = &mut root.data else { return Err(FinishError::Redo) };
+        let arrays = struct_arrays(data, fields, rows)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
+    }
+}
+
+fn struct_arrays(data: &mut StructData, fields: &[Field], rows: usize) -> Result<Vec<ArrayRef>, FinishError> {
+    fields.iter().map(|field| field_array(data, field, rows)).collect()
+}
+
+/// The array of one field: the children of all its keys, of which at most one has a value in each row.
+fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<ArrayRef, FinishError> {
+    let mut joined: Option<ArrayRef> = None;
+    for key in &field.keys {
+        let Some(child) = data.find_mut(key) else { continue };
+        if child.column.nulls.is_empty() {
+            continue;
+        }
+        child.column.pad(rows);
+        let array = array(&mut child.column, &field.ty)?;
+        joined = Some(match joined {
+            None => array,
+            Some(before) => {
+                let has_value = BooleanArray::new(
+                    before.nulls().map_or_else(|| arrow::buffer::BooleanBuffer::new_set(rows), |n| n.inner().clone()),
+                    None,
+                );
+                zip(&has_value, &before, &array)?
+            }
+        });
+    }
+    Ok(joined.unwrap_or_else(|| new_null_array(&data_type(&field.ty), rows)))
+}
+
+fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
+    let rows = column.len;
+    let nulls = column.nulls.finish();
+    Ok(match (&mut column.data, ty) {
+        (Data::Empty | Data::Skip, ty) => new_null_array(&data_type(ty), rows),
+        (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values), nulls)),
+        (Data::Double(values), Type::Double) => Arc::new(Float64Array::new(take(values), nulls)),
+        (Data::Bool(values), Type::Bool) => {
+            let array = BooleanArray::new(values.as_slice().into(), nulls);
+            values.clear();
+            Arc::new(array)
+        }
+        (Data::Decimal(values), Type::Decimal) => {
+            Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(38, 0)?)
+        }
+        (Data::Timestamp(values), Type::Timestamp { .. }) => {
+            Arc::new(TimestampMicrosecondArray::new(take(values), nulls).with_timezone("UTC"))
+        }
+        (Data::Date(values), Type::Date) => Arc::new(Date32Array::new(take(values), nulls)),
+        (Data::Text(text), Type::Text) | (Data::Json(text), Type::Json) => strings(text, nulls)?,
+        (Data::Struct(data), Type::Struct(fields)) => {
+            let arrays = struct_arrays(data, fields, rows)?;
+            Arc::new(StructArray::try_new_with_length(arrow_fields(fields), arrays, nulls, rows)?)
+        }
+        (Data::List(list), Type::List(element)) => {
+            let values = array(&mut list.element, element)?;
+            let offsets = offsets(&mut list.offsets);
+            Arc::new(ListArray::try_new(element_field(element), offsets, values, nulls)?)
+        }
+        (Data::Map(map), Type::Map(value)) => {
+            let entries = entries_field(value);
+            let keys = strings(&mut map.keys, None)?;
+            let values = array(&mut map.value, value)?;
+            let arrow::datatypes::DataType::Struct(fields) = entries.data_type() else {
+                return Err(ArrowError::SchemaError("map entries are a struct".to_owned()).into());
+            };
+            let pairs = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
+            Arc::new(MapArray::try_new(Arc::new(entries), offsets(&mut map.offsets), pairs, nulls, false)?)
+        }
+        (data, ty) => {
+            // Stored in a narrower form: its own type first, then the conversion that is known to lose nothing.
+            let Some(own) = own_scalar_type(data) else { return Err(FinishError::Redo) };
+            if !own.widens_losslessly_to(ty) || own == *ty {
+                return Err(FinishError::Redo);
+            }
+            column.nulls = arrow::array::NullBufferBuilder::new(rows);
+            match nulls {
+                Some(nulls) => column.nulls.append_buffer(&nulls),
+                None => column.nulls.append_n_non_nulls(rows),
+            }
+            let narrow = array(column, &own)?;
+            convert(&narrow, &own, ty)?
+        }
+    })
+}
+
+fn own_scalar_type(data: &Data) -> Option<Type> {
+    Some(match data {
+        Data::Bool(_) => Type::Bool,
+        Data::Int(_) => Type::Int64,
+        Data::Decimal(_) => Type::Decimal,
+        Data::Date(_) => Type::Date,
+        _ => return None,
+    })
+}
+
+fn take<T>(values: &mut Vec<T>) -> ScalarBuffer<T>
+where
+    T: arrow::datatypes::ArrowNativeType,
+{
+    let fresh = Vec::with_capacity(values.len());
+    ScalarBuffer::from(std::mem::replace(values, fresh))
+}
+
+fn offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let mut fresh = Vec::with_capacity(offsets.len());
+    fresh.push(0);
+    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, fresh)))
+}
+
+fn strings(text: &mut Bytes, nulls: Option<NullBuffer>) -> Result<ArrayRef, FinishError> {
+    let Bytes { offsets, data } = text.take();
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    Ok(Arc::new(StringArray::try_new(offsets, Buffer::from_vec(data), nulls)?))
+}
+
+/// Gives a batch of the columns `before` the columns `after`: missing ones become null, narrower ones are widened.
+///
+/// # Errors
+/// [`FinishError::Redo`] when a value does not determine what it is in the wider type.
+pub fn conform(
+    batch: &RecordBatch,
+    before: &[Field],
+    after: &[Field],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, FinishError> {
+    if !crate::schema::fields_widen_losslessly(before, after) {
+        return Err(FinishError::Redo);
+    }
+    let rows = batch.num_rows();
+    let arrays: Result<Vec<ArrayRef>, ArrowError> = after
+        .iter()
+        .map(|field| match before.iter().position(|old| old.name == field.name) {
+            Some(index) => convert(batch.column(index), &before[index].ty, &field.ty),
+            None => Ok(new_null_array(arrow_field(field).data_type(), rows)),
+        })
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays?, &options)?)
+}
+
+/// An array of strings made by `write`, which is not called for nulls.
+pub(super) fn string_array(
+    rows: usize,
+    is_null: impl Fn(usize) -> bool,
+    write: impl Fn(usize, &mut StringBuilder) -> std::fmt::Result,
+) -> Result<ArrayRef, ArrowError> {
+    let mut builder = StringBuilder::with_capacity(rows, rows * 8);
+    for row in 0..rows {
+        if is_null(row) {
+            builder.append_null();
+        } else {
+            write(row, &mut builder).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            builder.append_value("");
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}

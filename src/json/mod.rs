@@ -1,0 +1,40 @@
+//! JSON: bytes in, typed columns and observations out, in one pass; and back to JSON text.
+//!
+//! ```text
+//! window of bytes --frame--> records --decode--> columns --finish--> Arrow batch
+//!        (scan: tokens; scalar: numbers, times)     \--observe--> schema::Observation
+//! ```
+//!
+//! The same code finds the types and fills the columns. Nothing here does I/O or knows a clock.
+//!
+//! ```
+//! use siltstone::json::{Decoder, DecodeOptions, PADDING, Segment, arrow_schema};
+//! use siltstone::schema::{Observation, resolve};
+//!
+//! let mut window = b"{\"a\": 1}\n{\"a\": 2.5}\n".to_vec();
+//! let segment = Segment { object: 0, start: 0, end: window.len(), offset: 0, last: true };
+//! window.resize(window.len() + PADDING, 0);
+//!
+//! let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
+//! assert_eq!(decoder.decode(&window, &[segment]).rows, 2);
+//! let fields = resolve(&decoder.observe(), &[]);
+//! let batch = decoder.finish(&fields, &arrow_schema(&fields)).unwrap();
+//! assert_eq!(batch.schema().field(0).data_type(), &arrow::datatypes::DataType::Float64);
+//! ```
+
+mod column;
+mod convert;
+mod decode;
+mod decoder;
+mod finish;
+mod frame;
+mod scalar;
+mod scan;
+mod write;
+
+pub use convert::convert;
+pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, Reason, Reject, Segment};
+pub use finish::{FinishError, arrow_schema, conform};
+pub use scalar::{MAX_EXACT_INTEGER, Number, Time, civil, format_date, format_timestamp, number, time};
+pub use scan::{Fault, PADDING};
+pub use write::{write_json, write_record};

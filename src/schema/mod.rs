@@ -1,0 +1,21 @@
+//! What a source's records look like: kinds, observations, and the column types and names that follow from them.
+//!
+//! ```text
+//! JSON values --Kind--> Observation --merge--> Observation --resolve--> [Field] --arrow_schema--> Arrow, Delta
+//! ```
+//!
+//! Everything here is pure: no I/O, no clock, no async.
+
+mod arrow_types;
+mod kind;
+mod names;
+mod observation;
+mod resolve;
+
+pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type};
+pub(crate) use arrow_types::{element_field, entries_field};
+pub use kind::{Class, Kind, KindSet};
+pub use names::{MAX_NAME_BYTES, fold};
+pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
+pub use resolve::{Field, Type, fields_widen_losslessly, resolve};
+pub(crate) use resolve::{class, columns, is_dictionary, merged_dictionary};

@@ -1,0 +1,70 @@
+//! Column names: safe for Athena, Hive, Trino and Spark at every depth, and the same for every order of arrival.
+
+/// The longest column name, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Folds a JSON key to a column name: lower case, `[a-z0-9_]`, every other character becomes `_`, at most 255 bytes.
+///
+/// Keys that fold to the same name share a column where that loses nothing (see [`crate::schema::resolve()`]).
+///
+/// ```
+/// assert_eq!(siltstone::schema::fold("Order-Id"), "order_id");
+/// assert_eq!(siltstone::schema::fold(""), "_");
+/// ```
+pub fn fold(key: &str) -> String {
+    let mut name: String = key
+        .chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '_') => c,
+            _ => '_',
+        })
+        .collect();
+    if name.is_empty() {
+        name.push('_');
+    }
+    if name.len() > MAX_NAME_BYTES {
+        let suffix = suffix(key);
+        name.truncate(MAX_NAME_BYTES - suffix.len());
+        name.push_str(&suffix);
+    }
+    name
+}
+
+/// `name` made distinct for `key`: a suffix computed from the key's own spelling.
+pub(crate) fn distinct(name: &str, key: &str) -> String {
+    let suffix = suffix(key);
+    let mut distinct = name.to_owned();
+    distinct.truncate(MAX_NAME_BYTES - suffix.len());
+    distinct.push_str(&suffix);
+    distinct
+}
+
+/// `_` and eight hex digits of the key's 64-bit FNV-1a hash, folded to 32 bits.
+fn suffix(key: &str) -> String {
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("_{:08x}", (hash ^ hash >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lower_case_ascii_and_bounded() {
+        assert_eq!(fold("userName"), "username");
+        assert_eq!(fold("a b.c/d"), "a_b_c_d");
+        assert_eq!(fold("größe"), "gr__e");
+        let long = fold(&"K".repeat(1000));
+        assert_eq!(long.len(), MAX_NAME_BYTES);
+        assert_ne!(long, fold(&"K".repeat(1001)));
+    }
+
+    #[test]
+    fn a_distinct_name_depends_on_the_key_alone() {
+        assert_eq!(distinct("tagging", "Tagging"), distinct("tagging", "Tagging"));
+        assert_ne!(distinct("tagging", "Tagging"), distinct("tagging", "TAGGING"));
+        assert!(distinct(&"x".repeat(255), "X").len() <= MAX_NAME_BYTES);
+    }
+}

@@ -1,0 +1,235 @@
+//! From what was seen to column types: a pure function of an [`Observation`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Class, Kind};
+use super::names::distinct;
+use super::observation::Observation;
+
+/// The type of a column, list element or map value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Type {
+    /// boolean
+    Bool,
+    /// bigint
+    Int64,
+    /// decimal(38,0)
+    Decimal,
+    /// double
+    Double,
+    /// timestamp in microseconds, UTC; `naive` when no value had an offset
+    Timestamp {
+        /// No value had an offset; all were taken as UTC.
+        naive: bool,
+    },
+    /// date
+    Date,
+    /// string
+    Text,
+    /// string that holds minified JSON text
+    Json,
+    /// struct
+    Struct(Vec<Field>),
+    /// list
+    List(Box<Type>),
+    /// map with string keys
+    Map(Box<Type>),
+}
+
+/// A named column, or a field of a struct.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// The column name (see [`crate::schema::fold()`]).
+    pub name: String,
+    /// The JSON keys, in their original spelling, whose values it holds; sorted, at least one.
+    pub keys: Vec<String>,
+    /// Its type.
+    pub ty: Type,
+}
+
+/// Objects with fewer distinct keys than this are never taken for dictionaries.
+pub(super) const MIN_DICTIONARY_KEYS: usize = 200;
+
+/// Gives the columns of a source whose records were observed at `root`, sorted by name.
+///
+/// `reserved` names (partition columns) are not given to any column.
+pub fn resolve(root: &Observation, reserved: &[String]) -> Vec<Field> {
+    fields(&[root], reserved)
+}
+
+/// The class that a column for these observations together has.
+pub(crate) fn class(observations: &[&Observation]) -> Class {
+    observations.iter().fold(super::KindSet::EMPTY, |kinds, o| kinds.union(o.kinds())).class()
+}
+
+fn fields(parents: &[&Observation], reserved: &[String]) -> Vec<Field> {
+    let mut taken: BTreeSet<String> = reserved.iter().cloned().collect();
+    let mut fields = Vec::new();
+    for (name, members) in columns(parents, &mut taken) {
+        let observations: Vec<&Observation> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
+        if let Some(ty) = column_type(&observations) {
+            fields.push(Field { name, keys: members.into_keys().map(str::to_owned).collect(), ty });
+        }
+    }
+    fields.sort_by(|a, b| a.name.cmp(&b.name));
+    fields
+}
+
+pub(crate) type Members<'a> = BTreeMap<&'a str, Vec<&'a Observation>>;
+
+/// Which keys of an object share which column name.
+///
+/// Keys that fold to one name share it unless one object had two of them, or their kinds only merge to JSON text. Then
+/// the key that is spelled like the name (else the first in byte order) keeps it, and the others get a suffix. A name
+/// that a committed table gave to a key stays with it.
+pub(crate) fn columns<'a>(parents: &[&'a Observation], taken: &mut BTreeSet<String>) -> Vec<(String, Members<'a>)> {
+    let mut groups: BTreeMap<String, Members<'a>> = BTreeMap::new();
+    for parent in parents {
+        for (name, members) in parent.groups() {
+            let group = groups.entry(name).or_default();
+            for (key, seen) in members {
+                group.entry(key).or_default().push(seen);
+            }
+        }
+    }
+    let mut named: Vec<(String, Members<'a>)> = Vec::new();
+    let mut unnamed: Vec<(String, Members<'a>)> = Vec::new();
+    for (name, members) in groups {
+        let split = members.len() > 1
+            && (parents.iter().any(|parent| parent.together.contains(&name))
+                || class(&members.values().flatten().copied().collect::<Vec<_>>()) == Class::Json);
+        let parts: Vec<Members<'a>> =
+            if split { members.into_iter().map(|member| Members::from([member])).collect() } else { vec![members] };
+        let mut fresh = Vec::new();
+        for part in parts {
+            match part.values().flatten().filter_map(|seen| seen.column.clone()).min() {
+                Some(pinned) if taken.insert(pinned.clone()) => named.push((pinned, part)),
+                _ => fresh.push(part),
+            }
+        }
+        let keeper = fresh.iter().position(|part| part.contains_key(name.as_str())).unwrap_or(0);
+        if !fresh.is_empty() {
+            let kept = fresh.remove(keeper);
+            unnamed.push((name.clone(), kept));
+        }
+        unnamed.extend(fresh.into_iter().map(|part| {
+            let key = part.keys().next().copied().unwrap_or_default();
+            (distinct(&name, key), part)
+        }));
+    }
+    for (name, part) in unnamed {
+        let mut free = name;
+        while !taken.insert(free.clone()) {
+            free = distinct(&free, part.keys().next().copied().unwrap_or_default());
+        }
+        named.push((free, part));
+    }
+    named
+}
+
+fn column_type(seen: &[&Observation]) -> Option<Type> {
+    Some(match class(seen) {
+        Class::Unresolved => return None,
+        Class::Bool => Type::Bool,
+        Class::Int64 => Type::Int64,
+        Class::Decimal => Type::Decimal,
+        Class::Double => Type::Double,
+        Class::Timestamp => Type::Timestamp { naive: !seen.iter().any(|o| o.kinds().contains(Kind::Timestamp)) },
+        Class::Date => Type::Date,
+        Class::Text => Type::Text,
+        Class::Json => Type::Json,
+        Class::Struct => return object_type(seen),
+        Class::List => {
+            let elements: Vec<&Observation> = seen.iter().filter_map(|o| o.element.as_deref()).collect();
+            let filled = seen.iter().any(|o| o.kinds().contains(Kind::Array));
+            // A list of nulls is a value: until its elements have a type, they are null strings.
+            match column_type(&elements) {
+                Some(element) => Type::List(Box::new(element)),
+                None if filled => Type::List(Box::new(Type::Text)),
+                None => return None,
+            }
+        }
+    })
+}
+
+fn object_type(seen: &[&Observation]) -> Option<Type> {
+    if is_dictionary(seen) {
+        let merged = merged_dictionary(seen);
+        let value = merged.dictionary.as_deref().map(|value| column_type(&[value]));
+        // Keys are data here: a dictionary of nulls still has them.
+        return Some(Type::Map(Box::new(value.flatten().unwrap_or(Type::Text))));
+    }
+    match fields(seen, &[]) {
+        fields if fields.is_empty() => None,
+        fields => Some(Type::Struct(fields)),
+    }
+}
+
+/// These objects observed as one dictionary.
+pub(crate) fn merged_dictionary(seen: &[&Observation]) -> Observation {
+    let mut merged = Observation::default();
+    seen.iter().for_each(|o| merged.merge(o));
+    merged.collapse();
+    merged
+}
+
+/// Whether the keys of these objects are data rather than names.
+///
+/// So when a part was already collapsed; else when there are at least [`MIN_DICTIONARY_KEYS`] distinct keys, none of them in
+/// more than one of ten objects, each seen in at most two of a hundred on average, and all values have one class that
+/// is not JSON text.
+pub(crate) fn is_dictionary(seen: &[&Observation]) -> bool {
+    if seen.iter().any(|o| o.dictionary.is_some()) {
+        return true;
+    }
+    let mut keys: BTreeMap<&str, u64> = BTreeMap::new();
+    for (key, field) in seen.iter().flat_map(|o| &o.fields) {
+        *keys.entry(key).or_default() += field.tally.total();
+    }
+    if keys.len() < MIN_DICTIONARY_KEYS {
+        return false;
+    }
+    if keys.len() > super::MAX_OBJECT_KEYS {
+        return true;
+    }
+    let objects: u64 = seen.iter().map(|o| o.tally.count(Kind::Object)).sum();
+    let most = keys.values().copied().max().unwrap_or(0);
+    let all: u64 = keys.values().sum();
+    if most * 10 > objects || all * 50 > objects * keys.len() as u64 {
+        return false;
+    }
+    let values: Vec<&Observation> = seen.iter().flat_map(|o| o.fields.values()).collect();
+    let merged = class(&values);
+    merged != Class::Json && values.iter().all(|o| matches!(class(&[o]), Class::Unresolved) || class(&[o]) == merged)
+}
+
+impl Type {
+    /// Whether every value stored under this type can be given under `other` with nothing but the stored value known.
+    ///
+    /// True for equal types, for added struct fields, and for scalars whose stored value determines its JSON text.
+    pub fn widens_losslessly_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (a, b) if a == b => true,
+            (Self::Timestamp { .. }, Self::Timestamp { .. }) => true,
+            (Self::Int64, Self::Decimal | Self::Double | Self::Text | Self::Json) => true,
+            (Self::Bool | Self::Decimal | Self::Date, Self::Text | Self::Json) => true,
+            (Self::Struct(mine), Self::Struct(theirs)) => fields_widen_losslessly(mine, theirs),
+            (Self::List(mine), Self::List(theirs)) | (Self::Map(mine), Self::Map(theirs)) => {
+                mine.widens_losslessly_to(theirs)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// [`Type::widens_losslessly_to`] for every column of `before`; columns may have been added.
+pub fn fields_widen_losslessly(before: &[Field], after: &[Field]) -> bool {
+    before.iter().all(|mine| {
+        after.iter().find(|theirs| theirs.name == mine.name).is_some_and(|theirs| {
+            mine.keys.iter().all(|key| theirs.keys.contains(key)) && mine.ty.widens_losslessly_to(&theirs.ty)
+        })
+    })
+}
