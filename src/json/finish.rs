@@ -180,6 +180,20 @@ pub fn conform(
     if !crate::schema::fields_widen_losslessly(before, after) {
         return Err(FinishError::Redo);
     }
+    Ok(reshape(batch, before, after, schema)?)
+}
+
+/// Gives a batch of the columns `before` the columns `after`, matched by name at every depth: columns that are not
+/// in `after` are dropped, missing ones become null, others are widened as [`convert`](super::convert()) does.
+///
+/// # Errors
+/// When a type in `after` is not wider than that in `before`.
+pub fn reshape(
+    batch: &RecordBatch,
+    before: &[Field],
+    after: &[Field],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
     let rows = batch.num_rows();
     let arrays: Result<Vec<ArrayRef>, ArrowError> = after
         .iter()
@@ -189,7 +203,7 @@ pub fn conform(
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays?, &options)?)
+    RecordBatch::try_new_with_options(Arc::clone(schema), arrays?, &options)
 }
 
 /// An array of strings made by `write`, which is not called for nulls.

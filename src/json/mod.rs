@@ -34,7 +34,10 @@ mod write;
 
 pub use convert::convert;
 pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, Reason, Reject, Segment};
-pub use finish::{FinishError, arrow_schema, conform};
+pub use finish::{FinishError, arrow_schema, conform, reshape};
 pub use scalar::{MAX_EXACT_INTEGER, Number, Time, civil, format_date, format_timestamp, number, time};
 pub use scan::{Fault, PADDING};
 pub use write::{write_json, write_record};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Splitting a batch by partition values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+
+use super::{Expr, Partitioning, Transform, find};
+use crate::json::{Time, civil, format_date, format_timestamp, time};
+use crate::schema::{Field, Type};
+
+/// The values of the partition columns, in their order; `None` for null.
+pub type PartitionKey = Vec<Option<String>>;
+
+/// The rows of a batch that belong to one partition.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The partition.
+    pub key: PartitionKey,
+    /// Its rows, in their order.
+    pub batch: RecordBatch,
+}
+
+/// A partition value before it is text; null is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Code {
+    Null,
+    Number(i64),
+}
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+const MICROS_PER_HOUR: i64 = 3_600_000_000;
+
+/// Splits a batch of columns `fields` into its partitions, in the order in which they first appear.
+///
+/// `ingested_day` is the day of the run, in days since 1970-01-01.
+///
+/// # Errors
+/// When Arrow cannot take the rows.
+pub fn split(
+    batch: &RecordBatch,
+    fields: &[Field],
+    by: &Partitioning,
+    ingested_day: i32,
+) -> Result<Vec<Part>, ArrowError> {
+    if batch.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let columns: Vec<Codes> = by.0.iter().map(|expr| Codes::new(batch, fields, expr, ingested_day)).collect();
+    if columns.iter().all(Codes::is_constant) {
+        let key = columns.iter().map(|column| column.text(column.codes[0])).collect();
+        return Ok(vec![Part { key, batch: batch.clone() }]);
+    }
+    let mut groups: HashMap<Vec<Code>, usize> = HashMap::new();
+    let mut rows: Vec<(Vec<Code>, Vec<u32>)> = Vec::new();
+    let mut last: Option<usize> = None;
+    for row in 0..batch.num_rows() {
+        let is_last = |group: &usize| columns.iter().zip(&rows[*group].0).all(|(column, code)| column.codes[row] == *code);
+        let group = match last.filter(is_last) {
+            Some(group) => group,
+            None => {
+                let key: Vec<Code> = columns.iter().map(|column| column.codes[row]).collect();
+                *groups.entry(key.clone()).or_insert_with(|| {
+                    rows.push((key, Vec::new()));
+                    rows.len() - 1
+                })
+            }
+        };
+        rows[group].1.push(row as u32);
+        last = Some(group);
+    }
+    rows.into_iter()
+        .map(|(codes, rows)| {
+            let key = columns.iter().zip(&codes).map(|(column, code)| column.text(*code)).collect();
+            Ok(Part { key, batch: take_record_batch(batch, &UInt32Array::from(rows))? })
+        })
+        .collect()
+}
+
+/// The partition values of one expression for each row.
+struct Codes {
+    transform: Transform,
+    codes: Vec<Code>,
+    /// The texts that the codes of an identity partition number.
+    texts: Vec<String>,
+}
+
+impl Codes {
+    fn new(batch: &RecordBatch, fields: &[Field], expr: &Expr, ingested_day: i32) -> Self {
+        let rows = batch.num_rows();
+        let column = column(batch, fields, &expr.column);
+        let mut texts = Vec::new();
+        let codes = match (expr.transform, column) {
+            (Transform::IngestedDay, _) => vec![Code::Number(i64::from(ingested_day)); rows],
+            (_, None) => vec![Code::Null; rows],
+            (Transform::Identity, Some((array, ty))) => identities(&array, ty, &mut texts),
+            (transform, Some((array, ty))) => (0..rows)
+                .map(|row| match micros(&array, ty, row) {
+                    Some(micros) => Code::Number(period(transform, micros)),
+                    None => Code::Null,
+                })
+                .collect(),
+        };
+        Self { transform: expr.transform, codes, texts }
+    }
+
+    fn is_constant(&self) -> bool {
+        self.codes.iter().all(|code| *code == self.codes[0])
+    }
+
+    fn text(&self, code: Code) -> Option<String> {
+        let Code::Number(number) = code else { return None };
+        Some(match self.transform {
+            Transform::Year => format!("{number:04}"),
+            Transform::Month => format!("{:04}-{:02}", number.div_euclid(12), number.rem_euclid(12) + 1),
+            Transform::Day | Transform::IngestedDay => format_date(number as i32),
+            Transform::Hour => format!("{}-{:02}", format_date(number.div_euclid(24) as i32), number.rem_euclid(24)),
+            Transform::Identity => return self.texts.get(number as usize).cloned(),
+        })
+    }
+}
+
+/// The number of the period that a time lies in.
+fn period(transform: Transform, micros: i64) -> i64 {
+    match transform {
+        Transform::Hour => micros.div_euclid(MICROS_PER_HOUR),
+        Transform::Year | Transform::Month => {
+            let (year, month, _) = civil(micros.div_euclid(MICROS_PER_DAY) as i32);
+            let year = i64::from(year);
+            if transform == Transform::Year { year } else { year * 12 + i64::from(month) - 1 }
+        }
+        Transform::Day | Transform::Identity | Transform::IngestedDay => micros.div_euclid(MICROS_PER_DAY),
+    }
+}
+
+/// The column or struct field at a path; a field of a null struct is null.
+fn column<'a>(batch: &RecordBatch, fields: &'a [Field], path: &[String]) -> Option<(ArrayRef, &'a Type)> {
+    let ty = find(fields, path)?;
+    let (first, rest) = path.split_first()?;
+    let mut array = Arc::clone(batch.column(fields.iter().position(|field| field.name == *first)?));
+    for name in rest {
+        let next = Arc::clone(array.as_struct_opt()?.column_by_name(name)?);
+        array = next;
+    }
+    Some((array, ty))
+}
+
+fn micros(array: &ArrayRef, ty: &Type, row: usize) -> Option<i64> {
+    if array.is_null(row) {
+        return None;
+    }
+    match ty {
+        Type::Timestamp { .. } => Some(array.as_primitive::<TimestampMicrosecondType>().value(row)),
+        Type::Date => Some(i64::from(array.as_primitive::<Date32Type>().value(row)) * MICROS_PER_DAY),
+        Type::Text => match time(array.as_string::<i32>().value(row).as_bytes())? {
+            Time::Timestamp { micros, .. } => Some(micros),
+            Time::Date(days) => Some(i64::from(days) * MICROS_PER_DAY),
+        },
+        _ => None,
+    }
+}
+
+fn identities(array: &ArrayRef, ty: &Type, texts: &mut Vec<String>) -> Vec<Code> {
+    let mut numbers: HashMap<String, i64> = HashMap::new();
+    (0..array.len())
+        .map(|row| match identity(array, ty, row) {
+            None => Code::Null,
+            Some(text) => Code::Number(*numbers.entry(text).or_insert_with_key(|text| {
+                texts.push(text.clone());
+                texts.len() as i64 - 1
+            })),
+        })
+        .collect()
+}
+
+/// The text of a scalar; an empty string counts as null, which is what Delta makes of it.
+fn identity(array: &ArrayRef, ty: &Type, row: usize) -> Option<String> {
+    if array.is_null(row) {
+        return None;
+    }
+    let text = match ty {
+        Type::Bool => array.as_boolean().value(row).to_string(),
+        Type::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
+        Type::Decimal => array.as_primitive::<Decimal128Type>().value(row).to_string(),
+        Type::Double => format!("{:?}", array.as_primitive::<Float64Type>().value(row)),
+        Type::Timestamp { .. } => format_timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row), false),
+        Type::Date => format_date(array.as_primitive::<Date32Type>().value(row)),
+        Type::Text => array.as_string::<i32>().value(row).to_owned(),
+        Type::Json | Type::Struct(_) | Type::List(_) | Type::Map(_) => return None,
+    };
+    Some(text).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,277 @@
+//! From raw objects to the windows that the decoder takes: many small objects in one window, large ones in several.
+
+use std::io::{self, Read};
+
+use super::fetch::{Fetcher, RawReader};
+use super::inflate::{Compression, Limits};
+use super::listing::RawObject;
+use crate::json::{PADDING, Reason, Segment};
+
+/// How many bytes a window holds, unless one record needs more.
+pub const WINDOW_BYTES: usize = 2 << 20;
+/// How much is read at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// Reads objects one after another into windows.
+///
+/// ```text
+/// fill -> decode -> used(n) -> fill -> ... until a window has no segments
+/// ```
+pub struct Feed<'a> {
+    objects: &'a [RawObject],
+    readers: Box<dyn Iterator<Item = io::Result<RawReader>> + 'a>,
+    limits: Limits,
+    next: usize,
+    open: Option<Open>,
+    /// The window: segments with padding behind each.
+    pub window: Vec<u8>,
+    /// The parts of the window, in order.
+    pub segments: Vec<Segment>,
+    window_bytes: usize,
+    /// Decompressed bytes read so far.
+    pub bytes_read: u64,
+}
+
+impl std::fmt::Debug for Feed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// The object that the last window did not end.
+struct Open {
+    object: usize,
+    reader: RawReader,
+    inflates: bool,
+    /// The decompressed offset of the first byte that the decoder did not use.
+    offset: u64,
+    /// Bytes of it at the end of the window that the decoder did not use.
+    carried: usize,
+    /// Decompressed bytes read so far.
+    read: u64,
+}
+
+/// What a fill came upon.
+#[derive(Debug)]
+pub enum Filled {
+    /// The window is ready (without segments: nothing is left).
+    Ready,
+    /// The object of the last segment cannot be read further: what was decoded of it stays, the rest of it is one
+    /// reject for this reason.
+    Broken {
+        /// Its number.
+        object: usize,
+        /// Why.
+        reason: Reason,
+    },
+    /// The object could not be opened or read at all: it must be left for another run.
+    Unreadable {
+        /// Its number.
+        object: usize,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl<'a> Feed<'a> {
+    /// A feed of all `objects`, in order. Blocks while it reads; not for threads of the I/O runtime.
+    pub fn new(fetcher: &Fetcher, objects: &'a [RawObject], limits: Limits) -> Self {
+        Self {
+            objects,
+            readers: fetcher.open_all(objects),
+            limits,
+            next: 0,
+            open: None,
+            window: Vec::new(),
+            segments: Vec::new(),
+            window_bytes: WINDOW_BYTES,
+            bytes_read: 0,
+        }
+    }
+
+    /// A feed with windows of about `window_bytes`.
+    #[must_use]
+    pub fn with_window_bytes(mut self, window_bytes: usize) -> Self {
+        self.window_bytes = window_bytes.max(PADDING);
+        self
+    }
+
+    /// Tells how many bytes of the last segment the decoder used. Returns false when an unfinished object has a record
+    /// larger than the limit: then the caller must take [`rest`](Self::rest) for rejected, lose it, and say so by
+    /// calling `used` with the whole length.
+    #[must_use]
+    pub fn used(&mut self, used: usize) -> bool {
+        let (Some(open), Some(segment)) = (&mut self.open, self.segments.last()) else { return true };
+        let left = segment.end - segment.start - used;
+        if left > self.limits.record_bytes {
+            return false;
+        }
+        open.offset = segment.offset + used as u64;
+        open.carried = left;
+        true
+    }
+
+    /// The bytes of the last segment from `used` on.
+    pub fn rest(&self, used: usize) -> &[u8] {
+        self.segments.last().map_or(&[], |segment| &self.window[segment.start + used..segment.end])
+    }
+
+    /// The stored bytes of an object, from its start, at most `limit`.
+    ///
+    /// # Errors
+    /// When it cannot be read again.
+    pub fn stored_bytes(fetcher: &Fetcher, object: &RawObject, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some(reader) = fetcher.open_all(std::slice::from_ref(object)).next() {
+            reader?.take(limit).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Makes the next window.
+    pub fn fill(&mut self) -> Filled {
+        let carried = self.carry();
+        self.segments.clear();
+        // A record that filled the last window needs a larger one.
+        let target = self.window_bytes.max(2 * carried);
+        if let Some(mut open) = self.open.take() {
+            let start = 0;
+            match self.read_on(&mut open, start, target) {
+                Ok(last) => {
+                    let offset = open.offset;
+                    self.push(open.object, start, offset, last);
+                    if !last {
+                        self.open = Some(open);
+                        return Filled::Ready;
+                    }
+                }
+                Err(stop) => return self.stop(&open, start, stop),
+            }
+        }
+        while self.window.len() < target {
+            let Some(reader) = self.readers.next() else { break };
+            let object = self.next;
+            self.next += 1;
+            let reader = match reader {
+                Ok(reader) => reader,
+                Err(error) => return Filled::Unreadable { object, error },
+            };
+            let start = self.window.len();
+            let mut open = Open { object, reader, inflates: false, offset: 0, carried: 0, read: 0 };
+            match self.begin(&mut open).and_then(|()| self.read_on(&mut open, start, target)) {
+                Ok(last) => {
+                    self.push(object, start, 0, last);
+                    if !last {
+                        self.open = Some(open);
+                        break;
+                    }
+                }
+                Err(stop) => return self.stop(&open, start, stop),
+            }
+        }
+        Filled::Ready
+    }
+
+    /// Moves what was not used to the start of the window and returns its length.
+    fn carry(&mut self) -> usize {
+        let carried = self.open.as_ref().map_or(0, |open| open.carried);
+        let end = self.segments.last().map_or(0, |segment| segment.end);
+        self.window.copy_within(end - carried..end, 0);
+        self.window.truncate(carried);
+        carried
+    }
+
+    fn push(&mut self, object: usize, start: usize, offset: u64, last: bool) {
+        let end = self.window.len();
+        self.segments.push(Segment { object, start, end, offset, last });
+        self.window.resize(end + PADDING, 0);
+    }
+
+    fn stop(&mut self, open: &Open, start: usize, stop: Stop) -> Filled {
+        let object = open.object;
+        match stop {
+            Stop::Reject(reason) => {
+                self.push(object, start, open.offset, false);
+                Filled::Broken { object, reason }
+            }
+            Stop::Io(error) => Filled::Unreadable { object, error },
+        }
+    }
+
+    /// Reads the first bytes of an object and sets its decompression up.
+    fn begin(&mut self, open: &mut Open) -> Result<(), Stop> {
+        let start = self.window.len();
+        let size = self.objects[open.object].size_bytes;
+        let first = usize::try_from(size).unwrap_or(READ_BYTES).clamp(4, READ_BYTES);
+        while self.window.len() - start < 4 {
+            if self.read_some(open, first)? == 0 {
+                break;
+            }
+        }
+        let compression = Compression::of(&self.window[start..]);
+        if compression != Compression::None {
+            let head = self.window.split_off(start);
+            self.bytes_read -= head.len() as u64;
+            open.read = 0;
+            open.inflates = true;
+            let stored = std::mem::replace(&mut open.reader, Box::new(io::empty()));
+            open.reader = compression.reader(head, stored).map_err(Stop::Io)?;
+        }
+        Ok(())
+    }
+
+    /// Reads until the object ends (true) or the window is full.
+    fn read_on(&mut self, open: &mut Open, start: usize, target: usize) -> Result<bool, Stop> {
+        let object = &self.objects[open.object];
+        let stored = object.size_bytes;
+        loop {
+            if !self.limits.allow(stored, open.read) {
+                return Err(Stop::Reject(Reason::ObjectTooLarge));
+            }
+            // A plain object ends where its listed size does; one read more proves it, but costs a call for each.
+            if !open.inflates && open.read >= stored {
+                return Ok(true);
+            }
+            if self.window.len() >= target.max(start + 1) {
+                return Ok(false);
+            }
+            let wish = if open.inflates { READ_BYTES } else { (stored - open.read) as usize };
+            let room = (target - self.window.len()).max(1);
+            if self.read_some(open, wish.min(room).min(READ_BYTES.max(room)))? == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn read_some(&mut self, open: &mut Open, wish: usize) -> Result<usize, Stop> {
+        let before = self.window.len();
+        self.window.resize(before + wish, 0);
+        let read = loop {
+            match open.reader.read(&mut self.window[before..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.window.truncate(before + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(read) => {
+                open.read += read as u64;
+                self.bytes_read += read as u64;
+                Ok(read)
+            }
+            Err(error) if open.inflates && is_corruption(&error) => Err(Stop::Reject(Reason::CorruptCompression)),
+            Err(error) => Err(Stop::Io(error)),
+        }
+    }
+}
+
+/// Whether the decompressor, not the store, found a fault.
+fn is_corruption(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        || error.kind() == io::ErrorKind::Other && error.raw_os_error().is_none()
+}
+
+enum Stop {
+    Reject(Reason),
+    Io(io::Error),
+}

@@ -1,0 +1,147 @@
+//! Reading raw objects: plain blocking readers over any store, fetched ahead where a store is far away.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::listing::{RawObject, local_etag};
+use crate::error::Result;
+use crate::store::Location;
+
+/// Objects up to this size are fetched whole.
+const WHOLE_BYTES: u64 = 4 << 20;
+/// How many requests are under way ahead of the reader.
+const AHEAD: usize = 16;
+
+/// The bytes of one raw object as they are stored.
+pub type RawReader = Box<dyn Read + Send>;
+
+/// Opens raw objects, one after another.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Local(PathBuf),
+    Remote { store: Arc<dyn ObjectStore>, prefix: Path, runtime: Handle },
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(root) => write!(f, "Local({})", root.display()),
+            Self::Remote { prefix, .. } => write!(f, "Remote({prefix})"),
+        }
+    }
+}
+
+impl Fetcher {
+    /// A fetcher for the objects of a source. `runtime` does the I/O of stores that are not local.
+    ///
+    /// # Errors
+    /// When the location's path cannot be expressed in its store.
+    pub fn new(source: &Location, runtime: &Handle) -> Result<Self> {
+        let kind = match source.local() {
+            Some(root) => Kind::Local(root.to_owned()),
+            None => Kind::Remote {
+                store: Arc::clone(source.store()),
+                prefix: source.prefix()?,
+                runtime: runtime.clone(),
+            },
+        };
+        Ok(Self { kind })
+    }
+
+    /// Opens the objects in order. The reader fails with [`io::ErrorKind::StaleNetworkFileHandle`] when the object is
+    /// no longer the one that was listed.
+    ///
+    /// Must not be called on a thread of the runtime.
+    pub fn open_all<'a>(&self, objects: &'a [RawObject]) -> Box<dyn Iterator<Item = io::Result<RawReader>> + 'a> {
+        match &self.kind {
+            Kind::Local(root) => {
+                let root = root.clone();
+                Box::new(objects.iter().map(move |object| open_local(&root, object)))
+            }
+            Kind::Remote { store, prefix, runtime } => {
+                let (sender, mut receiver) = mpsc::channel(AHEAD);
+                let (store, prefix, owned) = (Arc::clone(store), prefix.clone(), objects.to_vec());
+                runtime.spawn(async move {
+                    let mut opened = futures::stream::iter(owned)
+                        .map(|object| open_remote(Arc::clone(&store), prefix.clone(), object))
+                        .buffered(AHEAD);
+                    while let Some(reader) = opened.next().await {
+                        if sender.send(reader).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+                Box::new(std::iter::from_fn(move || receiver.blocking_recv()))
+            }
+        }
+    }
+}
+
+fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::StaleNetworkFileHandle, "the object changed after it was listed")
+}
+
+fn open_local(root: &std::path::Path, object: &RawObject) -> io::Result<RawReader> {
+    let file = File::open(root.join(&object.key))?;
+    if local_etag(&file.metadata()?) != object.etag {
+        return Err(changed());
+    }
+    Ok(Box::new(file))
+}
+
+async fn open_remote(store: Arc<dyn ObjectStore>, prefix: Path, object: RawObject) -> io::Result<RawReader> {
+    let path = Path::parse(format!("{prefix}/{}", object.key)).map_err(io::Error::other)?;
+    let options = GetOptions { if_match: Some(object.etag.clone()), ..GetOptions::default() };
+    let result = match store.get_opts(&path, options).await {
+        Ok(result) => result,
+        Err(object_store::Error::Precondition { .. }) => return Err(changed()),
+        Err(error) => return Err(error.into()),
+    };
+    if object.size_bytes <= WHOLE_BYTES {
+        return Ok(Box::new(Cursor::new(result.bytes().await?)));
+    }
+    let (sender, receiver) = mpsc::channel(4);
+    let mut stream = result.into_stream();
+    tokio::spawn(async move {
+        while let Some(chunk) = stream.next().await {
+            if sender.send(chunk.map_err(io::Error::from)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Box::new(ChunkReader { receiver, chunk: Bytes::new() }))
+}
+
+/// Reads the chunks that a task receives.
+struct ChunkReader {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: Bytes,
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.chunk = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.chunk.len());
+        buffer[..length].copy_from_slice(&self.chunk.split_to(length));
+        Ok(length)
+    }
+}

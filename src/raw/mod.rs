@@ -1,0 +1,15 @@
+//! Raw objects: listing them, telling them apart, reading and inflating them.
+//!
+//! ```text
+//! list_sources, list_objects --[RawObject]--> Fetcher --bytes--> Feed --windows--> json::Decoder
+//! ```
+
+mod feed;
+mod fetch;
+mod inflate;
+mod listing;
+
+pub use feed::{Feed, Filled, WINDOW_BYTES};
+pub use fetch::{Fetcher, RawReader};
+pub use inflate::Limits;
+pub use listing::{Listing, RawObject, check_source_id, list_objects, list_sources};

@@ -1,0 +1,135 @@
+//! Where raw objects and lake tables lie: the one place that turns a URL or a path into a store.
+
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, RetryConfig};
+use url::Url;
+
+use crate::error::{Context, Error, Result};
+
+/// A folder in a store.
+#[derive(Clone)]
+pub struct Location {
+    url: Url,
+    store: Arc<dyn ObjectStore>,
+    local: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Location {
+    // The store's own Debug may print credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Location({})", self.url)
+    }
+}
+
+impl Location {
+    /// Opens a local path or a `file://`, `s3://` or `memory://` URL (`gs://`, `az://` with their features).
+    ///
+    /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...).
+    ///
+    /// # Errors
+    /// `Usage` when the text names no store this build knows.
+    pub fn parse(text: &str) -> Result<Self> {
+        if !text.contains("://") {
+            return Self::from_path(FsPath::new(text));
+        }
+        let mut url = Url::parse(text).map_err(|error| Error::usage(format!("{text:?} is no URL: {error}")))?;
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        match url.scheme() {
+            "file" => {
+                let path = url.to_file_path().map_err(|()| Error::usage(format!("{text:?} names no local path")))?;
+                Self::from_path(&path)
+            }
+            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), local: None }),
+            "s3" | "s3a" => {
+                let bucket = url.host_str().ok_or_else(|| Error::usage(format!("{text:?} names no bucket")))?;
+                let mut builder =
+                    AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(RetryConfig::default());
+                if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL")) {
+                    builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
+                }
+                let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
+                Ok(Self { url, store: Arc::new(store), local: None })
+            }
+            #[cfg(feature = "gcp")]
+            "gs" => {
+                let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+                let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
+                Ok(Self { url, store: Arc::new(store), local: None })
+            }
+            #[cfg(feature = "azure")]
+            "az" | "abfs" | "abfss" => {
+                let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+                let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
+                Ok(Self { url, store: Arc::new(store), local: None })
+            }
+            scheme => Err(Error::usage(format!("no store for {scheme}:// in this build ({text})"))),
+        }
+    }
+
+    fn from_path(path: &FsPath) -> Result<Self> {
+        let absolute = std::path::absolute(path).map_err(|error| Error::usage(format!("bad path {path:?}: {error}")))?;
+        // Links are followed for the folder itself, so that it has one name; it may not exist yet.
+        let absolute = absolute.canonicalize().unwrap_or(absolute);
+        let url = Url::from_directory_path(&absolute)
+            .map_err(|()| Error::usage(format!("{} is no absolute path", absolute.display())))?;
+        Ok(Self { url, store: Arc::new(LocalFileSystem::new()), local: Some(absolute) })
+    }
+
+    /// A folder in a store that is at hand. `url` must end with a slash.
+    pub fn with_store(url: Url, store: Arc<dyn ObjectStore>) -> Self {
+        Self { url, store, local: None }
+    }
+
+    /// The folder's URL, ending with a slash.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The store; its paths begin at the bucket or file system root.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The folder in the local file system, when it is there.
+    pub fn local(&self) -> Option<&FsPath> {
+        self.local.as_deref()
+    }
+
+    /// The folder's path in the store.
+    ///
+    /// # Errors
+    /// When the URL's path is none that the store can hold.
+    pub fn prefix(&self) -> Result<Path> {
+        match &self.local {
+            Some(local) => Path::from_absolute_path(local).context(|| format!("bad path {}", local.display())),
+            None => Path::from_url_path(self.url.path()).context(|| format!("bad path in {}", self.url)),
+        }
+    }
+
+    /// A folder or object below this one.
+    pub fn child(&self, name: &str) -> Result<Path> {
+        let prefix = self.prefix()?;
+        let joined = if prefix.as_ref().is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        // Not Path::join, which would encode a name that is encoded already.
+        Path::parse(&joined).context(|| format!("bad path {name:?} below {}", self.url))
+    }
+
+    /// The folder `name` below this one.
+    pub fn folder(&self, name: &str) -> Result<Self> {
+        let mut url = self.url.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::usage(format!("{} cannot have folders", self.url)))?
+            .pop_if_empty()
+            .push(name)
+            .push("");
+        Ok(Self { url, store: Arc::clone(&self.store), local: self.local.as_ref().map(|local| local.join(name)) })
+    }
+}

@@ -1,0 +1,229 @@
+//! From batches to data files: split by partition, gathered, and written by one open writer per live partition.
+//!
+//! ```text
+//! batch --split--> pending rows per partition --(budget)--> FileWriter per partition --(target size, new columns)--> DataFile
+//! ```
+//!
+//! Rows are gathered before a file is begun, so that its columns are those that have values and few files are begun
+//! before a column is first seen. Memory: pending rows up to a third of the budget, open writers up to the rest; past
+//! that, the largest writer ends its row group, then its file.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::file::{DataFile, FileWriter, WriteContext};
+use super::prune::{covers, fields_with_values};
+use crate::error::{Context as _, Error, Result};
+use crate::json::{FinishError, arrow_schema, conform};
+use crate::partition::{PartitionKey, Partitioning, split};
+use crate::schema::Field;
+
+/// How files are laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// A file is ended when it has about this many bytes.
+    pub target_file_bytes: usize,
+    /// Bytes that pending rows and open writers may hold.
+    pub memory_bytes: usize,
+    /// The day of the run, in days since 1970-01-01.
+    pub ingested_day: i32,
+}
+
+/// Writes batches, whose columns may be added to and widened as they come, into partitioned files.
+#[derive(Debug)]
+pub struct FanoutWriter {
+    context: WriteContext,
+    partitioning: Partitioning,
+    layout: Layout,
+    /// Begins every file name; unique to this writer.
+    file_prefix: String,
+    file_count: usize,
+    fields: Vec<Field>,
+    schema: SchemaRef,
+    pending: BTreeMap<PartitionKey, Vec<RecordBatch>>,
+    pending_bytes: usize,
+    writers: BTreeMap<PartitionKey, FileWriter>,
+    done: Vec<DataFile>,
+}
+
+impl std::fmt::Debug for FileWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileWriter").finish_non_exhaustive()
+    }
+}
+
+/// What a writer made of the columns it was given.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Widened {
+    /// They are as wide as before or wider.
+    Yes,
+    /// What was written under the narrower columns cannot be widened: all of it must be decoded again.
+    Redo,
+}
+
+impl FanoutWriter {
+    /// A writer whose file names begin with `file_prefix`, which no other writer may use.
+    pub fn new(context: WriteContext, partitioning: Partitioning, layout: Layout, file_prefix: String) -> Self {
+        Self {
+            context,
+            partitioning,
+            layout,
+            file_prefix,
+            file_count: 0,
+            fields: Vec::new(),
+            schema: arrow_schema(&[]),
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+            writers: BTreeMap::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// The columns that batches have now.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The Arrow schema of these columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Says that batches have these columns from now on.
+    ///
+    /// # Errors
+    /// When pending rows cannot be given the new columns for another reason than that they must be decoded again.
+    pub fn widen(&mut self, fields: Vec<Field>) -> Result<Widened> {
+        let schema = arrow_schema(&fields);
+        for batch in self.pending.values_mut().flatten() {
+            match conform(batch, &self.fields, &fields, &schema) {
+                Ok(wide) => *batch = wide,
+                Err(FinishError::Redo) => return Ok(Widened::Redo),
+                Err(FinishError::Arrow(error)) => return Err(Error::failed("cannot widen rows", error)),
+            }
+        }
+        let written = self.writers.values().map(FileWriter::fields).chain(self.done.iter().map(|file| &*file.fields));
+        for file in written {
+            // Files that hold a narrower type would have to be written again.
+            if !is_part_of(file, &fields) {
+                return Ok(Widened::Redo);
+            }
+        }
+        (self.fields, self.schema) = (fields, schema);
+        Ok(Widened::Yes)
+    }
+
+    /// Takes a batch of the columns [`fields`](Self::fields).
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let parts = split(batch, &self.fields, &self.partitioning, self.layout.ingested_day);
+        for part in parts.context(|| "cannot split rows by partition".to_owned())? {
+            self.pending_bytes += part.batch.get_array_memory_size();
+            self.pending.entry(part.key).or_default().push(part.batch);
+        }
+        if self.pending_bytes > self.layout.memory_bytes / 3 {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Ends all files.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn close(mut self) -> Result<Vec<DataFile>> {
+        self.flush()?;
+        for (_, writer) in std::mem::take(&mut self.writers) {
+            self.done.push(writer.close()?);
+        }
+        Ok(self.done)
+    }
+
+    /// Drops what is not finished and returns the paths of the files that are.
+    pub fn abort(mut self) -> Vec<String> {
+        std::mem::take(&mut self.writers).into_values().for_each(FileWriter::abort);
+        self.done.into_iter().map(|file| file.path).collect()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.pending_bytes = 0;
+        for (key, batches) in std::mem::take(&mut self.pending) {
+            let with_values = fields_with_values(&batches.iter().collect::<Vec<_>>(), &self.fields);
+            if self.writers.get(&key).is_some_and(|writer| !covers(writer.fields(), &with_values)) {
+                self.end_file(&key)?;
+            }
+            let mut writer = match self.writers.remove(&key) {
+                Some(writer) => writer,
+                None => {
+                    let path = self.next_path(&key);
+                    FileWriter::create(&self.context, path, key.clone(), with_values)?
+                }
+            };
+            writer.write(&batches, &self.fields)?;
+            let is_full = writer.written_bytes() >= self.layout.target_file_bytes;
+            self.writers.insert(key.clone(), writer);
+            if is_full {
+                self.end_file(&key)?;
+            }
+        }
+        self.keep_within_budget()
+    }
+
+    fn keep_within_budget(&mut self) -> Result<()> {
+        let budget = self.layout.memory_bytes / 3 * 2;
+        loop {
+            let sizes = self.writers.iter().map(|(key, writer)| (writer.memory_bytes(), key));
+            let used: usize = sizes.clone().map(|(bytes, _)| bytes).sum();
+            let Some((largest, key)) = sizes.max().filter(|_| used > budget) else { return Ok(()) };
+            let key = key.clone();
+            if let Some(writer) = self.writers.get_mut(&key) {
+                writer.shrink()?;
+                if writer.memory_bytes() > largest / 2 {
+                    self.end_file(&key)?;
+                }
+            }
+        }
+    }
+
+    fn end_file(&mut self, key: &PartitionKey) -> Result<()> {
+        if let Some(writer) = self.writers.remove(key) {
+            self.done.push(writer.close()?);
+        }
+        Ok(())
+    }
+
+    fn next_path(&mut self, key: &PartitionKey) -> String {
+        let name = format!("{}-{:05}.zstd.parquet", self.file_prefix, self.file_count);
+        self.file_count += 1;
+        match self.partitioning.hive_path(key) {
+            folder if folder.is_empty() => name,
+            folder => format!("{folder}/{name}"),
+        }
+    }
+}
+
+/// Whether a file of the columns `file` reads correctly in a table of the columns `table`: each of its columns is there
+/// under the same name, keys and type; fields of structs may be missing in the file.
+pub fn is_part_of(file: &[Field], table: &[Field]) -> bool {
+    use crate::schema::Type;
+    fn same(file: &Type, table: &Type) -> bool {
+        match (file, table) {
+            (Type::Struct(file), Type::Struct(table)) => is_part_of(file, table),
+            (Type::List(file), Type::List(table)) | (Type::Map(file), Type::Map(table)) => same(file, table),
+            (Type::Timestamp { .. }, Type::Timestamp { .. }) => true,
+            (file, table) => file == table,
+        }
+    }
+    file.iter().all(|mine| {
+        table.iter().any(|theirs| {
+            theirs.name == mine.name
+                && same(&mine.ty, &theirs.ty)
+                && mine.keys.iter().all(|key| theirs.keys.contains(key))
+        })
+    })
+}

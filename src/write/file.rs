@@ -1,0 +1,208 @@
+//! One Parquet file: batches in, columns encoded in parallel, a [`DataFile`] out.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterPropertiesPtr;
+use parquet::file::writer::SerializedFileWriter;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use super::sink::Sink;
+use super::stats::delta_stats;
+use crate::error::{Context as _, Result};
+use crate::json::{arrow_schema, reshape};
+use crate::partition::PartitionKey;
+use crate::schema::Field;
+
+/// A finished data file, as plain data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// The path below the table's folder.
+    pub path: String,
+    /// The values of the partition columns.
+    pub partition: PartitionKey,
+    /// Stored bytes.
+    pub size_bytes: u64,
+    /// Rows.
+    pub row_count: u64,
+    /// Delta statistics, JSON text.
+    pub stats: String,
+    /// The columns it holds: those of the table that have a value in it.
+    pub fields: Vec<Field>,
+}
+
+/// Where files are written, and with what.
+#[derive(Clone)]
+pub struct WriteContext {
+    /// The store of the table.
+    pub store: Arc<dyn ObjectStore>,
+    /// The table's folder in it.
+    pub table: Path,
+    /// Does the I/O.
+    pub runtime: Handle,
+    /// Encodes columns.
+    pub encoders: Arc<ThreadPool>,
+    /// How Parquet is written.
+    pub properties: WriterPropertiesPtr,
+    /// A row group is closed at this many rows ...
+    pub row_group_rows: usize,
+    /// ... or encoded bytes.
+    pub row_group_bytes: usize,
+}
+
+impl std::fmt::Debug for WriteContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WriteContext({})", self.table)
+    }
+}
+
+/// An open file.
+pub(super) struct FileWriter {
+    context: WriteContext,
+    path: String,
+    partition: PartitionKey,
+    fields: Vec<Field>,
+    schema: SchemaRef,
+    parquet: SerializedFileWriter<Sink>,
+    factory: ArrowRowGroupWriterFactory,
+    columns: Vec<ArrowColumnWriter>,
+    row_groups: usize,
+    rows_in_group: usize,
+    row_count: u64,
+}
+
+impl FileWriter {
+    pub(super) fn create(context: &WriteContext, path: String, partition: PartitionKey, fields: Vec<Field>) -> Result<Self> {
+        let schema = arrow_schema(&fields);
+        let object = Path::parse(format!("{}/{path}", context.table)).context(|| format!("bad file path {path}"))?;
+        let sink = Sink::new(&context.store, object, &context.runtime);
+        let describe = || format!("cannot begin {path}");
+        let parquet_schema = ArrowSchemaConverter::new().convert(&schema).context(describe)?;
+        let parquet =
+            SerializedFileWriter::new(sink, parquet_schema.root_schema_ptr(), Arc::clone(&context.properties))
+                .context(describe)?;
+        let factory = ArrowRowGroupWriterFactory::new(&parquet, Arc::clone(&schema));
+        Ok(Self {
+            context: context.clone(),
+            path,
+            partition,
+            fields,
+            schema,
+            parquet,
+            factory,
+            columns: Vec::new(),
+            row_groups: 0,
+            rows_in_group: 0,
+            row_count: 0,
+        })
+    }
+
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Writes batches of the columns `fields`, of which this file may hold fewer.
+    pub(super) fn write(&mut self, batches: &[RecordBatch], fields: &[Field]) -> Result<()> {
+        let path = self.path.clone();
+        self.try_write(batches, fields).context(|| format!("cannot write {path}"))
+    }
+
+    fn try_write(&mut self, batches: &[RecordBatch], fields: &[Field]) -> Result<(), ParquetError> {
+        if self.columns.is_empty() {
+            self.columns = self.factory.create_column_writers(self.row_groups)?;
+        }
+        let mut leaves: Vec<Vec<ArrowLeafColumn>> = (0..self.columns.len()).map(|_| Vec::new()).collect();
+        for batch in batches {
+            let batch = reshape(batch, fields, &self.fields, &self.schema)?;
+            let parts = self.schema.fields().iter().zip(batch.columns());
+            let mut next = leaves.iter_mut();
+            for (field, array) in parts {
+                for leaf in compute_leaves(field, array)? {
+                    next.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?.push(leaf);
+                }
+            }
+            self.rows_in_group += batch.num_rows();
+            self.row_count += batch.num_rows() as u64;
+        }
+        let encode = |(column, leaves): (&mut ArrowColumnWriter, &Vec<ArrowLeafColumn>)| {
+            leaves.iter().try_for_each(|leaf| column.write(leaf))
+        };
+        let columns = &mut self.columns;
+        self.context.encoders.install(|| columns.par_iter_mut().zip(&leaves).try_for_each(encode))?;
+        drop(leaves);
+        let encoded: usize = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        if self.rows_in_group >= self.context.row_group_rows || encoded >= self.context.row_group_bytes {
+            self.end_row_group()?;
+        }
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let columns = std::mem::take(&mut self.columns);
+        let chunks: Vec<_> = self
+            .context
+            .encoders
+            .install(|| columns.into_par_iter().map(ArrowColumnWriter::close).collect::<Result<_, ParquetError>>())?;
+        let mut group = self.parquet.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        self.row_groups += 1;
+        self.rows_in_group = 0;
+        Ok(())
+    }
+
+    /// Ends the row group, so that what it holds in memory can be stored.
+    pub(super) fn shrink(&mut self) -> Result<()> {
+        let path = self.path.clone();
+        self.end_row_group().context(|| format!("cannot write {path}"))
+    }
+
+    /// Bytes held in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let encoded: usize = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        encoded + self.parquet.inner().buffered_bytes()
+    }
+
+    /// Bytes the file has so far, about.
+    pub(super) fn written_bytes(&self) -> usize {
+        let encoded: usize = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        encoded + self.parquet.bytes_written()
+    }
+
+    /// Ends the file and stores it.
+    pub(super) fn close(mut self) -> Result<DataFile> {
+        let path = self.path.clone();
+        let metadata = self.end_row_group().and_then(|()| self.parquet.finish());
+        let metadata = metadata.context(|| format!("cannot write {path}"))?;
+        let size_bytes = self.parquet.bytes_written() as u64;
+        self.parquet.inner_mut().finish().context(|| format!("cannot store {path}"))?;
+        Ok(DataFile {
+            path,
+            partition: self.partition,
+            size_bytes,
+            row_count: self.row_count,
+            stats: delta_stats(&metadata),
+            fields: self.fields,
+        })
+    }
+
+    /// Drops the file.
+    pub(super) fn abort(mut self) {
+        self.parquet.inner_mut().abort();
+    }
+}
+

@@ -1,0 +1,12 @@
+//! Batches to data files: partitioned, rolled at a target size, encoded on all threads, within a memory budget.
+
+mod fanout;
+mod file;
+mod properties;
+mod prune;
+mod sink;
+mod stats;
+
+pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
+pub use file::{DataFile, WriteContext};
+pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, quarantine_properties, writer_properties};

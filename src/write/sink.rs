@@ -1,0 +1,89 @@
+//! Where the bytes of a data file go: one PUT for a small one, parts of a multipart upload for a large one.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _};
+use tokio::runtime::Handle;
+
+/// The size of a part, and of the largest file that is stored by one request.
+const PART_BYTES: usize = 8 << 20;
+
+/// A blocking writer to an object, which is there only once [`finish`](Self::finish) returned.
+///
+/// Not for threads of the I/O runtime.
+pub(super) struct Sink {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    runtime: Handle,
+    buffer: Vec<u8>,
+    upload: Option<Box<dyn MultipartUpload>>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sink({})", self.path)
+    }
+}
+
+impl Sink {
+    pub(super) fn new(store: &Arc<dyn ObjectStore>, path: Path, runtime: &Handle) -> Self {
+        Self { store: Arc::clone(store), path, runtime: runtime.clone(), buffer: Vec::new(), upload: None }
+    }
+
+    /// Bytes held in memory.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Stores what is still held and makes the object visible.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let rest = Bytes::from(std::mem::take(&mut self.buffer));
+        let runtime = self.runtime.clone();
+        match self.upload.take() {
+            None => drop(runtime.block_on(self.store.put(&self.path, rest.into()))?),
+            Some(mut upload) => runtime.block_on(async {
+                upload.put_part(rest.into()).await?;
+                upload.complete().await.map(drop)
+            })?,
+        }
+        Ok(())
+    }
+
+    /// Gives up, and takes back what was uploaded as far as possible.
+    pub(super) fn abort(&mut self) {
+        if let Some(mut upload) = self.upload.take() {
+            // An upload that cannot be aborted is swept by the store's own rule for abandoned ones.
+            let _ = self.runtime.clone().block_on(upload.abort());
+        }
+    }
+
+    fn put_part(&mut self) -> io::Result<()> {
+        let part = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(PART_BYTES)));
+        let runtime = self.runtime.clone();
+        runtime.block_on(async {
+            let upload = match &mut self.upload {
+                Some(upload) => upload,
+                None => self.upload.insert(self.store.put_multipart(&self.path).await?),
+            };
+            upload.put_part(part.into()).await
+        })?;
+        Ok(())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PART_BYTES {
+            self.put_part()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

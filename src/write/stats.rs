@@ -1,0 +1,194 @@
+//! Delta statistics of a data file, from its Parquet footer.
+//!
+//! Leaves of structs have minimum, maximum and null count; what lies in lists and maps has none. Text is cut as the Delta
+//! kernel cuts it: a minimum to a prefix, a maximum to a prefix with the highest character behind it.
+
+use std::fmt::Write as _;
+
+use parquet::basic::LogicalType;
+use parquet::data_type::AsBytes as _;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescriptor;
+
+use crate::json::format_timestamp;
+
+/// Text in statistics is cut to this many characters.
+const PREFIX_CHARS: usize = 32;
+
+/// The statistics of one leaf, as JSON text.
+struct Leaf {
+    path: Vec<String>,
+    min: Option<String>,
+    max: Option<String>,
+    nulls: Option<u64>,
+}
+
+/// The `stats` of a Delta `add` action for a file with this footer.
+pub(super) fn delta_stats(metadata: &ParquetMetaData) -> String {
+    let rows: i64 = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).sum();
+    let schema = metadata.file_metadata().schema_descr();
+    let leaves: Vec<Leaf> = schema
+        .columns()
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.max_rep_level() == 0)
+        .map(|(index, column)| leaf(metadata, index, column))
+        .collect();
+    let mut out = format!("{{\"numRecords\":{rows}");
+    write_tree(&mut out, "minValues", &leaves, |leaf| leaf.min.clone());
+    write_tree(&mut out, "maxValues", &leaves, |leaf| leaf.max.clone());
+    write_tree(&mut out, "nullCount", &leaves, |leaf| leaf.nulls.map(|nulls| nulls.to_string()));
+    out.push('}');
+    out
+}
+
+fn leaf(metadata: &ParquetMetaData, index: usize, column: &ColumnDescriptor) -> Leaf {
+    let path = column.path().parts().to_vec();
+    let mut merged = Leaf { path, min: None, max: None, nulls: Some(0) };
+    let mut bounds: Option<Bounds> = None;
+    let mut bounded = true;
+    for group in metadata.row_groups() {
+        let chunk = group.column(index);
+        let Some(statistics) = chunk.statistics() else {
+            return Leaf { nulls: None, ..merged };
+        };
+        let nulls = statistics.null_count_opt();
+        merged.nulls = merged.nulls.zip(nulls).map(|(a, b)| a + b);
+        if nulls == Some(chunk.num_values() as u64) {
+            continue;
+        }
+        match Bounds::of(statistics, column) {
+            Some(next) => bounds = Some(bounds.map_or(next.clone(), |before| before.union(next))),
+            None => bounded = false,
+        }
+    }
+    if let Some(bounds) = bounds.filter(|_| bounded) {
+        (merged.min, merged.max) = bounds.into_json();
+    }
+    merged
+}
+
+/// Smallest and largest value of a leaf.
+#[derive(Debug, Clone)]
+enum Bounds {
+    Bool(bool, bool),
+    Int(i64, i64),
+    Decimal(i128, i128),
+    Double(f64, f64),
+    Timestamp(i64, i64),
+    Date(i32, i32),
+    Text(String, String),
+}
+
+impl Bounds {
+    fn of(statistics: &Statistics, column: &ColumnDescriptor) -> Option<Self> {
+        let logical = column.logical_type_ref();
+        Some(match statistics {
+            Statistics::Boolean(s) => Self::Bool(*s.min_opt()?, *s.max_opt()?),
+            Statistics::Int32(s) => match logical {
+                Some(LogicalType::Date) => Self::Date(*s.min_opt()?, *s.max_opt()?),
+                _ => Self::Int(i64::from(*s.min_opt()?), i64::from(*s.max_opt()?)),
+            },
+            Statistics::Int64(s) => match logical {
+                Some(LogicalType::Timestamp { .. }) => Self::Timestamp(*s.min_opt()?, *s.max_opt()?),
+                _ => Self::Int(*s.min_opt()?, *s.max_opt()?),
+            },
+            Statistics::Double(s) => Self::Double(*s.min_opt()?, *s.max_opt()?),
+            Statistics::FixedLenByteArray(s) => {
+                let number = |bytes: &[u8]| {
+                    let mut wide = [if bytes.first()? & 0x80 == 0 { 0 } else { 0xff }; 16];
+                    wide[16_usize.checked_sub(bytes.len())?..].copy_from_slice(bytes);
+                    Some(i128::from_be_bytes(wide))
+                };
+                Self::Decimal(number(s.min_opt()?.as_bytes())?, number(s.max_opt()?.as_bytes())?)
+            }
+            Statistics::ByteArray(s) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                Self::Text(text(s.min_opt()?.as_bytes()), text(s.max_opt()?.as_bytes()))
+            }
+            _ => return None,
+        })
+    }
+
+    fn union(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Bool(a, b), Self::Bool(c, d)) => Self::Bool(a.min(c), b.max(d)),
+            (Self::Int(a, b), Self::Int(c, d)) => Self::Int(a.min(c), b.max(d)),
+            (Self::Decimal(a, b), Self::Decimal(c, d)) => Self::Decimal(a.min(c), b.max(d)),
+            (Self::Double(a, b), Self::Double(c, d)) => Self::Double(a.min(c), b.max(d)),
+            (Self::Timestamp(a, b), Self::Timestamp(c, d)) => Self::Timestamp(a.min(c), b.max(d)),
+            (Self::Date(a, b), Self::Date(c, d)) => Self::Date(a.min(c), b.max(d)),
+            (Self::Text(a, b), Self::Text(c, d)) => Self::Text(a.min(c), b.max(d)),
+            (same, _) => same,
+        }
+    }
+
+    fn into_json(self) -> (Option<String>, Option<String>) {
+        let quote = |text: String| serde_json::to_string(&text).ok();
+        match self {
+            Self::Bool(min, max) => (Some(min.to_string()), Some(max.to_string())),
+            Self::Int(min, max) => (Some(min.to_string()), Some(max.to_string())),
+            Self::Decimal(min, max) => (Some(min.to_string()), Some(max.to_string())),
+            Self::Double(min, max) => (Some(format!("{min:?}")), Some(format!("{max:?}"))),
+            // Milliseconds, rounded outwards: what every Delta reader takes.
+            Self::Timestamp(min, max) => {
+                let up = max.checked_add(999).map_or(max, |up| up.div_euclid(1_000) * 1_000);
+                (quote(format_timestamp(min.div_euclid(1_000) * 1_000, false)), quote(format_timestamp(up, false)))
+            }
+            Self::Date(min, max) => (quote(crate::json::format_date(min)), quote(crate::json::format_date(max))),
+            Self::Text(min, max) => {
+                let min: String = min.chars().filter(|c| *c != '\u{fffd}').take(PREFIX_CHARS).collect();
+                (quote(min), text_maximum(&max).and_then(quote))
+            }
+        }
+    }
+}
+
+/// A text not less than any that begins like `max`; a footer may have cut and raised it already.
+fn text_maximum(max: &str) -> Option<String> {
+    if max.contains('\u{fffd}') {
+        return None;
+    }
+    let mut prefix: String = max.chars().take(PREFIX_CHARS).collect();
+    if prefix.len() < max.len() {
+        prefix.push(char::MAX);
+    }
+    Some(prefix)
+}
+
+/// Writes `,"name":{...}` with the leaves nested by their paths; leaves without a value are left out.
+fn write_tree(out: &mut String, name: &str, leaves: &[Leaf], value: impl Fn(&Leaf) -> Option<String>) {
+    let mut tree = serde_json::Map::new();
+    for leaf in leaves {
+        // Numbers keep their digits: a JSON number in text, put in after the tree is written.
+        let Some(text) = value(leaf) else { continue };
+        let Some((last, parents)) = leaf.path.split_last() else { continue };
+        let mut level = &mut tree;
+        for parent in parents {
+            let entry = level.entry(parent.clone()).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+            let serde_json::Value::Object(next) = entry else { return };
+            level = next;
+        }
+        level.insert(last.clone(), serde_json::Value::String(text));
+    }
+    let _ = write!(out, ",\"{name}\":");
+    write_object(out, &tree);
+}
+
+fn write_object(out: &mut String, tree: &serde_json::Map<String, serde_json::Value>) {
+    out.push('{');
+    for (index, (key, value)) in tree.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        // Column names are [a-z0-9_].
+        let _ = write!(out, "\"{key}\":");
+        match value {
+            serde_json::Value::Object(below) => write_object(out, below),
+            serde_json::Value::String(text) => out.push_str(text),
+            _ => out.push_str("null"),
+        }
+    }
+    out.push('}');
+}
