@@ -43,10 +43,7 @@ impl Error {
     }
 
     /// Something else that failed, with its cause.
-    pub fn failed(
-        message: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn failed(message: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { kind: ErrorKind::Failed, message: message.into(), source: Some(source.into()) }
     }
 

@@ -52,7 +52,9 @@ impl Location {
                 let bucket = url.host_str().ok_or_else(|| Error::usage(format!("{text:?} names no bucket")))?;
                 let mut builder =
                     AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(RetryConfig::default());
-                if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL")) {
+                if let Ok(endpoint) =
+                    std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"))
+                {
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
@@ -75,7 +77,8 @@ impl Location {
     }
 
     fn from_path(path: &FsPath) -> Result<Self> {
-        let absolute = std::path::absolute(path).map_err(|error| Error::usage(format!("bad path {path:?}: {error}")))?;
+        let absolute =
+            std::path::absolute(path).map_err(|error| Error::usage(format!("bad path {path:?}: {error}")))?;
         // Links are followed for the folder itself, so that it has one name; it may not exist yet.
         let absolute = absolute.canonicalize().unwrap_or(absolute);
         let url = Url::from_directory_path(&absolute)

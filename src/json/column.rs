@@ -1,31 +1,25 @@
 //! Typed column storage that grows as values are decoded, one tree of columns per decoder.
 //!
-//! A column stores one [`Class`] at a time. A value that the class cannot hold is not stored: the column notes it as a
-//! wish, and the decoder begins the batch again with the wider class. So a batch never holds a value in a form that
-//! lost something. Rows a column did not see are filled with nulls when it is next touched.
-
-use std::collections::BTreeSet;
+//! A column stores one [`Class`] at a time. A value that the class cannot hold is counted but not stored, and the decoder
+//! begins the batch again with the wider class. So a batch never holds a value in a form that lost something. Rows a
+//! column did not see are filled with nulls when it is next touched.
 
 use arrow::array::NullBufferBuilder;
-use hashbrown::HashMap;
 
-use crate::schema::{
-    Class, IntRange, Kind, KindSet, MAX_OBJECT_KEYS, Observation, Tally, class, fold, is_dictionary, merged_dictionary,
-};
-
-/// No child: the prediction that nothing follows.
-pub(super) const NO_CHILD: u32 = u32::MAX;
+use super::object::StructData;
+use crate::schema::{Class, IntRange, Kind, KindSet, Observation, Tally, is_dictionary, kinds, merged_dictionary};
 
 /// The values of one path in the current batch, and what was seen of it before.
 #[derive(Debug)]
 pub(super) struct Column {
-    /// Every kind this column must be able to hold: from the seed and from all batches begun so far.
+    /// How many arrays and objects are around the values, the record itself among them.
+    depth: usize,
+    /// Every kind this column must be able to hold: from the seed and from all batches so far.
     known: KindSet,
-    /// Kinds met in the current attempt that `data` cannot hold.
-    wish: KindSet,
     /// The keys of the objects here are data: they are stored as a map.
     dictionary: bool,
-    wish_dictionary: bool,
+    /// The current attempt met more keys than an object may have.
+    pub(super) crowded: bool,
     /// What the finished batches held.
     total: Tally,
     total_ints: Option<IntRange>,
@@ -63,33 +57,6 @@ pub(super) enum Data {
 pub(super) struct Bytes {
     pub(super) offsets: Vec<i32>,
     pub(super) data: Vec<u8>,
-}
-
-/// The children of an object, found by key.
-#[derive(Debug)]
-pub(super) struct StructData {
-    pub(super) children: Vec<Child>,
-    index: HashMap<Box<[u8]>, u32>,
-    /// Children by folded name.
-    groups: HashMap<String, Vec<u32>>,
-    /// `after[i + 1]`: the child whose key followed that of child `i` last time; `after[0]` is the first key.
-    pub(super) after: Vec<u32>,
-    /// Keys without a child are skipped, not added.
-    closed: bool,
-    /// Folded names that two keys of one object shared.
-    together: BTreeSet<String>,
-    batch_together: BTreeSet<String>,
-}
-
-/// A key of an object and the column of its values.
-#[derive(Debug)]
-pub(super) struct Child {
-    /// The key between its quotes, as it stands in the JSON text when it needs no escapes.
-    pub(super) quoted: Box<[u8]>,
-    pub(super) key: String,
-    /// Another child's key folds to the same name.
-    pub(super) has_rivals: bool,
-    pub(super) column: Column,
 }
 
 /// The elements of arrays; row `i` holds the elements `offsets[i]..offsets[i + 1]`.
@@ -143,7 +110,8 @@ impl Bytes {
 }
 
 impl Data {
-    fn new(class: Class, dictionary: bool, rows: usize) -> Self {
+    /// Storage for values that have `depth` arrays and objects around them, with `rows` nulls in it.
+    fn new(class: Class, dictionary: bool, depth: usize, rows: usize) -> Self {
         match class {
             Class::Unresolved => Self::Empty,
             Class::Bool => Self::Bool(vec![false; rows]),
@@ -154,13 +122,15 @@ impl Data {
             Class::Date => Self::Date(vec![0; rows]),
             Class::Text => Self::Text(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
             Class::Json => Self::Json(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
-            Class::List => Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element: Column::new() })),
+            Class::List => {
+                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element: Column::new(depth + 1) }))
+            }
             Class::Struct if dictionary => Self::Map(Box::new(MapData {
                 offsets: vec![0; rows + 1],
                 keys: Bytes::with_capacity(0, 0),
-                value: Column::new(),
+                value: Column::new(depth + 1),
             })),
-            Class::Struct => Self::Struct(Box::new(StructData::new())),
+            Class::Struct => Self::Struct(Box::new(StructData::new(depth + 1))),
         }
     }
 
@@ -182,12 +152,13 @@ impl Data {
 }
 
 impl Column {
-    pub(super) fn new() -> Self {
+    /// A column without rows. `depth`: how many arrays and objects are around its values.
+    pub(super) fn new(depth: usize) -> Self {
         Self {
+            depth,
             known: KindSet::EMPTY,
-            wish: KindSet::EMPTY,
             dictionary: false,
-            wish_dictionary: false,
+            crowded: false,
             total: Tally::default(),
             total_ints: None,
             seen: [0; Kind::COUNT],
@@ -198,17 +169,26 @@ impl Column {
         }
     }
 
+    /// The column of the records themselves, whose columns can hold all that `seed` saw.
+    ///
+    /// The keys of records are names, however many there are.
+    pub(super) fn root(seed: &Observation) -> Self {
+        let mut fields = StructData::new(1);
+        fields.seed(&[seed]);
+        Self { known: KindSet::EMPTY.with(Kind::Object), data: Data::Struct(Box::new(fields)), ..Self::new(0) }
+    }
+
     /// A column whose values are skipped.
     pub(super) fn skipped() -> Self {
-        Self { data: Data::Skip, ..Self::new() }
+        Self { data: Data::Skip, ..Self::new(1) }
     }
 
     /// Makes the column, before its first batch, able to hold all that `seeds` saw.
     pub(super) fn seed(&mut self, seeds: &[&Observation]) {
-        self.known = seeds.iter().fold(self.known, |known, seed| known.union(seed.kinds()));
-        let class = class(seeds);
+        self.known = self.known.union(kinds(seeds));
+        let class = self.known.class_at(self.depth);
         self.dictionary = class == Class::Struct && is_dictionary(seeds);
-        self.data = Data::new(class, self.dictionary, 0);
+        self.data = Data::new(class, self.dictionary, self.depth, 0);
         match &mut self.data {
             Data::Struct(data) => data.seed(seeds),
             Data::List(list) => {
@@ -224,10 +204,8 @@ impl Column {
         }
     }
 
-    /// Begins a batch, or begins it again: no rows, and room for all that is known or was wished for.
+    /// Begins a batch, or begins it again: no rows, and room for all that is known.
     pub(super) fn begin(&mut self) {
-        self.known = self.known.union(std::mem::take(&mut self.wish));
-        self.dictionary |= std::mem::take(&mut self.wish_dictionary);
         self.seen = [0; Kind::COUNT];
         self.ints = None;
         self.nulls = NullBufferBuilder::new(0);
@@ -235,9 +213,11 @@ impl Column {
         if matches!(self.data, Data::Skip) {
             return;
         }
-        let class = self.known.class();
-        if self.data.class() != class || matches!(self.data, Data::Struct(_)) && self.dictionary {
-            self.data = Data::new(class, self.dictionary && class == Class::Struct, 0);
+        let class = self.known.class_at(self.depth);
+        if self.dictionary && matches!(self.data, Data::Struct(_)) && class == Class::Struct {
+            self.become_dictionary();
+        } else if self.data.class() != class {
+            self.data = Data::new(class, self.dictionary, self.depth, 0);
         }
         match &mut self.data {
             Data::Empty | Data::Skip => {}
@@ -263,14 +243,102 @@ impl Column {
         }
     }
 
-    /// Drops what the current attempt wished for: it came from a record that is no record.
-    pub(super) fn forget_wishes(&mut self) {
-        self.wish = KindSet::EMPTY;
-        self.wish_dictionary = false;
+    /// Stores the objects as a map from now on. What was seen below any of their keys is taken as seen below one.
+    #[cold]
+    fn become_dictionary(&mut self) {
+        let seen = merged_dictionary(&[&self.observe()]);
+        self.data = Data::new(Class::Struct, true, self.depth, 0);
+        self.adopt_below(&seen);
+    }
+
+    /// Takes what was seen elsewhere as seen here.
+    fn adopt(&mut self, seen: &Observation) {
+        self.known = self.known.union(seen.kinds());
+        self.dictionary |= seen.dictionary.is_some();
+        self.total.merge(&seen.tally);
+        self.total_ints = IntRange::union(self.total_ints, seen.ints);
+        self.data = Data::new(self.known.class_at(self.depth), self.dictionary, self.depth, 0);
+        self.adopt_below(seen);
+    }
+
+    fn adopt_below(&mut self, seen: &Observation) {
         match &mut self.data {
-            Data::Struct(data) => data.children.iter_mut().for_each(|child| child.column.forget_wishes()),
-            Data::List(list) => list.element.forget_wishes(),
-            Data::Map(map) => map.value.forget_wishes(),
+            Data::Struct(data) => {
+                data.together.extend(seen.together.iter().cloned());
+                for (key, below) in &seen.fields {
+                    let child = data.add(key);
+                    data.children[child as usize].column.adopt(below);
+                }
+            }
+            Data::List(list) => seen.element.iter().for_each(|below| list.element.adopt(below)),
+            Data::Map(map) => seen.dictionary.iter().for_each(|below| map.value.adopt(below)),
+            _ => {}
+        }
+    }
+
+    /// Learns what the current attempt met, all of which came from sound records.
+    pub(super) fn widen(&mut self) {
+        self.known = self.known.union(self.seen_kinds());
+        self.dictionary |= std::mem::take(&mut self.crowded);
+        match &mut self.data {
+            Data::Struct(data) => data.children.iter_mut().for_each(|child| child.column.widen()),
+            Data::List(list) => list.element.widen(),
+            Data::Map(map) => map.value.widen(),
+            _ => {}
+        }
+    }
+
+    /// Drops what the current attempt met: some of it came from a record that is no record.
+    pub(super) fn forget(&mut self) {
+        self.crowded = false;
+        match &mut self.data {
+            Data::Struct(data) => data.forget(),
+            Data::List(list) => list.element.forget(),
+            Data::Map(map) => map.value.forget(),
+            _ => {}
+        }
+    }
+
+    /// Whether no kind of value is known yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    fn seen_kinds(&self) -> KindSet {
+        Kind::ALL.into_iter().filter(|kind| self.seen[*kind as usize] > 0).collect()
+    }
+
+    /// Whether this batch has no values here but null, `{}`, `[]` and objects of such.
+    pub(super) fn holds_nothing(&self) -> bool {
+        let empty = [Kind::Null, Kind::EmptyObject, Kind::Object, Kind::EmptyArray];
+        empty.into_iter().fold(self.seen_kinds(), KindSet::without).is_empty()
+            && match &self.data {
+                Data::Struct(data) => data.children.iter().all(|child| child.column.holds_nothing()),
+                Data::Map(map) => map.value.len == 0,
+                _ => true,
+            }
+    }
+
+    /// Appends the counts of the current batch, here and below.
+    #[cold]
+    pub(super) fn save_counts(&self, out: &mut Vec<[u32; Kind::COUNT]>) {
+        out.push(self.seen);
+        match &self.data {
+            Data::Struct(data) => data.children.iter().for_each(|child| child.column.save_counts(out)),
+            Data::List(list) => list.element.save_counts(out),
+            Data::Map(map) => map.value.save_counts(out),
+            _ => {}
+        }
+    }
+
+    /// Takes back the counts saved before, since when no key was added.
+    #[cold]
+    pub(super) fn restore_counts(&mut self, saved: &mut std::slice::Iter<'_, [u32; Kind::COUNT]>) {
+        self.seen = saved.next().copied().unwrap_or(self.seen);
+        match &mut self.data {
+            Data::Struct(data) => data.children.iter_mut().for_each(|child| child.column.restore_counts(saved)),
+            Data::List(list) => list.element.restore_counts(saved),
+            Data::Map(map) => map.value.restore_counts(saved),
             _ => {}
         }
     }
@@ -285,10 +353,10 @@ impl Column {
             }
         }
         let ints = match &self.data {
-            Data::Int(values) => self.range(values),
-            _ => self.ints,
+            Data::Int(values) => self.range(values, 0),
+            _ => None,
         };
-        self.total_ints = IntRange::union(self.total_ints, ints);
+        self.total_ints = [self.ints, ints].into_iter().fold(self.total_ints, IntRange::union);
         match &mut self.data {
             Data::Struct(data) => {
                 data.together.append(&mut data.batch_together);
@@ -300,8 +368,10 @@ impl Column {
         }
     }
 
-    fn range(&self, values: &[i64]) -> Option<IntRange> {
-        let mut valid = values.iter().enumerate().filter(|(row, _)| self.nulls.is_valid(*row)).map(|(_, value)| *value);
+    /// The range of `values`, which begin at row `first`.
+    fn range(&self, values: &[i64], first: usize) -> Option<IntRange> {
+        let is_valid = |row: &usize| self.nulls.is_valid(first + row);
+        let mut valid = values.iter().enumerate().filter(|(row, _)| is_valid(row)).map(|(_, value)| *value);
         let first = valid.next()?;
         Some(valid.fold(IntRange { min: first, max: first }, |range, value| IntRange {
             min: range.min.min(value),
@@ -312,7 +382,7 @@ impl Column {
     /// What the finished batches held.
     pub(super) fn observe(&self) -> Observation {
         let mut seen = Observation { tally: self.total, ints: self.total_ints, ..Observation::default() };
-        if seen.kinds().class() == Class::Json {
+        if seen.kinds().class_at(self.depth) == Class::Json {
             return seen;
         }
         match &self.data {
@@ -343,22 +413,10 @@ impl Column {
         self.ints = IntRange::union(self.ints, Some(IntRange { min: value, max: value }));
     }
 
-    /// Notes that `kind` must fit too.
-    #[cold]
-    pub(super) fn wish(&mut self, kind: Kind) {
-        self.wish = self.wish.with(kind);
-    }
-
-    /// Notes that the objects here are dictionaries.
-    #[cold]
-    pub(super) fn wish_dictionary(&mut self) {
-        self.wish_dictionary = true;
-    }
-
     /// Gives an empty column the storage of a value of `kind`.
     #[cold]
     pub(super) fn start(&mut self, kind: Kind) {
-        self.data = Data::new(KindSet::EMPTY.with(kind).class(), false, self.len);
+        self.data = Data::new(KindSet::EMPTY.with(kind).class_at(self.depth), false, self.depth, self.len);
     }
 
     /// Ends a row with a value.
@@ -401,6 +459,10 @@ impl Column {
         if self.len <= len {
             return;
         }
+        if let Data::Int(values) = &self.data {
+            // The range at the end of the batch will not find them.
+            self.ints = IntRange::union(self.ints, self.range(&values[len..], len));
+        }
         self.len = len;
         self.nulls.truncate(len);
         match &mut self.data {
@@ -422,88 +484,6 @@ impl Column {
                 map.keys.truncate(entries);
                 map.value.truncate(entries);
             }
-        }
-    }
-}
-
-impl StructData {
-    fn new() -> Self {
-        Self {
-            children: Vec::new(),
-            index: HashMap::new(),
-            groups: HashMap::new(),
-            after: vec![NO_CHILD],
-            closed: false,
-            together: BTreeSet::new(),
-            batch_together: BTreeSet::new(),
-        }
-    }
-
-    fn seed(&mut self, parents: &[&Observation]) {
-        for (_, members) in crate::schema::columns(parents, &mut BTreeSet::new()) {
-            let seeds: Vec<_> = members.values().flatten().copied().collect();
-            for key in members.keys() {
-                let child = self.add(key);
-                self.children[child as usize].column.seed(&seeds);
-            }
-        }
-    }
-
-    /// Keeps only the children that `keep` names; the values of all other keys are skipped.
-    pub(super) fn project(&mut self, keep: &BTreeSet<String>) {
-        self.closed = true;
-        for child in &mut self.children {
-            if !keep.contains(&child.key) {
-                child.column = Column::skipped();
-            }
-        }
-    }
-
-    /// The child of a key (escapes resolved), which is added when there is none and the object is open.
-    pub(super) fn child(&mut self, key: &[u8]) -> Option<u32> {
-        if let Some(child) = self.index.get(key) {
-            return Some(*child);
-        }
-        // The window is UTF-8, or the record is checked before its values count.
-        let key = std::str::from_utf8(key).ok()?;
-        (!self.closed).then(|| self.add(key))
-    }
-
-    pub(super) fn find_mut(&mut self, key: &str) -> Option<&mut Child> {
-        self.index.get(key.as_bytes()).map(|child| &mut self.children[*child as usize])
-    }
-
-    pub(super) fn is_crowded(&self) -> bool {
-        self.children.len() > MAX_OBJECT_KEYS
-    }
-
-    fn add(&mut self, key: &str) -> u32 {
-        if let Some(child) = self.index.get(key.as_bytes()) {
-            return *child;
-        }
-        let child = self.children.len() as u32;
-        self.index.insert(key.as_bytes().into(), child);
-        let group = self.groups.entry(fold(key)).or_default();
-        group.push(child);
-        let has_rivals = group.len() > 1;
-        for rival in group.iter().filter(|rival| has_rivals && **rival != child) {
-            self.children[*rival as usize].has_rivals = true;
-        }
-        // A key with escapes is never predicted: no text has the byte 0xff.
-        let plain = key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-        let quoted = if plain { format!("\"{key}\"").into_bytes() } else { vec![0xff] }.into_boxed_slice();
-        self.children.push(Child { quoted, key: key.to_owned(), has_rivals, column: Column::new() });
-        self.after.push(NO_CHILD);
-        child
-    }
-
-    /// Notes whether another key of the object in `row` folds to the same name as that of `child`.
-    #[cold]
-    pub(super) fn meet_rivals(&mut self, child: u32, row: usize) {
-        let name = fold(&self.children[child as usize].key);
-        let rivals = self.groups.get(&name).map(Vec::as_slice).unwrap_or_default();
-        if rivals.iter().any(|rival| *rival != child && self.children[*rival as usize].column.len > row) {
-            self.batch_together.insert(name);
         }
     }
 }

@@ -1,23 +1,32 @@
 //! From the bytes of one record to its columns.
 
-use super::column::{Bytes, Column, Data, ListData, MapData, NO_CHILD, StructData};
+use super::column::{Bytes, Column, Data, ListData, MapData};
+use super::object::{NO_CHILD, StructData};
 use super::scalar::{Number, Time, number, time};
 use super::scan::{Fault, FaultAt, Window};
 use crate::schema::Kind;
 
-/// Why a record was not stored. The columns then hold a part of it.
+/// The record is no record; the columns hold a part of it. (What is wrong, and where, is told by the check that follows.)
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Stop {
-    /// A column must become wider first; it noted how.
-    Conflict,
-    /// The record is no record. (What is wrong, and where, is told by the check that follows.)
-    Fault,
+pub(super) struct Faulty;
+
+impl From<FaultAt> for Faulty {
+    fn from(_: FaultAt) -> Self {
+        Self
+    }
 }
 
-impl From<FaultAt> for Stop {
-    fn from(_: FaultAt) -> Self {
-        Self::Fault
-    }
+/// What an attempt at a batch comes upon, and buffers that its values share.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    /// A column must become wider: what it could not hold was counted but stored as null.
+    pub(super) conflicts: bool,
+    /// Keys that stood before in the same object.
+    pub(super) duplicate_keys: u64,
+    /// A string with its escapes resolved.
+    text: Vec<u8>,
+    /// Entries of a dictionary in the order of their keys.
+    order: Vec<usize>,
 }
 
 /// Reads values at a position of a window into columns.
@@ -27,15 +36,12 @@ pub(super) struct Cursor<'a> {
     pub(super) at: usize,
     pub(super) max_depth: usize,
     pub(super) depth: usize,
-    /// Keys that stood before in the same object.
-    pub(super) duplicate_keys: u64,
-    /// Strings with their escapes resolved.
-    pub(super) scratch: Vec<u8>,
+    pub(super) attempt: &'a mut Attempt,
 }
 
 impl Cursor<'_> {
     /// Reads the object at the position into `row` of the children of `data`.
-    pub(super) fn object(&mut self, data: &mut StructData, row: usize) -> Result<(), Stop> {
+    pub(super) fn object(&mut self, data: &mut StructData, row: usize) -> Result<(), Faulty> {
         let mut at = self.enter()?;
         if self.window.byte(at) == b'}' {
             self.leave(at);
@@ -82,11 +88,11 @@ impl Cursor<'_> {
     }
 
     #[inline]
-    fn member(&mut self, data: &mut StructData, index: u32, row: usize) -> Result<(), Stop> {
+    fn member(&mut self, data: &mut StructData, index: u32, row: usize) -> Result<(), Faulty> {
         let child = &mut data.children[index as usize];
         let column = &mut child.column;
         if column.len > row {
-            self.duplicate_keys += 1;
+            self.attempt.duplicate_keys += 1;
             column.truncate(row);
         }
         column.pad(row);
@@ -98,7 +104,7 @@ impl Cursor<'_> {
     }
 
     /// The child of the key whose opening quote is at `at`, and the position behind the key.
-    fn key(&mut self, data: &mut StructData, at: usize) -> Result<(Option<u32>, usize), Stop> {
+    fn key(&mut self, data: &mut StructData, at: usize) -> Result<(Option<u32>, usize), Faulty> {
         if self.window.byte(at) != b'"' {
             return Err(self.window.fault(at).into());
         }
@@ -106,14 +112,14 @@ impl Cursor<'_> {
         if !escaped {
             return Ok((data.child(self.window.slice(at + 1, end - 1)), end));
         }
-        self.scratch.clear();
-        self.window.unescape(at, end, &mut self.scratch)?;
-        Ok((data.child(&self.scratch), end))
+        self.attempt.text.clear();
+        self.window.unescape(at, end, &mut self.attempt.text)?;
+        Ok((data.child(&self.attempt.text), end))
     }
 
     /// Opens the array or object at the position and returns the position of what follows.
     #[inline]
-    fn enter(&mut self) -> Result<usize, Stop> {
+    fn enter(&mut self) -> Result<usize, Faulty> {
         if self.depth >= self.max_depth {
             return Err(FaultAt { fault: Fault::TooDeep, at: self.at }.into());
         }
@@ -128,13 +134,13 @@ impl Cursor<'_> {
     }
 
     /// Passes over the value at the position.
-    fn skip(&mut self) -> Result<(), Stop> {
+    fn skip(&mut self) -> Result<(), Faulty> {
         self.at = self.window.value_end(self.at, self.depth, self.max_depth)?;
         Ok(())
     }
 
     /// Reads the value at the position as the next row of `column`.
-    fn value(&mut self, column: &mut Column) -> Result<(), Stop> {
+    fn value(&mut self, column: &mut Column) -> Result<(), Faulty> {
         if matches!(column.data, Data::Skip) {
             self.skip()?;
             column.finish_value();
@@ -158,15 +164,15 @@ impl Cursor<'_> {
     }
 
     #[inline]
-    fn string(&mut self, column: &mut Column) -> Result<(), Stop> {
+    fn string(&mut self, column: &mut Column) -> Result<(), Faulty> {
         let start = self.at;
         let (end, escaped) = self.window.string_end(start)?;
         self.at = end;
         let token = self.window.slice(start, end);
         let text = if escaped {
-            self.scratch.clear();
-            self.window.unescape(start, end, &mut self.scratch)?;
-            self.scratch.as_slice()
+            self.attempt.text.clear();
+            self.window.unescape(start, end, &mut self.attempt.text)?;
+            self.attempt.text.as_slice()
         } else {
             &token[1..token.len() - 1]
         };
@@ -180,10 +186,7 @@ impl Cursor<'_> {
             (Data::Timestamp(values), Some(Time::Timestamp { micros, .. })) => values.push(micros),
             (Data::Date(values), Some(Time::Date(days))) => values.push(days),
             (Data::Json(texts), _) => texts.push(token),
-            _ => {
-                column.wish(kind);
-                return Err(Stop::Conflict);
-            }
+            _ => return self.conflict(column, kind),
         }
         column.count(kind);
         column.finish_value();
@@ -191,7 +194,7 @@ impl Cursor<'_> {
     }
 
     #[inline]
-    fn number(&mut self, column: &mut Column) -> Result<(), Stop> {
+    fn number(&mut self, column: &mut Column) -> Result<(), Faulty> {
         let start = self.at;
         let (end, integer) = self.window.number_end(start)?;
         self.at = end;
@@ -213,10 +216,7 @@ impl Cursor<'_> {
             (Data::Decimal(values), Number::Int(value)) => values.push(i128::from(value)),
             (Data::Decimal(values), Number::Big(value)) => values.push(value),
             (Data::Text(texts) | Data::Json(texts), _) => texts.push(token),
-            _ => {
-                column.wish(kind);
-                return Err(Stop::Conflict);
-            }
+            _ => return self.conflict(column, kind),
         }
         if let Number::Int(value) = number {
             column.note_int(value);
@@ -227,7 +227,7 @@ impl Cursor<'_> {
     }
 
     #[inline]
-    fn boolean(&mut self, column: &mut Column, value: bool) -> Result<(), Stop> {
+    fn boolean(&mut self, column: &mut Column, value: bool) -> Result<(), Faulty> {
         let literal: &[u8] = if value { b"true" } else { b"false" };
         self.at = self.window.literal_end(self.at, literal)?;
         if matches!(column.data, Data::Empty) {
@@ -236,17 +236,23 @@ impl Cursor<'_> {
         match &mut column.data {
             Data::Bool(values) => values.push(value),
             Data::Text(texts) | Data::Json(texts) => texts.push(literal),
-            _ => {
-                column.wish(Kind::Bool);
-                return Err(Stop::Conflict);
-            }
+            _ => return self.conflict(column, Kind::Bool),
         }
         column.count(Kind::Bool);
         column.finish_value();
         Ok(())
     }
 
-    fn object_value(&mut self, column: &mut Column) -> Result<(), Stop> {
+    /// Counts a value of a kind that `column` cannot hold, so that the next attempt can, and stores a null.
+    #[cold]
+    fn conflict(&mut self, column: &mut Column, kind: Kind) -> Result<(), Faulty> {
+        self.attempt.conflicts = true;
+        column.count(kind);
+        column.push_nulls(1);
+        Ok(())
+    }
+
+    fn object_value(&mut self, column: &mut Column) -> Result<(), Faulty> {
         let empty = self.window.byte(self.window.skip_space(self.at + 1)) == b'}';
         let kind = if empty { Kind::EmptyObject } else { Kind::Object };
         if matches!(column.data, Data::Empty) {
@@ -254,19 +260,18 @@ impl Cursor<'_> {
         }
         let row = column.len;
         match &mut column.data {
-            Data::Struct(data) => {
-                let read = self.object(data, row);
+            Data::Struct(data) if !data.is_crowded() => {
+                self.object(data, row)?;
                 if data.is_crowded() {
-                    column.wish_dictionary();
-                    return Err(read.err().unwrap_or(Stop::Conflict));
+                    self.attempt.conflicts = true;
+                    column.crowded = true;
                 }
-                read?;
             }
             Data::Map(map) => self.dictionary(map)?,
             Data::Json(texts) => json_text(self, texts)?,
             _ => {
-                column.wish(kind);
-                return Err(Stop::Conflict);
+                self.skip()?;
+                return self.conflict(column, kind);
             }
         }
         column.count(kind);
@@ -274,7 +279,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn array_value(&mut self, column: &mut Column) -> Result<(), Stop> {
+    fn array_value(&mut self, column: &mut Column) -> Result<(), Faulty> {
         let empty = self.window.byte(self.window.skip_space(self.at + 1)) == b']';
         let kind = if empty { Kind::EmptyArray } else { Kind::Array };
         if matches!(column.data, Data::Empty) {
@@ -284,8 +289,8 @@ impl Cursor<'_> {
             Data::List(list) => self.array(list)?,
             Data::Json(texts) => json_text(self, texts)?,
             _ => {
-                column.wish(kind);
-                return Err(Stop::Conflict);
+                self.skip()?;
+                return self.conflict(column, kind);
             }
         }
         column.count(kind);
@@ -293,7 +298,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn array(&mut self, list: &mut ListData) -> Result<(), Stop> {
+    fn array(&mut self, list: &mut ListData) -> Result<(), Faulty> {
         let mut at = self.enter()?;
         if self.window.byte(at) != b']' {
             loop {
@@ -313,7 +318,7 @@ impl Cursor<'_> {
     }
 
     /// Reads the object at the position as one row of map entries; of a key that occurs twice, the last counts.
-    fn dictionary(&mut self, map: &mut MapData) -> Result<(), Stop> {
+    fn dictionary(&mut self, map: &mut MapData) -> Result<(), Faulty> {
         let start = self.at;
         let first = map.value.len;
         let mut at = self.enter()?;
@@ -333,46 +338,66 @@ impl Cursor<'_> {
             }
         }
         self.leave(at);
-        let rows = first..map.value.len;
-        let mut last_rows: Vec<usize> = rows.clone().collect();
-        last_rows.sort_by(|a, b| (map.keys.get(*a), *b).cmp(&(map.keys.get(*b), *a)));
-        last_rows.dedup_by(|later, kept| map.keys.get(*later) == map.keys.get(*kept));
-        if last_rows.len() < rows.len() {
-            self.duplicate_keys += (rows.len() - last_rows.len()) as u64;
-            let end = self.at;
-            self.keep_last(map, start, first, &last_rows)?;
-            self.at = end;
+        if let Some(last) = self.last_of_each_key(map, first) {
+            self.keep_only(map, start, first, &last)?;
+            self.attempt.order = last;
         }
         map.offsets.push(map.value.len as i32);
         Ok(())
     }
 
-    /// Reads the object at `start` again: of its entries, counted from row `first`, only those in `rows`.
+    /// The entries from row `first` on whose key does not occur again, in order; `None` when that is all of them.
+    fn last_of_each_key(&mut self, map: &MapData, first: usize) -> Option<Vec<usize>> {
+        let order = &mut self.attempt.order;
+        order.clear();
+        order.extend(first..map.value.len);
+        order.sort_unstable_by(|a, b| (map.keys.get(*a), *b).cmp(&(map.keys.get(*b), *a)));
+        order.dedup_by(|earlier, later| map.keys.get(*earlier) == map.keys.get(*later));
+        let dropped = map.value.len - first - order.len();
+        if dropped == 0 {
+            return None;
+        }
+        self.attempt.duplicate_keys += dropped as u64;
+        self.attempt.order.sort_unstable();
+        Some(std::mem::take(&mut self.attempt.order))
+    }
+
+    /// Reads the object at `start` again: of its entries, whose rows began at `first`, only those in `rows` (sorted).
+    ///
+    /// What it counts is taken back: every value was counted before.
     #[cold]
-    fn keep_last(&mut self, map: &mut MapData, start: usize, first: usize, rows: &[usize]) -> Result<(), Stop> {
+    fn keep_only(&mut self, map: &mut MapData, start: usize, first: usize, rows: &[usize]) -> Result<(), Faulty> {
+        let (end, duplicate_keys) = (self.at, self.attempt.duplicate_keys);
+        let mut counts = Vec::new();
+        map.value.save_counts(&mut counts);
         map.keys.truncate(first);
         map.value.truncate(first);
         let mut at = self.window.skip_space(start + 1);
+        let mut rows = rows.iter();
+        let mut next = rows.next();
         for entry in first.. {
             let (end, value) = self.window.key_end(at)?;
-            if rows.contains(&entry) {
+            if next == Some(&entry) {
+                next = rows.next();
                 self.window.unescape(at, end, &mut map.keys.data)?;
                 map.keys.finish_one();
                 self.at = value;
                 self.value(&mut map.value)?;
             }
-            at = self.window.skip_space(self.window.value_end(value, self.depth, self.max_depth)?);
-            if self.window.byte(at) != b',' {
+            if next.is_none() {
                 break;
             }
+            at = self.window.skip_space(self.window.value_end(value, self.depth, self.max_depth)?);
             at = self.window.skip_space(at + 1);
         }
+        map.value.restore_counts(&mut counts.iter());
+        (self.at, self.attempt.duplicate_keys) = (end, duplicate_keys);
         Ok(())
     }
 }
 
 /// Stores the value at the position as minified JSON text.
-fn json_text(cursor: &mut Cursor<'_>, texts: &mut Bytes) -> Result<(), Stop> {
+fn json_text(cursor: &mut Cursor<'_>, texts: &mut Bytes) -> Result<(), Faulty> {
     let start = cursor.at;
     cursor.skip()?;
     cursor.window.minify(start, cursor.at, &mut texts.data);

@@ -2,8 +2,8 @@
 //!
 //! A batch is all records that end in one window. The decoder reads it optimistically and begins it again (the bytes are
 //! still there) in two cases, both rare:
-//! - a column must become wider ([`Stop::Conflict`]): again with the wider columns;
-//! - a record is faulty: again, now checking each record before its values are stored.
+//! - columns must become wider: again with the wider columns, when the window was read to its end;
+//! - a record is faulty: again at once, now checking each record before its values are stored.
 //!
 //! So neither a value in a too narrow form nor a part of a rejected record is ever in a batch or in what was observed.
 
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::column::{Column, Data};
-use super::decode::{Cursor, Stop};
-use super::frame::{Framer, Step};
+use super::decode::{Attempt, Cursor};
+use super::frame::{Framer, Resume, Step};
 use super::scan::{Fault, FaultAt, PADDING, Window};
 use crate::schema::{Kind, Observation};
 
@@ -127,6 +127,8 @@ pub struct Reject {
 /// What became of one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
+    /// Values found where a record was expected, counted by the framer.
+    pub records: u64,
     /// Rows stored.
     pub rows: u64,
     /// Rejects that are not continuations.
@@ -158,6 +160,8 @@ pub struct Decoder {
     /// The state within the object that the last window did not end.
     open: Option<Framer>,
     largest_record: usize,
+    /// The batch was given away.
+    taken: bool,
 }
 
 /// Why an attempt at a batch was given up.
@@ -169,16 +173,13 @@ enum Again {
 impl Decoder {
     /// A decoder whose columns can already hold what `seed` saw.
     pub fn new(options: &DecodeOptions, seed: &Observation) -> Self {
-        let mut root = Column::new();
-        let mut objects = seed.clone();
-        objects.tally.add(Kind::Object);
-        root.seed(&[&objects]);
         Self {
-            root,
+            root: Column::root(seed),
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
             open: None,
             largest_record: 0,
+            taken: false,
         }
     }
 
@@ -194,8 +195,9 @@ impl Decoder {
         self.root.observe()
     }
 
-    pub(super) fn root(&mut self) -> &mut Column {
-        &mut self.root
+    /// The columns of the batch; `None` when they were taken before.
+    pub(super) fn take_root(&mut self) -> Option<&mut Column> {
+        (!std::mem::replace(&mut self.taken, true)).then_some(&mut self.root)
     }
 
     /// Decodes all records that end in the window `bytes`.
@@ -206,7 +208,8 @@ impl Decoder {
     /// # Panics
     /// When a segment or its padding is not within the window.
     pub fn decode(&mut self, bytes: &[u8], segments: &[Segment]) -> Decoded {
-        let mut checked = simdutf8::basic::from_utf8(bytes).is_err();
+        let mut checked = !is_utf8(bytes, segments);
+        self.taken = false;
         loop {
             self.root.begin();
             match self.attempt(bytes, segments, checked) {
@@ -215,9 +218,9 @@ impl Decoder {
                     self.open = open;
                     return decoded;
                 }
-                Err(Again::Wider) => {}
+                Err(Again::Wider) => self.root.widen(),
                 Err(Again::Checked) => {
-                    self.root.forget_wishes();
+                    self.root.forget();
                     checked = true;
                 }
             }
@@ -247,20 +250,21 @@ impl Decoder {
     ) -> Result<(Decoded, Option<Framer>), Again> {
         let mut decoded = Decoded::default();
         let mut open = self.open.clone();
-        let mut duplicate_keys = 0;
-        let mut scratch = Vec::new();
+        let mut attempt = Attempt::default();
         for segment in segments {
             let window = Window::new(&bytes[segment.start..segment.end + PADDING]);
             let mut framer = open.take().unwrap_or_else(|| Framer::new(Arc::clone(&self.path), self.max_depth));
-            let mut cursor = Cursor { window, at: 0, max_depth: self.max_depth, depth: 0, duplicate_keys, scratch };
+            let mut cursor = Cursor { window, at: 0, max_depth: self.max_depth, depth: 0, attempt: &mut attempt };
             let counts = self.segment(&mut cursor, &mut framer, *segment, checked, &mut decoded)?;
             decoded.counts.push(counts);
             if !segment.last {
                 open = Some(framer);
             }
-            (duplicate_keys, scratch) = (cursor.duplicate_keys, cursor.scratch);
         }
-        decoded.duplicate_keys = duplicate_keys;
+        if attempt.conflicts {
+            return Err(Again::Wider);
+        }
+        decoded.duplicate_keys = attempt.duplicate_keys;
         decoded.rows = self.root.len;
         Ok((decoded, open))
     }
@@ -275,6 +279,7 @@ impl Decoder {
     ) -> Result<Counts, Again> {
         let window = cursor.window;
         let mut counts = Counts::default();
+        let values_before = framer.values();
         let mut at = if segment.offset == 0 && window.starts_with(0, b"\xef\xbb\xbf") { 3 } else { 0 };
         let reject = |start: usize, end: usize, reason: Reason, found: usize, continued: bool| Reject {
             object: segment.object,
@@ -286,7 +291,8 @@ impl Decoder {
         };
         let end = window.len();
         loop {
-            at = match framer.next(&window, at, segment.last) {
+            let step = framer.next(&window, at, segment.last);
+            at = match step {
                 Step::End => {
                     at = end;
                     break;
@@ -299,7 +305,7 @@ impl Decoder {
                     let tail = !segment.last && end - start < CHECKED_TAIL + 2 * self.largest_record;
                     let checks = checked || tail;
                     if checks {
-                        match check(&window, start, framer.depth(), self.max_depth) {
+                        match window.check(start, framer.depth(), self.max_depth) {
                             Ok(_) => {}
                             Err(fault) if fault.fault == Fault::Truncated && !segment.last => {
                                 at = start;
@@ -321,7 +327,7 @@ impl Decoder {
                     }
                     cursor.at = start;
                     cursor.depth = framer.depth();
-                    self.record(cursor, checks)?;
+                    self.record(cursor)?;
                     self.largest_record = self.largest_record.max(cursor.at - start);
                     counts.rows += 1;
                     framer.passed(&window, start, cursor.at);
@@ -334,9 +340,9 @@ impl Decoder {
                     stop
                 }
                 Step::EnvelopeMissing(start, stop) => {
-                    let start = if start < stop { start } else { 0 };
                     decoded.rejects.push(reject(start, stop, Reason::EnvelopeMissing, start, false));
                     counts.rejected += 1;
+                    framer.passed(&window, start, stop);
                     stop
                 }
                 Step::Faulty(start, fault) => {
@@ -356,10 +362,11 @@ impl Decoder {
             };
         }
         decoded.used = at;
+        counts.records = framer.values() - values_before;
         Ok(counts)
     }
 
-    /// Where to go on behind a faulty value; `None`: the end of its line is not in this window yet.
+    /// Where to go on behind a faulty value; `None`: that cannot be told from this window.
     fn pass_fault(
         &self,
         window: &Window<'_>,
@@ -368,37 +375,45 @@ impl Decoder {
         fault: FaultAt,
         last: bool,
     ) -> Option<usize> {
-        framer.resume(window, start, fault, last).unwrap_or_else(|| {
-            framer.lose();
-            Some(window.len())
-        })
+        match framer.resume(window, start, fault, last) {
+            Resume::At(next) => Some(next),
+            Resume::Unknown => None,
+            Resume::Nowhere => {
+                framer.lose();
+                Some(window.len())
+            }
+        }
     }
 
-    /// Stores the record at the cursor as the next row. `checked`: it is known to be JSON.
-    fn record(&mut self, cursor: &mut Cursor<'_>, checked: bool) -> Result<(), Again> {
-        let start = cursor.at;
+    /// Stores the record at the cursor as the next row.
+    fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Again> {
         let row = self.root.len;
-        let Data::Struct(data) = &mut self.root.data else { return Err(Again::Wider) };
-        let depth = cursor.depth;
-        match cursor.object(data, row) {
-            Ok(()) => {
-                self.root.count(Kind::Object);
-                self.root.len += 1;
-                Ok(())
-            }
-            Err(Stop::Conflict) if checked || check(&cursor.window, start, depth, self.max_depth).is_ok() => {
-                Err(Again::Wider)
-            }
-            Err(Stop::Conflict | Stop::Fault) => Err(Again::Checked),
-        }
+        let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
+        cursor.object(data, row).map_err(|_| Again::Checked)?;
+        self.root.count(Kind::Object);
+        self.root.len += 1;
+        Ok(())
     }
 }
 
-/// Checks the value at `start` as JSON and as UTF-8 and returns its end.
-fn check(window: &Window<'_>, start: usize, depth: usize, max_depth: usize) -> Result<usize, FaultAt> {
-    let end = window.value_end(start, depth, max_depth)?;
-    match simdutf8::compat::from_utf8(window.slice(start, end)) {
-        Ok(_) => Ok(end),
-        Err(error) => Err(FaultAt { fault: Fault::InvalidUtf8, at: start + error.valid_up_to() }),
-    }
+/// Whether the bytes of all segments are UTF-8, but for a character that the window cuts.
+fn is_utf8(bytes: &[u8], segments: &[Segment]) -> bool {
+    segments.iter().all(|segment| {
+        let data = &bytes[segment.start..segment.end];
+        let end = if segment.last { data.len() } else { whole_characters(data) };
+        simdutf8::basic::from_utf8(&data[..end]).is_ok()
+    })
+}
+
+/// The end of the last character that is not cut at the end of `data`.
+fn whole_characters(data: &[u8]) -> usize {
+    let tail = data.iter().rev().take(3).position(|byte| byte & 0xc0 != 0x80);
+    let Some(length) = tail.map(|back| back + 1) else { return data.len() };
+    let needed = match data[data.len() - length] {
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xff => 4,
+        _ => 1,
+    };
+    if needed > length { data.len() - length } else { data.len() }
 }

@@ -9,12 +9,13 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::kernels::zip::zip;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use super::column::{Bytes, Column, Data, StructData};
+use super::column::{Bytes, Column, Data};
 use super::convert::convert;
 use super::decoder::Decoder;
+use super::object::StructData;
 use crate::schema::{Field, Type, arrow_field, arrow_fields, data_type, element_field, entries_field};
 
 /// The columns of a batch cannot be given the types asked for.
@@ -42,9 +43,10 @@ impl Decoder {
     /// Takes the batch of the last window as the columns `fields` (of Arrow schema `schema`).
     ///
     /// # Errors
-    /// [`FinishError::Redo`] when a column is stored in a form narrower than its type that does not determine the value.
+    /// [`FinishError::Redo`] when a column is stored in a form narrower than its type that does not determine the value,
+    /// or when the batch was taken before (also in vain).
     pub fn finish(&mut self, fields: &[Field], schema: &SchemaRef) -> Result<RecordBatch, FinishError> {
-        let root = self.root();
+        let root = self.take_root().ok_or(FinishError::Redo)?;
         let rows = root.len;
         let Data::Struct(data) = &mut root.data else { return Err(FinishError::Redo) };
         let arrays = struct_arrays(data, fields, rows)?;
@@ -84,6 +86,7 @@ fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<Arra
 fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
     let rows = column.len;
     let nulls = column.nulls.finish();
+    let holds_nothing = matches!(ty, Type::Text) && column.holds_nothing();
     Ok(match (&mut column.data, ty) {
         (Data::Empty | Data::Skip, ty) => new_null_array(&data_type(ty), rows),
         (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values), nulls)),
@@ -114,11 +117,15 @@ fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
             let entries = entries_field(value);
             let keys = strings(&mut map.keys, None)?;
             let values = array(&mut map.value, value)?;
-            let arrow::datatypes::DataType::Struct(fields) = entries.data_type() else {
+            let DataType::Struct(fields) = entries.data_type() else {
                 return Err(ArrowError::SchemaError("map entries are a struct".to_owned()).into());
             };
             let pairs = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
             Arc::new(MapArray::try_new(Arc::new(entries), offsets(&mut map.offsets), pairs, nulls, false)?)
+        }
+        // Nothing but null, {} and [] so far: where such values need a type, it is that of null strings.
+        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => {
+            new_null_array(&DataType::Utf8, rows)
         }
         (data, ty) => {
             // Stored in a narrower form: its own type first, then the conversion that is known to lose nothing.

@@ -11,10 +11,17 @@
 //!
 //!  any of them -- a fault behind which no boundary can be found --> Lost (all that follows is quarantined)
 //! ```
+//!
+//! What is said about some bytes never depends on where a window ends: while it could, the answer is
+//! [`Step::Incomplete`]. Two beginnings are therefore looked at as a whole, and must fit in a window: an envelope up to
+//! its records, and the first [`FIRST_LINE`] bytes of the line of a `[` that no `{` follows (it may be a line of a log).
 
 use std::sync::Arc;
 
 use super::scan::{Fault, FaultAt, Window};
+
+/// How far a `[` is looked at for whether it is an array.
+const FIRST_LINE: usize = 64 << 10;
 
 /// The state between two records of one raw object.
 #[derive(Debug, Clone)]
@@ -22,8 +29,9 @@ pub(super) struct Framer {
     state: State,
     path: Arc<[String]>,
     max_depth: usize,
-    /// The last record in `Values` stood on a line of its own.
-    lines: bool,
+    lines: Lines,
+    /// Values gone past, faulty ones too.
+    values: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +39,33 @@ enum State {
     /// Before a value of its own.
     Values,
     /// In an array of records; `levels` objects of the envelope are open around it.
-    Array { levels: usize, after_element: bool },
-    /// In the object `levels` deep of an envelope.
-    Envelope { levels: usize, after_member: bool, found: bool, start: usize },
+    Array { levels: usize, place: Place },
+    /// In the object `levels` deep of an envelope that began at `start`. Once `found`, `start` has no meaning.
+    Envelope { levels: usize, place: Place, found: bool, start: usize },
     /// Nothing more can be told apart.
     Lost,
+}
+
+/// Where in an array or object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Behind the opening bracket.
+    First,
+    /// Behind a comma.
+    Next,
+    /// Behind an element or a member.
+    After,
+}
+
+/// Whether the values stand on lines of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    /// Not that it was seen.
+    No,
+    /// The last value had no newline in it; what follows it was not seen yet.
+    Perhaps,
+    /// At least one did.
+    Yes,
 }
 
 /// What stands at a position.
@@ -45,7 +75,7 @@ pub(super) enum Step {
     Record(usize),
     /// A value that is no object, from one position to another.
     NotAnObject(usize, usize),
-    /// An envelope without the path, from one position to another (the start may lie in an earlier window).
+    /// An envelope without the path, from one position to another.
     EnvelopeMissing(usize, usize),
     /// The data from this position on is not enough to tell.
     Incomplete(usize),
@@ -57,9 +87,25 @@ pub(super) enum Step {
     Lost(usize),
 }
 
+/// Where to go on behind a faulty value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resume {
+    /// At this position: its line ends there.
+    At(usize),
+    /// More data is needed to tell.
+    Unknown,
+    /// No boundary can be found again.
+    Nowhere,
+}
+
 impl Framer {
     pub(super) fn new(path: Arc<[String]>, max_depth: usize) -> Self {
-        Self { state: State::Values, path, max_depth, lines: false }
+        Self { state: State::Values, path, max_depth, lines: Lines::No, values: 0 }
+    }
+
+    /// How many values the framer has gone past, faulty ones too.
+    pub(super) fn values(&self) -> u64 {
+        self.values
     }
 
     /// Gives up: all that follows belongs to one fault.
@@ -85,171 +131,247 @@ impl Framer {
         let mut at = at;
         loop {
             let here = window.skip_space(at);
-            if matches!(self.state, State::Lost) {
-                return if at < window.len() { Step::Lost(at) } else { Step::End };
-            }
-            if here >= window.len() {
-                return match self.state {
-                    State::Values if last => Step::End,
-                    _ if last => Step::Faulty(here, FaultAt { fault: Fault::Truncated, at: here }),
-                    _ => Step::Incomplete(here),
-                };
+            if self.lines == Lines::Perhaps {
+                self.see_line_end(window, at, here);
             }
             let moved = match self.state {
-                State::Values | State::Lost => self.in_values(window, here),
-                State::Array { levels, after_element } => self.in_array(window, here, levels, after_element),
-                State::Envelope { .. } => self.in_envelope(window, here),
+                State::Lost => return if at < window.len() { Step::Lost(at) } else { Step::End },
+                State::Values if here >= window.len() => {
+                    return if last { Step::End } else { Step::Incomplete(here) };
+                }
+                _ if here >= window.len() => Err(window.fault(here)),
+                State::Values => self.in_values(window, here),
+                State::Array { levels, place } => self.in_array(window, here, levels, place),
+                State::Envelope { levels, place, found, start } => {
+                    self.in_envelope(window, here, levels, place, found, start)
+                }
             };
             match moved {
                 Ok(Moved::To(next)) => at = next,
+                // The last digits of a number may still follow.
                 Ok(Moved::Found(Step::NotAnObject(_, end))) if end >= window.len() && !last => {
-                    // The last digits of a number may still follow.
                     return Step::Incomplete(here);
                 }
                 Ok(Moved::Found(step)) => return step,
-                Err(FaultAt { fault: Fault::Truncated, .. }) if !last => return Step::Incomplete(here),
-                Err(fault) => return Step::Faulty(here, fault),
+                Err(fault) => {
+                    let start = self.leave_envelope().unwrap_or(here);
+                    if fault.fault == Fault::Truncated && !last {
+                        return Step::Incomplete(start);
+                    }
+                    return Step::Faulty(start, fault);
+                }
             }
         }
     }
 
-    /// Tells the framer that the record that began at `start` ended at `end`.
+    /// Goes back to where an envelope began whose records were not found yet.
+    fn leave_envelope(&mut self) -> Option<usize> {
+        let State::Envelope { found: false, start, .. } = self.state else { return None };
+        self.state = State::Values;
+        Some(start)
+    }
+
+    /// Tells the framer that the value that began at `start` ended at `end`.
     pub(super) fn passed(&mut self, window: &Window<'_>, start: usize, end: usize) {
+        self.values += 1;
         match &mut self.state {
-            State::Array { after_element, .. } => *after_element = true,
-            State::Values if !self.lines => {
-                self.lines = window.byte(end) == b'\n' && memchr::memchr(b'\n', window.slice(start, end)).is_none();
+            State::Array { place, .. } => *place = Place::After,
+            State::Values if self.lines == Lines::No && !has_newline(window, start, end) => {
+                self.lines = Lines::Perhaps;
             }
             _ => {}
         }
     }
 
-    /// Where to go on behind the faulty value at `start`: behind its line, when this is NDJSON.
-    ///
-    /// `None`: no boundary can be found again. `Some(None)`: its line is not complete in this window.
-    pub(super) fn resume(
-        &mut self,
-        window: &Window<'_>,
-        start: usize,
-        fault: FaultAt,
-        last: bool,
-    ) -> Option<Option<usize>> {
-        if self.state != State::Values {
-            return None;
+    /// Looks for a newline in the white space between `start` and `end` behind a value.
+    fn see_line_end(&mut self, window: &Window<'_>, start: usize, end: usize) {
+        if has_newline(window, start, end) {
+            self.lines = Lines::Yes;
+        } else if end < window.len() {
+            self.lines = Lines::No;
         }
-        let Some(line) = memchr::memchr(b'\n', &window.data()[start..]).map(|length| start + length) else {
-            return Some(last.then_some(window.len()));
-        };
-        let closed = window.slice(start, line).trim_ascii_end().ends_with(b"}");
-        if self.lines || closed || fault.at <= line || self.is_line_of_its_own(window, line + 1) {
-            self.lines = true;
-            return Some(Some(line + 1));
-        }
-        None
     }
 
-    fn is_line_of_its_own(&self, window: &Window<'_>, start: usize) -> bool {
+    /// Where to go on behind the faulty value at `start`: behind its line, when this is NDJSON.
+    pub(super) fn resume(&mut self, window: &Window<'_>, start: usize, fault: FaultAt, last: bool) -> Resume {
+        let resume = self.find_line(window, start, fault, last);
+        self.values += u64::from(resume != Resume::Unknown);
+        resume
+    }
+
+    fn find_line(&mut self, window: &Window<'_>, start: usize, fault: FaultAt, last: bool) -> Resume {
+        if self.state != State::Values {
+            return Resume::Nowhere;
+        }
+        let Some(line) = memchr::memchr(b'\n', &window.data()[start..]).map(|length| start + length) else {
+            return if last { Resume::At(window.len()) } else { Resume::Unknown };
+        };
+        let closed = window.slice(start, line).trim_ascii_end().ends_with(b"}");
+        if self.lines != Lines::Yes && !closed && fault.at > line {
+            match self.is_line_of_its_own(window, line + 1, last) {
+                None => return Resume::Unknown,
+                Some(false) => return Resume::Nowhere,
+                Some(true) => {}
+            }
+        }
+        self.lines = Lines::Yes;
+        Resume::At(line + 1)
+    }
+
+    /// Whether an object follows that has a line for itself; `None` when more data is needed to tell.
+    fn is_line_of_its_own(&self, window: &Window<'_>, start: usize, last: bool) -> Option<bool> {
         let start = window.skip_space(start);
-        window.byte(start) == b'{'
-            && window.value_end(start, 0, self.max_depth).is_ok_and(|end| {
-                memchr::memchr(b'\n', window.slice(start, end)).is_none()
-                    && (end >= window.len() || matches!(window.byte(end), b'\n' | b'\r'))
-            })
+        if start >= window.len() {
+            return if last { Some(false) } else { None };
+        }
+        if window.byte(start) != b'{' {
+            return Some(false);
+        }
+        match window.value_end(start, 0, self.max_depth) {
+            Ok(end) if has_newline(window, start, end) => Some(false),
+            Ok(end) => {
+                let next = window.skip_space(end);
+                match has_newline(window, end, next) {
+                    true => Some(true),
+                    false if next < window.len() => Some(false),
+                    false => last.then_some(true),
+                }
+            }
+            Err(fault) if fault.fault == Fault::Truncated && !last && !has_newline(window, start, fault.at) => None,
+            Err(_) => Some(false),
+        }
     }
 
     fn in_values(&mut self, window: &Window<'_>, at: usize) -> Result<Moved, FaultAt> {
         match window.byte(at) {
             b'{' if self.path.is_empty() => Ok(Moved::Found(Step::Record(at))),
             b'{' => {
-                self.state = State::Envelope { levels: 1, after_member: false, found: false, start: at };
+                self.state = State::Envelope { levels: 1, place: Place::First, found: false, start: at };
                 Ok(Moved::To(at + 1))
             }
             b'[' => {
-                self.state = State::Array { levels: 0, after_element: false };
+                let first = window.skip_space(at + 1);
+                if window.byte(first) != b'{' {
+                    self.expect_array(window, at)?;
+                }
+                self.state = State::Array { levels: 0, place: Place::First };
                 Ok(Moved::To(at + 1))
             }
-            _ => self.no_object(window, at),
+            byte => {
+                let found = self.no_object(window, at)?;
+                // `12ab` is neither a number nor two values.
+                if let Moved::Found(Step::NotAnObject(_, end)) = found
+                    && byte != b'"'
+                    && matches!(window.byte(end), b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.' | b'_')
+                {
+                    return Err(window.fault(end));
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// Refuses the `[` at `at` when what follows on its line, or in its first [`FIRST_LINE`] bytes, is no array.
+    fn expect_array(&self, window: &Window<'_>, at: usize) -> Result<(), FaultAt> {
+        let look = window.slice(at, window.len().min(at + FIRST_LINE));
+        let newline = memchr::memchr(b'\n', look);
+        let line_end = at + newline.unwrap_or(look.len());
+        match window.value_end(at, 0, self.max_depth) {
+            Ok(end) if end <= line_end => window.utf8(at, end),
+            Err(fault) if fault.at < line_end || newline.is_none() && look.len() < FIRST_LINE => Err(fault),
+            _ if newline.is_some() => window.utf8(at, line_end),
+            _ => Ok(()),
         }
     }
 
     fn no_object(&mut self, window: &Window<'_>, at: usize) -> Result<Moved, FaultAt> {
-        let end = window.value_end(at, self.depth(), self.max_depth)?;
+        let end = window.check(at, self.depth(), self.max_depth)?;
         Ok(Moved::Found(Step::NotAnObject(at, end)))
     }
 
-    fn in_array(
+    fn in_array(&mut self, window: &Window<'_>, at: usize, levels: usize, place: Place) -> Result<Moved, FaultAt> {
+        match (window.byte(at), place) {
+            (b']', Place::First | Place::After) => {
+                self.state = match levels {
+                    0 => State::Values,
+                    levels => State::Envelope { levels, place: Place::After, found: true, start: at },
+                };
+                Ok(Moved::To(at + 1))
+            }
+            (b',', Place::After) => {
+                self.state = State::Array { levels, place: Place::Next };
+                Ok(Moved::To(at + 1))
+            }
+            (_, Place::After) => Err(window.fault(at)),
+            (b'{', Place::First | Place::Next) => Ok(Moved::Found(Step::Record(at))),
+            (_, Place::First | Place::Next) => self.no_object(window, at),
+        }
+    }
+
+    fn in_envelope(
         &mut self,
         window: &Window<'_>,
         at: usize,
         levels: usize,
-        after_element: bool,
+        place: Place,
+        found: bool,
+        start: usize,
     ) -> Result<Moved, FaultAt> {
-        match (window.byte(at), after_element) {
-            (b']', _) if after_element || self.array_is_empty(window, at) => {
-                self.state = match levels {
-                    0 => State::Values,
-                    levels => State::Envelope { levels, after_member: true, found: true, start: at },
-                };
-                Ok(Moved::To(at + 1))
-            }
-            (b',', true) => {
-                let next = window.skip_space(at + 1);
-                if next >= window.len() {
-                    return Err(FaultAt { fault: Fault::Truncated, at: next });
+        let envelope = |levels, place| State::Envelope { levels, place, found, start };
+        match (window.byte(at), place) {
+            (b'}', Place::First | Place::After) => {
+                let end = at + 1;
+                self.state = if levels > 1 { envelope(levels - 1, Place::After) } else { State::Values };
+                if levels > 1 || found {
+                    return Ok(Moved::To(end));
                 }
-                if window.byte(next) == b'{' {
-                    return Ok(Moved::Found(Step::Record(next)));
-                }
-                self.no_object(window, next)
+                return Ok(Moved::Found(Step::EnvelopeMissing(start, end)));
             }
-            (b'{', false) => Ok(Moved::Found(Step::Record(at))),
-            (_, false) => self.no_object(window, at),
-            _ => Err(window.fault(at)),
-        }
-    }
-
-    /// Whether the `]` at `at` follows its `[`, not a comma.
-    fn array_is_empty(&self, window: &Window<'_>, at: usize) -> bool {
-        !window.data()[..at].trim_ascii_end().ends_with(b",")
-    }
-
-    fn in_envelope(&mut self, window: &Window<'_>, at: usize) -> Result<Moved, FaultAt> {
-        let State::Envelope { levels, after_member, found, start } = self.state else { return Ok(Moved::To(at)) };
-        let mut at = at;
-        match (window.byte(at), after_member) {
-            (b'}', _) => {
-                self.state = State::Envelope { levels: levels - 1, after_member: true, found, start };
-                if levels > 1 {
-                    return Ok(Moved::To(at + 1));
-                }
-                self.state = State::Values;
-                return Ok(if found { Moved::To(at + 1) } else { Moved::Found(Step::EnvelopeMissing(start, at + 1)) });
+            (b',', Place::After) => {
+                self.state = envelope(levels, Place::Next);
+                return Ok(Moved::To(at + 1));
             }
-            (b',', true) => at = window.skip_space(at + 1),
-            (_, true) => return Err(window.fault(at)),
-            (_, false) => {}
+            (_, Place::After) => return Err(window.fault(at)),
+            (_, Place::First | Place::Next) => {}
         }
         let (key_end, value) = window.key_end(at)?;
-        let is_path = !found && window.slice(at + 1, key_end - 1) == self.path[levels - 1].as_bytes();
+        let is_path = is_key(window, at, key_end, &self.path[levels - 1])?;
         match window.byte(value) {
+            // Of a key that occurs twice, the records of both arrays are taken: nothing is lost.
             b'[' if is_path && levels == self.path.len() => {
-                self.state = State::Array { levels, after_element: false };
+                self.state = State::Array { levels, place: Place::First };
                 Ok(Moved::To(value + 1))
             }
             b'{' if is_path && levels < self.path.len() => {
-                self.state = State::Envelope { levels: levels + 1, after_member: false, found, start };
+                self.state = envelope(levels + 1, Place::First);
                 Ok(Moved::To(value + 1))
             }
             _ => {
-                let end = window.value_end(value, levels, self.max_depth)?;
+                window.utf8(at, key_end)?;
+                let end = window.check(value, levels, self.max_depth)?;
                 if end >= window.len() {
-                    return Err(FaultAt { fault: Fault::Truncated, at: end });
+                    return Err(window.fault(end));
                 }
-                self.state = State::Envelope { levels, after_member: true, found, start };
+                self.state = envelope(levels, Place::After);
                 Ok(Moved::To(end))
             }
         }
     }
+}
+
+fn has_newline(window: &Window<'_>, start: usize, end: usize) -> bool {
+    memchr::memchr(b'\n', window.slice(start, end)).is_some()
+}
+
+/// Whether the key whose quotes are at `start` and before `end` is `expected`.
+fn is_key(window: &Window<'_>, start: usize, end: usize, expected: &str) -> Result<bool, FaultAt> {
+    let text = window.slice(start + 1, end - 1);
+    if !text.contains(&b'\\') {
+        return Ok(text == expected.as_bytes());
+    }
+    let mut unescaped = Vec::with_capacity(text.len());
+    window.unescape(start, end, &mut unescaped)?;
+    Ok(unescaped == expected.as_bytes())
 }
 
 /// One move of the framer.

@@ -26,14 +26,17 @@ mod column;
 mod convert;
 mod decode;
 mod decoder;
+mod envelope;
 mod finish;
 mod frame;
+mod object;
 mod scalar;
 mod scan;
 mod write;
 
 pub use convert::convert;
 pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, Reason, Reject, Segment};
+pub use envelope::{KNOWN_NAMES, Shape, agreed_path, shape};
 pub use finish::{FinishError, arrow_schema, conform, reshape};
 pub use scalar::{MAX_EXACT_INTEGER, Number, Time, civil, format_date, format_timestamp, number, time};
 pub use scan::{Fault, PADDING};

@@ -257,8 +257,7 @@ impl<'a> Window<'a> {
     /// # Errors
     /// The first fault. UTF-8 is not checked here.
     pub(super) fn value_end(&self, at: usize, depth: usize, max_depth: usize) -> Result<usize, FaultAt> {
-        // One bit for every open container: set for an object.
-        let mut open: Vec<bool> = Vec::new();
+        let mut open = Nesting::default();
         let mut at = at;
         loop {
             // A value begins here.
@@ -269,7 +268,7 @@ impl<'a> Window<'a> {
                 b'n' => at = self.literal_end(at, b"null")?,
                 b'-' | b'0'..=b'9' => at = self.number_end(at)?.0,
                 bracket @ (b'{' | b'[') => {
-                    if depth + open.len() >= max_depth {
+                    if depth + open.depth >= max_depth {
                         return Err(FaultAt { fault: Fault::TooDeep, at });
                     }
                     let object = bracket == b'{';
@@ -286,7 +285,7 @@ impl<'a> Window<'a> {
             }
             // A value ended here: close what ends with it, or go to the next one.
             loop {
-                let Some(&object) = open.last() else { return Ok(at) };
+                let Some(object) = open.innermost() else { return Ok(at) };
                 at = self.skip_space(at);
                 match (self.padded[at], object) {
                     (b',', true) => {
@@ -305,6 +304,20 @@ impl<'a> Window<'a> {
                 }
             }
         }
+    }
+
+    /// The end of the value at `start`, which is checked against the grammar and for being UTF-8.
+    pub(super) fn check(&self, start: usize, depth: usize, max_depth: usize) -> Result<usize, FaultAt> {
+        let end = self.value_end(start, depth, max_depth)?;
+        self.utf8(start, end)?;
+        Ok(end)
+    }
+
+    /// Checks that the bytes between `start` and `end` are UTF-8.
+    pub(super) fn utf8(&self, start: usize, end: usize) -> Result<(), FaultAt> {
+        simdutf8::compat::from_utf8(self.slice(start, end))
+            .map(drop)
+            .map_err(|error| FaultAt { fault: Fault::InvalidUtf8, at: start + error.valid_up_to() })
     }
 
     /// For the key whose opening quote is at `at`: the end of the key, and the start of its value.
@@ -367,6 +380,40 @@ impl<'a> Window<'a> {
                 }
             }
         }
+    }
+}
+
+/// The arrays and objects that are open: one bit each, set for an object, the innermost lowest. Allocates past 64.
+#[derive(Debug, Default)]
+struct Nesting {
+    depth: usize,
+    inner: u64,
+    outer: Vec<u64>,
+}
+
+impl Nesting {
+    #[inline]
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.inner);
+        }
+        self.inner = self.inner << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) {
+        self.depth -= 1;
+        self.inner >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.inner = self.outer.pop().unwrap_or_default();
+        }
+    }
+
+    /// Whether the innermost is an object; `None` when nothing is open.
+    #[inline]
+    fn innermost(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.inner & 1 == 1)
     }
 }
 

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::{Field, MAX_NAME_BYTES, Type, fold};
 
-pub use split::{PartitionKey, Part, split};
+pub(crate) use split::time_range;
+pub use split::{Part, PartitionKey, split};
 
 /// What hive calls the partition of null.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -119,7 +120,9 @@ impl Expr {
                 Err(format!("column {path} is nested and cannot be partitioned by"))
             }
             (Transform::Identity, _) | (_, Type::Timestamp { .. } | Type::Date | Type::Text) => Ok(()),
-            (transform, _) => Err(format!("{}() needs a timestamp, a date or a string; {path} is none", transform.name())),
+            (transform, _) => {
+                Err(format!("{}() needs a timestamp, a date or a string; {path} is none", transform.name()))
+            }
         }
     }
 }

@@ -58,7 +58,8 @@ pub fn split(
     let mut rows: Vec<(Vec<Code>, Vec<u32>)> = Vec::new();
     let mut last: Option<usize> = None;
     for row in 0..batch.num_rows() {
-        let is_last = |group: &usize| columns.iter().zip(&rows[*group].0).all(|(column, code)| column.codes[row] == *code);
+        let is_last =
+            |group: &usize| columns.iter().zip(&rows[*group].0).all(|(column, code)| column.codes[row] == *code);
         let group = match last.filter(is_last) {
             Some(group) => group,
             None => {
@@ -161,6 +162,14 @@ fn micros(array: &ArrayRef, ty: &Type, row: usize) -> Option<i64> {
         },
         _ => None,
     }
+}
+
+/// The smallest and largest time of an array, in microseconds since 1970-01-01T00:00:00Z.
+pub(crate) fn time_range(array: &ArrayRef, ty: &Type) -> Option<(i64, i64)> {
+    (0..array.len()).filter_map(|row| micros(array, ty, row)).fold(None, |range, micros| match range {
+        None => Some((micros, micros)),
+        Some((min, max)) => Some((micros.min(min), micros.max(max))),
+    })
 }
 
 fn identities(array: &ArrayRef, ty: &Type, texts: &mut Vec<String>) -> Vec<Code> {

@@ -53,11 +53,9 @@ impl Fetcher {
     pub fn new(source: &Location, runtime: &Handle) -> Result<Self> {
         let kind = match source.local() {
             Some(root) => Kind::Local(root.to_owned()),
-            None => Kind::Remote {
-                store: Arc::clone(source.store()),
-                prefix: source.prefix()?,
-                runtime: runtime.clone(),
-            },
+            None => {
+                Kind::Remote { store: Arc::clone(source.store()), prefix: source.prefix()?, runtime: runtime.clone() }
+            }
         };
         Ok(Self { kind })
     }

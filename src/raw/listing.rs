@@ -127,7 +127,9 @@ fn walk(folder: &FsPath, bounds: &FsPath, prefix: &str, listing: &mut Listing) -
             metadata = match target {
                 Ok((target_data, target)) if target_data.is_file() && target.starts_with(bounds) => target_data,
                 Ok(_) => {
-                    listing.skipped.push((format!("{prefix}{name}"), "a link to a folder or out of the source".to_owned()));
+                    listing
+                        .skipped
+                        .push((format!("{prefix}{name}"), "a link to a folder or out of the source".to_owned()));
                     continue;
                 }
                 Err(error) => {

@@ -1,21 +1,22 @@
 //! Column types as Arrow sees them: plain types that every reader of Parquet and Delta knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Fields, TimeUnit};
 
 use super::{Field, Type};
 
-/// Metadata key: the original JSON keys of a column, a JSON array of strings. Absent when the only key is the name.
+/// Column metadata: the original JSON keys of the column and of all fields below it, a JSON object from paths (`""` for
+/// the column itself, `a.b[].c` below it) to arrays of keys. Paths whose only key is the name are left out.
 pub const KEYS: &str = "siltstone.keys";
-/// Metadata key, value `true`: the column holds JSON text.
+/// Column metadata: the paths that hold JSON text, a JSON array.
 pub const JSON_TEXT: &str = "siltstone.json";
-/// Metadata key, value `true`: no value of the timestamp column had an offset; all were taken as UTC.
+/// Column metadata: the paths of timestamps of which no value had an offset (all were taken as UTC), a JSON array.
 pub const NAIVE: &str = "siltstone.naive";
 
 /// The Arrow type that stores `ty`. Lists have elements named `element`, maps entries `key_value` of `key` and `value`,
-/// as the Parquet format specification recommends.
+/// as the Parquet format specification recommends. Nothing within it has metadata, so that types compare by structure.
 pub fn data_type(ty: &Type) -> DataType {
     match ty {
         Type::Bool => DataType::Boolean,
@@ -31,13 +32,9 @@ pub fn data_type(ty: &Type) -> DataType {
     }
 }
 
-/// The Arrow field of a column, nullable, with the original keys and remarks in its metadata.
+/// The Arrow field of a column: nullable, without metadata.
 pub fn arrow_field(field: &Field) -> ArrowField {
-    let mut metadata = remarks(&field.ty);
-    if field.keys.len() != 1 || field.keys[0] != field.name {
-        metadata.insert(KEYS.to_owned(), serde_json::Value::from(field.keys.clone()).to_string());
-    }
-    ArrowField::new(&field.name, data_type(&field.ty), true).with_metadata(metadata)
+    ArrowField::new(&field.name, data_type(&field.ty), true)
 }
 
 /// The Arrow fields of several columns.
@@ -45,22 +42,63 @@ pub fn arrow_fields(fields: &[Field]) -> Fields {
     fields.iter().map(arrow_field).collect()
 }
 
+/// The Arrow field of a column with its original keys and remarks as metadata, as a table's schema holds it.
+pub fn described_field(field: &Field) -> ArrowField {
+    let mut notes = Notes::default();
+    notes.field(field, "");
+    let mut metadata = HashMap::new();
+    if !notes.keys.is_empty() {
+        metadata.insert(KEYS.to_owned(), serde_json::json!(notes.keys).to_string());
+    }
+    for (name, paths) in [(JSON_TEXT, notes.json), (NAIVE, notes.naive)] {
+        if !paths.is_empty() {
+            metadata.insert(name.to_owned(), serde_json::json!(paths).to_string());
+        }
+    }
+    arrow_field(field).with_metadata(metadata)
+}
+
+/// What is remarked of a column, by path.
+#[derive(Default)]
+struct Notes {
+    keys: BTreeMap<String, Vec<String>>,
+    json: Vec<String>,
+    naive: Vec<String>,
+}
+
+impl Notes {
+    fn field(&mut self, field: &Field, path: &str) {
+        if field.keys.len() != 1 || field.keys[0] != field.name {
+            self.keys.insert(path.to_owned(), field.keys.clone());
+        }
+        self.ty(&field.ty, path);
+    }
+
+    fn ty(&mut self, ty: &Type, path: &str) {
+        match ty {
+            Type::Json => self.json.push(path.to_owned()),
+            Type::Timestamp { naive: true } => self.naive.push(path.to_owned()),
+            Type::Struct(fields) => {
+                for field in fields {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    self.field(field, &format!("{path}{dot}{}", field.name));
+                }
+            }
+            Type::List(element) => self.ty(element, &format!("{path}[]")),
+            Type::Map(value) => self.ty(value, &format!("{path}{{}}")),
+            _ => {}
+        }
+    }
+}
+
 /// The Arrow field of a list's elements.
 pub(crate) fn element_field(element: &Type) -> FieldRef {
-    Arc::new(ArrowField::new("element", data_type(element), true).with_metadata(remarks(element)))
+    Arc::new(ArrowField::new("element", data_type(element), true))
 }
 
 /// The Arrow field of a map's entries.
 pub(crate) fn entries_field(value: &Type) -> ArrowField {
     let key = ArrowField::new("key", DataType::Utf8, false);
-    let value = ArrowField::new("value", data_type(value), true).with_metadata(remarks(value));
+    let value = ArrowField::new("value", data_type(value), true);
     ArrowField::new("key_value", DataType::Struct(Fields::from(vec![key, value])), false)
-}
-
-fn remarks(ty: &Type) -> HashMap<String, String> {
-    match ty {
-        Type::Json => HashMap::from([(JSON_TEXT.to_owned(), "true".to_owned())]),
-        Type::Timestamp { naive: true } => HashMap::from([(NAIVE.to_owned(), "true".to_owned())]),
-        _ => HashMap::new(),
-    }
 }

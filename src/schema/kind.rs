@@ -99,6 +99,12 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct KindSet(u16);
 
+/// How many arrays and objects around a value are columns: those within are stored as JSON text.
+///
+/// Readers of schemas recurse: the Arrow schema in a Parquet footer may nest 64 tables (FlatBuffers' verifier; a map
+/// takes two), JSON 128 brackets (serde_json; a struct field takes three in Delta's log).
+pub const MAX_COLUMN_DEPTH: usize = 24;
+
 /// The shape of the column that holds a set of kinds (design, "Types and evolution").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -171,6 +177,11 @@ impl KindSet {
         self.0 == 0
     }
 
+    /// Whether nothing but null, `{}` and `[]` is a member.
+    pub fn holds_nothing(self) -> bool {
+        self.0 & !(Self::NULL | 1 << Kind::EmptyObject as u16 | 1 << Kind::EmptyArray as u16) == 0
+    }
+
     /// The column class that holds every value of these kinds without loss.
     pub fn class(self) -> Class {
         let kinds = self.0 & !Self::NULL;
@@ -207,6 +218,16 @@ impl KindSet {
             return Class::Timestamp;
         }
         if is_within(Self::DATE) { Class::Date } else { Class::Text }
+    }
+}
+
+impl KindSet {
+    /// [`class`](Self::class) where `depth` arrays and objects are around the values, the record itself among them.
+    pub fn class_at(self, depth: usize) -> Class {
+        match self.class() {
+            Class::Struct | Class::List if depth >= MAX_COLUMN_DEPTH => Class::Json,
+            class => class,
+        }
     }
 }
 

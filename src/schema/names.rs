@@ -23,26 +23,27 @@ pub fn fold(key: &str) -> String {
         name.push('_');
     }
     if name.len() > MAX_NAME_BYTES {
-        let suffix = suffix(key);
+        let suffix = suffix(key, 0);
         name.truncate(MAX_NAME_BYTES - suffix.len());
         name.push_str(&suffix);
     }
     name
 }
 
-/// `name` made distinct for `key`: a suffix computed from the key's own spelling.
-pub(crate) fn distinct(name: &str, key: &str) -> String {
-    let suffix = suffix(key);
+/// `name` made distinct for `key`: a suffix computed from the key's own spelling, another one for each `attempt`.
+pub(crate) fn distinct(name: &str, key: &str, attempt: u32) -> String {
+    let suffix = suffix(key, attempt);
     let mut distinct = name.to_owned();
     distinct.truncate(MAX_NAME_BYTES - suffix.len());
     distinct.push_str(&suffix);
     distinct
 }
 
-/// `_` and eight hex digits of the key's 64-bit FNV-1a hash, folded to 32 bits.
-fn suffix(key: &str) -> String {
+/// `_` and eight hex digits of the key's 64-bit FNV-1a hash, folded to 32 bits; `attempt` zero bytes follow the key.
+fn suffix(key: &str, attempt: u32) -> String {
     let hash = key
         .bytes()
+        .chain((0..attempt).map(|_| 0))
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("_{:08x}", (hash ^ hash >> 32) as u32)
 }
@@ -63,8 +64,9 @@ mod tests {
 
     #[test]
     fn a_distinct_name_depends_on_the_key_alone() {
-        assert_eq!(distinct("tagging", "Tagging"), distinct("tagging", "Tagging"));
-        assert_ne!(distinct("tagging", "Tagging"), distinct("tagging", "TAGGING"));
-        assert!(distinct(&"x".repeat(255), "X").len() <= MAX_NAME_BYTES);
+        assert_eq!(distinct("tagging", "Tagging", 0), distinct("tagging", "Tagging", 0));
+        assert_ne!(distinct("tagging", "Tagging", 0), distinct("tagging", "TAGGING", 0));
+        assert_ne!(distinct("tagging", "Tagging", 0), distinct("tagging", "Tagging", 1));
+        assert!(distinct(&"x".repeat(255), "X", 0).len() <= MAX_NAME_BYTES);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Class, Kind};
+use super::kind::{Class, Kind, KindSet};
 use super::names::distinct;
 use super::observation::Observation;
 
@@ -57,20 +57,21 @@ pub(super) const MIN_DICTIONARY_KEYS: usize = 200;
 ///
 /// `reserved` names (partition columns) are not given to any column.
 pub fn resolve(root: &Observation, reserved: &[String]) -> Vec<Field> {
-    fields(&[root], reserved)
+    fields(&[root], reserved, 1)
 }
 
-/// The class that a column for these observations together has.
-pub(crate) fn class(observations: &[&Observation]) -> Class {
-    observations.iter().fold(super::KindSet::EMPTY, |kinds, o| kinds.union(o.kinds())).class()
+/// The kinds that these observations saw together.
+pub(crate) fn kinds(observations: &[&Observation]) -> KindSet {
+    observations.iter().fold(KindSet::EMPTY, |kinds, o| kinds.union(o.kinds()))
 }
 
-fn fields(parents: &[&Observation], reserved: &[String]) -> Vec<Field> {
+/// The columns of objects observed at `parents`, whose values have `depth` arrays and objects around them.
+fn fields(parents: &[&Observation], reserved: &[String], depth: usize) -> Vec<Field> {
     let mut taken: BTreeSet<String> = reserved.iter().cloned().collect();
     let mut fields = Vec::new();
     for (name, members) in columns(parents, &mut taken) {
         let observations: Vec<&Observation> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
-        if let Some(ty) = column_type(&observations) {
+        if let Some(ty) = column_type(&observations, depth) {
             fields.push(Field { name, keys: members.into_keys().map(str::to_owned).collect(), ty });
         }
     }
@@ -96,73 +97,77 @@ pub(crate) fn columns<'a>(parents: &[&'a Observation], taken: &mut BTreeSet<Stri
         }
     }
     let mut named: Vec<(String, Members<'a>)> = Vec::new();
-    let mut unnamed: Vec<(String, Members<'a>)> = Vec::new();
+    let mut unnamed: Vec<(String, bool, Members<'a>)> = Vec::new();
     for (name, members) in groups {
         let split = members.len() > 1
             && (parents.iter().any(|parent| parent.together.contains(&name))
-                || class(&members.values().flatten().copied().collect::<Vec<_>>()) == Class::Json);
+                || kinds(&members.values().flatten().copied().collect::<Vec<_>>()).class() == Class::Json);
         let parts: Vec<Members<'a>> =
             if split { members.into_iter().map(|member| Members::from([member])).collect() } else { vec![members] };
         let mut fresh = Vec::new();
-        for part in parts {
+        let committed: Vec<&Observation> = parts.iter().flat_map(BTreeMap::values).flatten().copied().collect();
+        for mut part in parts {
             match part.values().flatten().filter_map(|seen| seen.column.clone()).min() {
-                Some(pinned) if taken.insert(pinned.clone()) => named.push((pinned, part)),
+                Some(pinned) if taken.insert(pinned.clone()) => {
+                    // The column holds rows of all keys that once shared it: its type must hold them.
+                    if let Some(seen) = part.values_mut().next() {
+                        seen.extend(committed.iter().filter(|other| other.column.as_ref() == Some(&pinned)));
+                    }
+                    named.push((pinned, part));
+                }
                 _ => fresh.push(part),
             }
         }
         let keeper = fresh.iter().position(|part| part.contains_key(name.as_str())).unwrap_or(0);
-        if !fresh.is_empty() {
-            let kept = fresh.remove(keeper);
-            unnamed.push((name.clone(), kept));
-        }
-        unnamed.extend(fresh.into_iter().map(|part| {
-            let key = part.keys().next().copied().unwrap_or_default();
-            (distinct(&name, key), part)
-        }));
+        unnamed.extend(fresh.into_iter().enumerate().map(|(index, part)| (name.clone(), index == keeper, part)));
     }
-    for (name, part) in unnamed {
-        let mut free = name;
+    for (name, keeps, part) in unnamed {
+        let key = part.keys().next().copied().unwrap_or_default();
+        let mut free = if keeps { name.clone() } else { distinct(&name, key, 0) };
+        let mut attempt = u32::from(!keeps);
         while !taken.insert(free.clone()) {
-            free = distinct(&free, part.keys().next().copied().unwrap_or_default());
+            free = distinct(&name, key, attempt);
+            attempt += 1;
         }
         named.push((free, part));
     }
     named
 }
 
-fn column_type(seen: &[&Observation]) -> Option<Type> {
-    Some(match class(seen) {
+fn column_type(seen: &[&Observation], depth: usize) -> Option<Type> {
+    let kinds = kinds(seen);
+    Some(match kinds.class_at(depth) {
         Class::Unresolved => return None,
+        Class::Json if kinds.holds_nothing() => return None,
         Class::Bool => Type::Bool,
         Class::Int64 => Type::Int64,
         Class::Decimal => Type::Decimal,
         Class::Double => Type::Double,
-        Class::Timestamp => Type::Timestamp { naive: !seen.iter().any(|o| o.kinds().contains(Kind::Timestamp)) },
+        Class::Timestamp => Type::Timestamp { naive: !kinds.contains(Kind::Timestamp) },
         Class::Date => Type::Date,
         Class::Text => Type::Text,
         Class::Json => Type::Json,
-        Class::Struct => return object_type(seen),
+        Class::Struct => return object_type(seen, depth + 1),
         Class::List => {
             let elements: Vec<&Observation> = seen.iter().filter_map(|o| o.element.as_deref()).collect();
-            let filled = seen.iter().any(|o| o.kinds().contains(Kind::Array));
             // A list of nulls is a value: until its elements have a type, they are null strings.
-            match column_type(&elements) {
+            match column_type(&elements, depth + 1) {
                 Some(element) => Type::List(Box::new(element)),
-                None if filled => Type::List(Box::new(Type::Text)),
+                None if kinds.contains(Kind::Array) => Type::List(Box::new(Type::Text)),
                 None => return None,
             }
         }
     })
 }
 
-fn object_type(seen: &[&Observation]) -> Option<Type> {
+fn object_type(seen: &[&Observation], depth: usize) -> Option<Type> {
     if is_dictionary(seen) {
         let merged = merged_dictionary(seen);
-        let value = merged.dictionary.as_deref().map(|value| column_type(&[value]));
+        let value = merged.dictionary.as_deref().map(|value| column_type(&[value], depth));
         // Keys are data here: a dictionary of nulls still has them.
         return Some(Type::Map(Box::new(value.flatten().unwrap_or(Type::Text))));
     }
-    match fields(seen, &[]) {
+    match fields(seen, &[], depth) {
         fields if fields.is_empty() => None,
         fields => Some(Type::Struct(fields)),
     }
@@ -202,8 +207,8 @@ pub(crate) fn is_dictionary(seen: &[&Observation]) -> bool {
         return false;
     }
     let values: Vec<&Observation> = seen.iter().flat_map(|o| o.fields.values()).collect();
-    let merged = class(&values);
-    merged != Class::Json && values.iter().all(|o| matches!(class(&[o]), Class::Unresolved) || class(&[o]) == merged)
+    let merged = kinds(&values).class();
+    merged != Class::Json && values.iter().all(|o| [Class::Unresolved, merged].contains(&o.kinds().class()))
 }
 
 impl Type {

@@ -81,7 +81,12 @@ pub(super) struct FileWriter {
 }
 
 impl FileWriter {
-    pub(super) fn create(context: &WriteContext, path: String, partition: PartitionKey, fields: Vec<Field>) -> Result<Self> {
+    pub(super) fn create(
+        context: &WriteContext,
+        path: String,
+        partition: PartitionKey,
+        fields: Vec<Field>,
+    ) -> Result<Self> {
         let schema = arrow_schema(&fields);
         let object = Path::parse(format!("{}/{path}", context.table)).context(|| format!("bad file path {path}"))?;
         let sink = Sink::new(&context.store, object, &context.runtime);
@@ -206,3 +211,23 @@ impl FileWriter {
     }
 }
 
+/// Writes batches of the columns `fields` as one file. Blocks.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_file(
+    context: &WriteContext,
+    path: String,
+    partition: PartitionKey,
+    fields: Vec<Field>,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<DataFile> {
+    let mut writer = FileWriter::create(context, path, partition, fields.clone())?;
+    for batch in batches {
+        if let Err(error) = batch.and_then(|batch| writer.write(&[batch], &fields)) {
+            writer.abort();
+            return Err(error);
+        }
+    }
+    writer.close()
+}

@@ -8,5 +8,5 @@ mod sink;
 mod stats;
 
 pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
-pub use file::{DataFile, WriteContext};
+pub use file::{DataFile, WriteContext, write_file};
 pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, quarantine_properties, writer_properties};

@@ -11,9 +11,7 @@ pub(super) fn fields_with_values(batches: &[&RecordBatch], fields: &[Field]) -> 
     fields
         .iter()
         .enumerate()
-        .filter_map(|(index, field)| {
-            Some(Field { ty: type_with_values(&columns(index), &field.ty)?, ..field.clone() })
-        })
+        .filter_map(|(index, field)| Some(Field { ty: type_with_values(&columns(index), &field.ty)?, ..field.clone() }))
         .collect()
 }
 

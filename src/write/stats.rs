@@ -166,7 +166,8 @@ fn write_tree(out: &mut String, name: &str, leaves: &[Leaf], value: impl Fn(&Lea
         let Some((last, parents)) = leaf.path.split_last() else { continue };
         let mut level = &mut tree;
         for parent in parents {
-            let entry = level.entry(parent.clone()).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+            let entry =
+                level.entry(parent.clone()).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
             let serde_json::Value::Object(next) = entry else { return };
             level = next;
         }

@@ -1,0 +1,103 @@
+//! `siltstone compact`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use super::progress::Bars;
+use super::{OutputFormat, Roots, available_threads};
+use crate::clock::SystemClock;
+use crate::compact::{Report, Request, SourceReport, Status, compact};
+use crate::config::Config;
+use crate::error::{Context as _, Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompactArgs {
+    /// The sources; default: all folders of the raw root.
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<String>,
+    #[command(flatten)]
+    roots: Roots,
+    /// The partitions of new tables: day(c), month(c), year(c), hour(c), identity(c), ingested(), several with commas, or
+    /// none. Default: by the time of events, chosen once.
+    #[arg(long, value_name = "EXPR")]
+    partition_by: Option<String>,
+    /// How the summary is written to stdout.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
+    /// Exit with 3 when anything was quarantined.
+    #[arg(long)]
+    fail_on_quarantine: bool,
+    /// Workers. Default: one for each core.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
+    let partition_by = args.partition_by.map(|text| text.parse()).transpose();
+    let request = Request {
+        raw: args.roots.need_raw(&config)?,
+        lake: args.roots.need_lake(&config)?,
+        sources: args.sources,
+        partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
+        config,
+        threads: args.threads.unwrap_or_else(available_threads).max(1),
+    };
+    let bars = Bars::new();
+    let report = compact(&request, &SystemClock, &bars).await?;
+    let quarantined = report.sources.iter().any(|source| source.error_count > 0);
+    let mut out = std::io::stdout().lock();
+    match args.output {
+        OutputFormat::Json => {
+            let text = serde_json::to_string(&report).context(|| "cannot express the summary".to_owned())?;
+            writeln!(out, "{text}")
+        }
+        OutputFormat::Text => write!(out, "{}", render(&report)),
+    }
+    .context(|| "cannot write the summary".to_owned())?;
+    for source in &report.sources {
+        if let Some(error) = &source.error {
+            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", source.source_id);
+        }
+    }
+    Ok(match report.status {
+        Status::Failed => ExitCode::from(1),
+        _ if quarantined && args.fail_on_quarantine => ExitCode::from(3),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn render(report: &Report) -> String {
+    report.sources.iter().map(render_source).collect()
+}
+
+fn render_source(source: &SourceReport) -> String {
+    let mut text = match (source.status, source.objects) {
+        (Status::Failed, _) => format!("{}: failed, nothing was committed\n", source.source_id),
+        (_, 0) => format!("{}: nothing new\n", source.source_id),
+        _ => format!(
+            "{}: {} records of {} objects ({:.1} MB) in {} files ({:.1} MB), version {}, {} ms\n",
+            source.source_id,
+            source.success_count,
+            source.objects,
+            source.bytes_in as f64 / 1e6,
+            source.files,
+            source.bytes_out as f64 / 1e6,
+            source.version.unwrap_or(0),
+            source.duration_ms
+        ),
+    };
+    if source.error_count > 0 {
+        text.push_str(&format!("  {} records are in quarantine\n", source.error_count));
+    }
+    for note in &source.notes {
+        text.push_str(&format!("  {note}\n"));
+    }
+    const SHOWN: usize = 20;
+    for change in source.schema_changes.iter().take(SHOWN) {
+        text.push_str(&format!("  {change}\n"));
+    }
+    if source.schema_changes.len() > SHOWN {
+        text.push_str(&format!("  and {} more changes of columns\n", source.schema_changes.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! The command line: one file per command. Arguments become a validated request, the library is called, the answer is
+//! rendered. stdout is data, stderr is diagnostics.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | success or partial success |
+//! | 1 | failure |
+//! | 2 | wrong usage or configuration |
+//! | 3 | something was quarantined, with `--fail-on-quarantine` |
+
+mod compact;
+mod export;
+mod progress;
+mod schema;
+mod sql;
+mod status;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::compact::describe;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::{Head, Hidden, Registry, Table};
+use crate::raw::check_source_id;
+use crate::store::Location;
+
+/// Raw JSON in a data lake becomes partitioned, compressed Parquet, every record exactly once, with SQL over both sides.
+#[derive(Debug, Parser)]
+#[command(name = "siltstone", version, max_term_width = 120)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// How diagnostics are written to stderr.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+    /// The configuration; default: siltstone.toml in this folder, when it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take new raw objects into the lake tables.
+    Compact(compact::CompactArgs),
+    /// Answer SQL over lake.<source> (the table) and raw.<source> (raw JSON now).
+    Sql(sql::SqlArgs),
+    /// Write the records of a table as NDJSON, with their original keys.
+    Export(export::ExportArgs),
+    /// Show the columns of a table.
+    Schema(schema::SchemaArgs),
+    /// Show what the tables hold and what they lack.
+    Status(status::StatusArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// Text for people, or one JSON document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Where the raw objects and the tables are.
+#[derive(Debug, clap::Args)]
+struct Roots {
+    /// The raw root: a folder or URL with one folder per source.
+    #[arg(long, value_name = "URL")]
+    raw: Option<String>,
+    /// The lake root: a folder or URL with one table per source.
+    #[arg(long, value_name = "URL")]
+    lake: Option<String>,
+}
+
+impl Roots {
+    fn raw(&self, config: &Config) -> Result<Option<Location>> {
+        self.raw.as_ref().or(config.raw.as_ref()).map(|text| Location::parse(text)).transpose()
+    }
+
+    fn lake(&self, config: &Config) -> Result<Option<Location>> {
+        self.lake.as_ref().or(config.lake.as_ref()).map(|text| Location::parse(text)).transpose()
+    }
+
+    fn need_raw(&self, config: &Config) -> Result<Location> {
+        self.raw(config)?
+            .ok_or_else(|| Error::usage("where are the raw objects? give --raw URL, or raw in siltstone.toml"))
+    }
+
+    fn need_lake(&self, config: &Config) -> Result<Location> {
+        self.lake(config)?.ok_or_else(|| Error::usage("where is the lake? give --lake URL, or lake in siltstone.toml"))
+    }
+}
+
+/// What is logged unless `RUST_LOG` says otherwise. The Delta kernel logs errors that it also returns.
+const DEFAULT_LOG: &str = "warn,buoyant_kernel=off";
+
+/// Sends diagnostics to stderr; `RUST_LOG` says which (default: warnings).
+pub fn init_logging(args: &Args) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match args.log {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Carries a command out.
+pub fn execute(args: Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::failed("cannot start the I/O runtime", error)),
+    };
+    let done = load_config(args.config.as_deref()).and_then(|config| {
+        runtime.block_on(async {
+            match args.command {
+                Command::Compact(command) => compact::run(command, config).await,
+                Command::Sql(command) => sql::run(command, config).await,
+                Command::Export(command) => export::run(command, config).await,
+                Command::Schema(command) => schema::run(command, config).await,
+                Command::Status(command) => status::run(command, config).await,
+            }
+        })
+    });
+    done.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        // The reader of our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stderr(), "siltstone: {}", describe(error));
+    ExitCode::from(if error.kind() == ErrorKind::Usage { 2 } else { 1 })
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+fn load_config(path: Option<&std::path::Path>) -> Result<Config> {
+    let default = std::path::Path::new("siltstone.toml");
+    match path {
+        Some(path) => Config::load(path),
+        None if default.exists() => Config::load(default),
+        None => Ok(Config::default()),
+    }
+}
+
+/// A table that must be there, with its ledger's head and its registry.
+async fn open_table(lake: &Location, source_id: &str) -> Result<(Table, Head, Registry)> {
+    check_source_id(source_id)?;
+    let table = Table::open(lake.folder(source_id)?).await?;
+    let hidden = Hidden::new(table.location());
+    let Some(id) = table.ledger_head().await? else {
+        let message = format!("there is no table {source_id} under {}", lake.url());
+        return Err(Error::new(ErrorKind::NotFound, message));
+    };
+    let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
+    let registry = hidden.read_json(&head.registry).await?;
+    Ok((table, head, registry))
+}
+
+/// How many threads there are to use.
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

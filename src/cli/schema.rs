@@ -1,0 +1,106 @@
+//! `siltstone schema`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{OutputFormat, Roots, open_table};
+use crate::config::Config;
+use crate::error::{Context as _, Result};
+use crate::lake::{Registry, sql_type};
+use crate::schema::{Field, Type};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SchemaArgs {
+    /// The source.
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    #[command(flatten)]
+    roots: Roots,
+    /// A tree for people, or JSON.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
+}
+
+pub(super) async fn run(args: SchemaArgs, config: Config) -> Result<ExitCode> {
+    let lake = args.roots.need_lake(&config)?;
+    let (table, _, registry) = open_table(&lake, &args.source).await?;
+    let text = match args.format {
+        OutputFormat::Text => tree(&args.source, &registry),
+        OutputFormat::Json => format!("{}\n", document(&args.source, table.version(), &registry)),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the schema".to_owned())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tree(source: &str, registry: &Registry) -> String {
+    let mut text = format!("{source}, partitioned by {}\n", registry.partitioning);
+    if !registry.records_path.is_empty() {
+        text.push_str(&format!("records at {}\n", registry.records_path.join(".")));
+    }
+    let mut rows = Vec::new();
+    rows_of(&registry.fields, 0, &mut rows);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    for [path, column, ty] in &rows {
+        text.push_str(&format!("  {path:first$}  {column:second$}  {ty}\n"));
+    }
+    text
+}
+
+/// One row for each column and nested field: original key (indented by depth), column name, type.
+fn rows_of(fields: &[Field], depth: usize, rows: &mut Vec<[String; 3]>) {
+    for field in fields {
+        let keys = format!("{}{}", "  ".repeat(depth), field.keys.join(" | "));
+        rows.push([keys, field.name.clone(), short_type(&field.ty)]);
+        let mut ty = &field.ty;
+        while let Type::List(inner) | Type::Map(inner) = ty {
+            ty = inner;
+        }
+        if let Type::Struct(below) = ty {
+            rows_of(below, depth + 1, rows);
+        }
+    }
+}
+
+/// The type, with the fields of structs left to the rows below.
+fn short_type(ty: &Type) -> String {
+    match ty {
+        Type::Struct(_) => "struct".to_owned(),
+        Type::List(element) => format!("array<{}>", short_type(element)),
+        Type::Map(value) => format!("map<string,{}>", short_type(value)),
+        other => sql_type(other),
+    }
+}
+
+fn document(source: &str, version: Option<u64>, registry: &Registry) -> Value {
+    json!({
+        "source_id": source,
+        "version": version,
+        "schema_version": registry.schema_version,
+        "partition_by": registry.partitioning.to_string(),
+        "records": registry.records_path.join("."),
+        "columns": registry.fields.iter().map(|field| column(field, "")).collect::<Vec<_>>(),
+    })
+}
+
+fn column(field: &Field, parent: &str) -> Value {
+    let path = match parent {
+        "" => field.keys[0].clone(),
+        parent => format!("{parent}.{}", field.keys[0]),
+    };
+    let mut ty = &field.ty;
+    let mut below = path.clone();
+    while let Type::List(inner) | Type::Map(inner) = ty {
+        below.push_str(if matches!(ty, Type::List(_)) { "[]" } else { "{}" });
+        ty = inner;
+    }
+    let mut document = json!({
+        "path": path, "keys": field.keys, "column": field.name, "type": sql_type(&field.ty)
+    });
+    if let Type::Struct(fields) = ty {
+        document["fields"] = fields.iter().map(|field| column(field, &below)).collect();
+    }
+    document
+}

@@ -1,0 +1,14 @@
+//! Compaction: new raw objects become rows of the lake table, each exactly once.
+
+mod driver;
+mod observe;
+mod probe;
+mod report;
+mod rewrite;
+mod slice;
+
+pub use driver::{Progress, Request, Silent, compact, describe};
+pub use observe::observe;
+pub use probe::{EVENT_TIME_NAMES, find_records_path};
+pub use report::{Report, SourceReport, Status};
+pub use slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};

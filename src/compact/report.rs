@@ -1,0 +1,95 @@
+//! What a run tells: the summary of section "Commands", as one JSON object or as text.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run or a source ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// All that was new is in the table.
+    Success,
+    /// Something was quarantined or left for another run.
+    PartialSuccess,
+    /// Nothing was committed.
+    Failed,
+}
+
+/// The summary of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The worst of the sources, except that a failed source among others makes a partial success.
+    pub status: Status,
+    /// The run.
+    pub run_id: String,
+    /// Each source.
+    pub sources: Vec<SourceReport>,
+}
+
+/// The summary of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The source.
+    pub source_id: String,
+    /// How it ended.
+    pub status: Status,
+    /// New raw objects consumed.
+    pub objects: u64,
+    /// Rows added.
+    pub success_count: u64,
+    /// Records (or objects) quarantined.
+    pub error_count: u64,
+    /// Decompressed bytes read.
+    pub bytes_in: u64,
+    /// Bytes of the files added.
+    pub bytes_out: u64,
+    /// Files added.
+    pub files: u64,
+    /// The table's version, when there is a table.
+    pub version: Option<u64>,
+    /// `+ path type` for an added column, `~ path type -> type` for a promoted one.
+    pub schema_changes: Vec<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What else is worth knowing: choices made, objects passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl SourceReport {
+    /// A report of nothing done.
+    pub fn new(source_id: &str) -> Self {
+        Self {
+            source_id: source_id.to_owned(),
+            status: Status::Success,
+            objects: 0,
+            success_count: 0,
+            error_count: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            files: 0,
+            version: None,
+            schema_changes: Vec::new(),
+            duration_ms: 0,
+            notes: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+impl Report {
+    /// Sums sources up.
+    pub fn new(run_id: String, sources: Vec<SourceReport>) -> Self {
+        let failed = sources.iter().filter(|source| source.status == Status::Failed).count();
+        let status = if failed > 0 && failed == sources.len() {
+            Status::Failed
+        } else if sources.iter().any(|source| source.status != Status::Success) {
+            Status::PartialSuccess
+        } else {
+            Status::Success
+        };
+        Self { status, run_id, sources }
+    }
+}

@@ -1,0 +1,312 @@
+//! The slice worker: a function of plain data to plain data. It commits nothing, may run twice, and names its files uniquely.
+//!
+//! ```text
+//! SliceTask (objects, what is known, options) --> windows --> batches --> files --> SliceResult (files, observation, counts)
+//! ```
+//!
+//! When a column turns out wider than what was written allows, the slice begins again, knowing more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject};
+use crate::lake::{Entry, Hidden, QuarantineWriter};
+use crate::partition::Partitioning;
+use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
+use crate::schema::{Field, Observation, resolve};
+use crate::write::{DataFile, FanoutWriter, Layout, Widened, WriteContext};
+
+/// A slice begins again at most so many times; each time it knows of a wider column.
+const MAX_ATTEMPTS: usize = 64;
+/// Stored bytes kept of an object that cannot be inflated.
+const MAX_KEPT_BYTES: u64 = 64 << 20;
+
+/// What a slice is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SliceTask {
+    /// The run.
+    pub run_id: String,
+    /// Begins the names of all files; no other task may have it.
+    pub file_prefix: String,
+    /// The raw objects, sorted by key.
+    pub objects: Vec<RawObject>,
+    /// What is known of the records already.
+    pub known: Observation,
+    /// The columns, when they are settled; else they follow from what is known and what is seen.
+    pub fields: Option<Vec<Field>>,
+    /// How to do it.
+    pub options: SliceOptions,
+}
+
+/// How slices of one run are done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SliceOptions {
+    /// Decoding.
+    pub decode: DecodeOptions,
+    /// What bounds raw objects.
+    pub limits: Limits,
+    /// The partitions.
+    pub partitioning: Partitioning,
+    /// A data file is ended at about this many bytes.
+    pub target_file_bytes: usize,
+    /// Bytes that gathered rows and open writers may hold.
+    pub memory_bytes: usize,
+    /// When the run is, in microseconds since 1970-01-01T00:00:00Z.
+    pub at_micros: i64,
+}
+
+/// What became of a slice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SliceResult {
+    /// The files written.
+    pub files: Vec<DataFile>,
+    /// The quarantine file written.
+    pub quarantine: Option<String>,
+    /// What the records looked like.
+    pub observed: Observation,
+    /// The columns that were written.
+    pub fields: Vec<Field>,
+    /// What became of each object.
+    pub entries: Vec<Entry>,
+    /// Objects that could not be read, and why: they are left for another run.
+    pub unreadable: Vec<(RawObject, String)>,
+    /// Decompressed bytes read.
+    pub bytes_in: u64,
+    /// Keys that stood before in the same object; the last value was kept.
+    pub duplicate_keys: u64,
+}
+
+/// What a worker needs beside its task.
+#[derive(Debug, Clone)]
+pub struct SliceContext {
+    /// Reads raw objects.
+    pub fetcher: Fetcher,
+    /// Writes files.
+    pub write: WriteContext,
+    /// Writes quarantine files.
+    pub hidden: Hidden,
+    /// Counts decompressed bytes, for progress.
+    pub progress: Arc<AtomicU64>,
+}
+
+/// One attempt's end.
+enum Attempt {
+    Done(Box<SliceResult>),
+    /// Again, knowing this too.
+    Redo(Observation),
+    /// Again, without this object.
+    Without(usize, String),
+}
+
+/// Does a slice. Not for threads of the I/O runtime: it blocks.
+///
+/// # Errors
+/// When a file cannot be written, or the slice never settles.
+pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult> {
+    let mut known = task.known.clone();
+    let mut objects = task.objects.clone();
+    let mut unreadable = Vec::new();
+    for attempt in 0..MAX_ATTEMPTS {
+        let begun = context.progress.load(Ordering::Relaxed);
+        match Run::new(task, context, &objects, &known, attempt).run()? {
+            Attempt::Done(mut result) => {
+                result.unreadable = unreadable;
+                return Ok(*result);
+            }
+            Attempt::Redo(seen) => known.merge(&seen),
+            Attempt::Without(object, why) => unreadable.push((objects.remove(object), why)),
+        }
+        context.progress.store(begun, Ordering::Relaxed);
+    }
+    Err(Error::new(ErrorKind::Failed, format!("the columns of slice {} do not settle", task.file_prefix)))
+}
+
+/// One attempt at a slice.
+struct Run<'a> {
+    task: &'a SliceTask,
+    context: &'a SliceContext,
+    objects: &'a [RawObject],
+    known: &'a Observation,
+    decoder: Decoder,
+    writer: FanoutWriter,
+    quarantine: QuarantineWriter,
+    entries: Vec<Entry>,
+    duplicate_keys: u64,
+    bytes_in: u64,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        task: &'a SliceTask,
+        context: &'a SliceContext,
+        objects: &'a [RawObject],
+        known: &'a Observation,
+        attempt: usize,
+    ) -> Self {
+        let options = &task.options;
+        let layout = Layout {
+            target_file_bytes: options.target_file_bytes,
+            memory_bytes: options.memory_bytes,
+            ingested_day: options.at_micros.div_euclid(86_400_000_000) as i32,
+        };
+        let prefix = format!("{}-{attempt}", task.file_prefix);
+        let entry = |object: &RawObject| Entry { object: object.clone(), records_in: 0, rows_out: 0, quarantined: 0 };
+        Self {
+            task,
+            context,
+            objects,
+            known,
+            decoder: Decoder::new(&options.decode, known),
+            writer: FanoutWriter::new(context.write.clone(), options.partitioning.clone(), layout, prefix),
+            quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros),
+            entries: objects.iter().map(entry).collect(),
+            duplicate_keys: 0,
+            bytes_in: 0,
+        }
+    }
+
+    fn run(mut self) -> Result<Attempt> {
+        match self.read_all() {
+            Ok(None) => self.finish(),
+            Ok(Some(attempt)) => {
+                self.discard();
+                Ok(attempt)
+            }
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn discard(self) {
+        let (hidden, runtime) = (self.context.hidden.clone(), self.context.write.runtime.clone());
+        let written = self.writer.abort();
+        runtime.block_on(hidden.discard(&written));
+    }
+
+    /// Reads all objects; `Some` when the attempt must be given up.
+    fn read_all(&mut self) -> Result<Option<Attempt>> {
+        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone());
+        loop {
+            let before = feed.bytes_read;
+            let filled = feed.fill();
+            self.context.progress.fetch_add(feed.bytes_read.saturating_sub(before), Ordering::Relaxed);
+            self.bytes_in = feed.bytes_read;
+            if let Filled::Unreadable { object, error } = &filled {
+                return Ok(Some(Attempt::Without(*object, error.to_string())));
+            }
+            if feed.segments.is_empty() {
+                return Ok(None);
+            }
+            let decoded = self.decoder.decode(&feed.window, &feed.segments);
+            let used = decoded.used;
+            if let Some(redo) = self.store(&feed, decoded)? {
+                return Ok(Some(redo));
+            }
+            if let Filled::Broken { object, reason } = filled {
+                self.break_off(&feed, object, reason, used)?;
+            } else if !feed.used(used) {
+                self.lose_record(&mut feed, used)?;
+            }
+        }
+    }
+
+    /// Writes the rows and rejects of one window.
+    fn store(&mut self, feed: &Feed<'_>, decoded: Decoded) -> Result<Option<Attempt>> {
+        for (segment, counts) in feed.segments.iter().zip(&decoded.counts) {
+            let entry = &mut self.entries[segment.object];
+            entry.records_in += counts.records;
+            entry.rows_out += counts.rows;
+            entry.quarantined += counts.rejected;
+        }
+        self.duplicate_keys += decoded.duplicate_keys;
+        for reject in decoded.rejects {
+            let object = &self.objects[reject.object];
+            self.quarantine.push(object, reject)?;
+        }
+        if decoded.rows == 0 {
+            return Ok(None);
+        }
+        let settled = match &self.task.fields {
+            Some(fields) => fields.clone(),
+            None => self.resolve(),
+        };
+        if settled != self.writer.fields() && self.writer.widen(settled)? == Widened::Redo {
+            return Ok(Some(Attempt::Redo(self.decoder.observe())));
+        }
+        match self.decoder.finish(self.writer.fields(), self.writer.schema()) {
+            Ok(batch) => self.writer.write(&batch).map(|()| None),
+            Err(FinishError::Redo) => Ok(Some(Attempt::Redo(self.decoder.observe()))),
+            Err(FinishError::Arrow(error)) => Err(Error::failed("cannot build columns", error)),
+        }
+    }
+
+    fn resolve(&self) -> Vec<Field> {
+        let mut seen = self.known.clone();
+        seen.merge(&self.decoder.observe());
+        resolve(&seen, &self.task.options.partitioning.names())
+    }
+
+    /// The rest of an object cannot be read: it is one reject.
+    fn break_off(&mut self, feed: &Feed<'_>, object: usize, reason: Reason, used: usize) -> Result<()> {
+        let offset = feed.segments.last().map_or(0, |segment| segment.offset + used as u64);
+        let raw = &self.objects[object];
+        let bytes = match reason {
+            // What does not inflate is kept as it is stored.
+            Reason::CorruptCompression => Feed::stored_bytes(&self.context.fetcher, raw, MAX_KEPT_BYTES)
+                .unwrap_or_else(|_| feed.rest(used).to_vec()),
+            _ => feed.rest(used).to_vec(),
+        };
+        let continued = self.decoder.is_lost();
+        self.decoder.close_object();
+        self.reject(Reject { object, reason, offset, fault_offset: offset, continued, bytes })
+    }
+
+    /// The record that the last segment begins is too large: it and all that follows it in its object are one reject.
+    fn lose_record(&mut self, feed: &mut Feed<'_>, used: usize) -> Result<()> {
+        let Some(segment) = feed.segments.last().copied() else { return Ok(()) };
+        let offset = segment.offset + used as u64;
+        let bytes = feed.rest(used).to_vec();
+        self.decoder.lose();
+        let (object, reason) = (segment.object, Reason::RecordTooLarge);
+        self.reject(Reject { object, reason, offset, fault_offset: offset, continued: false, bytes })?;
+        let all_used = feed.used(segment.end - segment.start);
+        debug_assert!(all_used, "nothing is left of a segment that was used whole");
+        Ok(())
+    }
+
+    fn reject(&mut self, reject: Reject) -> Result<()> {
+        if !reject.continued {
+            self.entries[reject.object].records_in += 1;
+            self.entries[reject.object].quarantined += 1;
+        }
+        self.quarantine.push(&self.objects[reject.object], reject)
+    }
+
+    fn finish(self) -> Result<Attempt> {
+        let fields = self.writer.fields().to_vec();
+        let files = self.writer.close()?;
+        let quarantine = match self.quarantine.finish()? {
+            None => None,
+            Some(bytes) => {
+                let path = Hidden::quarantine_path(&self.task.file_prefix);
+                self.context.write.runtime.block_on(self.context.hidden.create(&path, bytes))?;
+                Some(path)
+            }
+        };
+        Ok(Attempt::Done(Box::new(SliceResult {
+            files,
+            quarantine,
+            observed: self.decoder.observe(),
+            fields,
+            entries: self.entries,
+            unreadable: Vec::new(),
+            bytes_in: self.bytes_in,
+            duplicate_keys: self.duplicate_keys,
+        })))
+    }
+}

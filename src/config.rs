@@ -1,0 +1,128 @@
+//! The configuration file, `siltstone.toml`. Flags override it; credentials never stand in it.
+//!
+//! ```toml
+//! raw = "s3://bucket/raw"
+//! lake = "s3://bucket/lake"
+//!
+//! [defaults]
+//! zstd_level = 3
+//!
+//! [sources.orders]
+//! partition_by = "day(created_at)"
+//! records = "data.items"
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::partition::Partitioning;
+use crate::raw::Limits;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the raw objects are: a folder with one folder per source. No default.
+    pub raw: Option<String>,
+    /// Where the tables are: a folder with one table per source. No default.
+    pub lake: Option<String>,
+    /// What holds for all sources.
+    pub defaults: SourceConfig,
+    /// What holds for one source; what is unset is taken from `defaults`.
+    pub sources: BTreeMap<String, SourceConfig>,
+}
+
+/// The settings of a source.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceConfig {
+    /// The partitions of a new table, as `day(created_at)`. Default: chosen by rule and recorded.
+    pub partition_by: Option<String>,
+    /// Where the records of an envelope lie, as `data.items`; `""`: every object is a record. Default: found in the
+    /// first run and recorded.
+    pub records: Option<String>,
+    /// zstd level of data files, 1 to 22. Default 3.
+    pub zstd_level: Option<i32>,
+    /// A data file is ended at about this many bytes. Default 256 MiB.
+    pub target_file_bytes: Option<usize>,
+    /// Decompressed bytes of one raw object. Default 1 GiB.
+    pub max_object_bytes: Option<u64>,
+    /// Decompressed bytes for each stored byte, past 16 MiB. Default 200.
+    pub max_ratio: Option<u64>,
+    /// Bytes of one record. Default 64 MiB.
+    pub max_record_bytes: Option<usize>,
+    /// How deep arrays and objects may be nested. Default 128.
+    pub max_depth: Option<usize>,
+    /// Bytes that a run may hold in memory, about. Default 1 GiB.
+    pub memory_bytes: Option<usize>,
+}
+
+/// The settings of a source, complete and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The partitions of a new table, when they are not left to the rule.
+    pub partition_by: Option<Partitioning>,
+    /// Where the records of an envelope lie, when that is not to be found.
+    pub records_path: Option<Vec<String>>,
+    /// zstd level of data files.
+    pub zstd_level: i32,
+    /// A data file is ended at about this many bytes.
+    pub target_file_bytes: usize,
+    /// What bounds raw objects.
+    pub limits: Limits,
+    /// How deep arrays and objects may be nested.
+    pub max_depth: usize,
+    /// Bytes that a run may hold in memory, about.
+    pub memory_bytes: usize,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// `Usage`: not there, no TOML, an unknown key, a wrong value.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::usage(format!("cannot read the configuration {}: {error}", path.display())))?;
+        toml::from_str(&text).map_err(|error| {
+            Error::usage(format!("the configuration {} is wrong: {}", path.display(), error.to_string().trim_end()))
+        })
+    }
+
+    /// The settings of a source.
+    ///
+    /// # Errors
+    /// `Usage`: a value that no table can have.
+    pub fn settings(&self, source_id: &str) -> Result<Settings> {
+        let own = self.sources.get(source_id);
+        let wrong = |name: &str, why: String| Error::usage(format!("{name} of source {source_id} is wrong: {why}"));
+        macro_rules! setting {
+            ($name:ident) => {
+                own.and_then(|own| own.$name.clone()).or_else(|| self.defaults.$name.clone())
+            };
+        }
+        let partition_by = setting!(partition_by).map(|text| text.parse::<Partitioning>());
+        let limits = Limits::default();
+        let zstd_level = setting!(zstd_level).unwrap_or(3);
+        if !(1..=22).contains(&zstd_level) {
+            return Err(wrong("zstd_level", format!("{zstd_level} is not within 1 to 22")));
+        }
+        Ok(Settings {
+            partition_by: partition_by.transpose().map_err(|why| wrong("partition_by", why))?,
+            records_path: setting!(records)
+                .map(|path| path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect()),
+            zstd_level,
+            target_file_bytes: setting!(target_file_bytes).unwrap_or(256 << 20).max(1),
+            limits: Limits {
+                object_bytes: setting!(max_object_bytes).unwrap_or(limits.object_bytes),
+                ratio: setting!(max_ratio).unwrap_or(limits.ratio),
+                record_bytes: setting!(max_record_bytes).unwrap_or(limits.record_bytes),
+            },
+            max_depth: setting!(max_depth).unwrap_or(128),
+            memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
+        })
+    }
+}

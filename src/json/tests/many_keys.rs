@@ -1,0 +1,189 @@
+//! Objects whose keys are data: when they become maps, and that nothing seen before is forgotten.
+
+use super::*;
+use crate::schema::{Kind, MAX_OBJECT_KEYS};
+
+/// `{"m":{"<first>":VALUE,...}}`, with as many keys as asked for.
+fn dictionary(keys: std::ops::Range<usize>, value: impl Fn(usize) -> String) -> String {
+    let entries: Vec<String> = keys.map(|key| format!("\"k{key:06}\":{}", value(key))).collect();
+    format!("{{\"m\":{{{}}}}}\n", entries.join(","))
+}
+
+fn map(value: Type) -> Type {
+    Type::Map(Box::new(value))
+}
+
+#[test]
+fn objects_with_many_rare_keys_of_one_type_become_a_map() {
+    let text: String = (0..100).map(|row| dictionary(row * 3..row * 3 + 3, |key| key.to_string())).collect();
+    let read = read(&text);
+    assert_eq!(read.ty("m"), Some(&map(Type::Int64)));
+    assert_eq!(read.rows.join("\n") + "\n", text);
+    assert_eq!(
+        read.observation.fields["m"].fields.len(),
+        300,
+        "not collapsed: the rule is applied to all that was seen"
+    );
+}
+
+#[test]
+fn objects_with_few_or_frequent_or_unlike_keys_stay_structs() {
+    let few: String = (0..100).map(|row| dictionary(row..row + 1, |key| key.to_string())).collect();
+    assert!(matches!(read(&few).ty("m"), Some(Type::Struct(fields)) if fields.len() == 100));
+    let frequent: String = (0..10).map(|_| dictionary(0..250, |key| key.to_string())).collect();
+    assert!(matches!(read(&frequent).ty("m"), Some(Type::Struct(fields)) if fields.len() == 250));
+    let unlike: String = (0..300)
+        .map(|row| dictionary(row..row + 1, |key| if key == 7 { "\"x\"".to_owned() } else { key.to_string() }))
+        .collect();
+    assert!(matches!(read(&unlike).ty("m"), Some(Type::Struct(fields)) if fields.len() == 300));
+}
+
+#[test]
+fn a_record_itself_never_becomes_a_map() {
+    let text: String = (0..300).map(|row| format!("{{\"k{row}\":{row}}}\n")).collect();
+    let read = read(&text);
+    assert_eq!((read.fields.len(), read.rows.join("\n") + "\n"), (300, text));
+}
+
+#[test]
+fn more_keys_than_an_object_may_have_make_a_map_whatever_their_values() {
+    for split in [1, 4] {
+        let count = MAX_OBJECT_KEYS + 1;
+        let value = |key: usize| if key == 17 { "\"x\"".to_owned() } else { format!("{key}.50") };
+        let text: String =
+            (0..split).map(|row| dictionary(row * count / split..(row + 1) * count / split, value)).collect();
+        for sizes in [usize::MAX, 50_000] {
+            let read = read_with(&DecodeOptions::default(), &[text.as_bytes()], &[sizes]);
+            assert_eq!(read.ty("m"), Some(&map(Type::Text)));
+            let seen = read.observation.fields["m"].dictionary.as_deref().unwrap();
+            assert_eq!(seen.tally.count(Kind::Double), count as u64 - 1, "also what was seen before it was a map");
+            assert_eq!(seen.tally.count(Kind::String), 1);
+            assert_eq!(read.rows.join("\n").matches(".50").count(), count - 1);
+        }
+    }
+    assert!(matches!(
+        read(dictionary(0..MAX_OBJECT_KEYS, |key| key.to_string())).ty("m"),
+        Some(Type::Struct(fields)) if fields.len() == MAX_OBJECT_KEYS
+    ));
+}
+
+#[test]
+fn a_map_remembers_what_was_seen_below_its_keys_as_a_struct() {
+    let first = dictionary(0..2, |key| format!("{{\"x\":{key},\"l\":[{{\"y\":\"s\"}}],\"o\":{{\"z\":null}}}}"));
+    let second = dictionary(2..MAX_OBJECT_KEYS + 1, |_| "{\"x\":0.5}".to_owned());
+    let third = dictionary(0..1, |_| "{\"l\":[{\"y\":[true]}]}".to_owned());
+    let text = format!("{first}{second}{third}");
+    let whole = read(&text);
+    let cut = read_with(&DecodeOptions::default(), &[text.as_bytes()], &[first.len(), second.len(), third.len() + 1]);
+    assert_eq!(whole.observation, cut.observation);
+    assert_eq!((&whole.fields, &whole.rows), (&cut.fields, &cut.rows));
+    assert_eq!(
+        whole.ty("m"),
+        Some(&map(Type::Struct(vec![
+            field("l", list(Type::Struct(vec![field("y", Type::Json)]))),
+            field("x", Type::Double)
+        ])))
+    );
+    assert_eq!(whole.rows[2], third.trim_end());
+}
+
+#[test]
+fn a_rejected_record_makes_no_map_and_no_column() {
+    let mut crowded = dictionary(0..MAX_OBJECT_KEYS + 1, |_| "1".to_owned());
+    crowded.truncate(crowded.len() - 3);
+    let text =
+        format!("{{\"m\":{{\"a\":1}}}}\n{crowded}\n{{\"m\":{{\"b\":2}},\"n\":{{}}}}\n{{\"p\":{{\"q\":1,\"r\" 2}}}}\n");
+    let read = read(&text);
+    assert_eq!(read.ty("m"), Some(&Type::Struct(vec![field("a", Type::Int64), field("b", Type::Int64)])));
+    assert_eq!(read.rejects.len(), 2);
+    assert_eq!(read.observation.fields.keys().collect::<Vec<_>>(), ["m", "n"]);
+}
+
+/// An observation that says that the values of `m` are dictionaries, with values like those of `{"v":VALUE}`.
+fn seed_map(value: &str) -> Observation {
+    let value = read(format!("{{\"v\":{value}}}")).observation.fields["v"].clone();
+    let mut m = Observation::default();
+    m.tally.add(Kind::Object);
+    m.dictionary = Some(Box::new(value));
+    let mut seed = Observation::default();
+    seed.fields.insert("m".to_owned(), m);
+    seed
+}
+
+/// Decodes with a decoder for which `m` is a dictionary from the start.
+fn read_map(value: &str, text: &str, sizes: &[usize]) -> (Vec<String>, Observation, u64) {
+    let mut merged = seed_map(value);
+    let mut duplicate_keys = 0;
+    let mut decoder = Decoder::new(&DecodeOptions::default(), &merged);
+    feed(&mut decoder, &[text.as_bytes()], sizes, |_, decoded, _| duplicate_keys += decoded.duplicate_keys);
+    let observed = decoder.observe();
+    merged.merge(&observed);
+    let (batch, _) = columns_of_seeded(&merged, text, sizes);
+    (texts(&batch, &resolve(&merged, &[])), observed, duplicate_keys)
+}
+
+fn columns_of_seeded(seed: &Observation, text: &str, sizes: &[usize]) -> (RecordBatch, Observation) {
+    columns_of(&DecodeOptions::default(), &[text.as_bytes()], sizes, seed)
+}
+
+#[test]
+fn in_a_map_the_last_value_of_a_key_is_kept_and_each_value_counted_once() {
+    let text = r#"{"m":{"a":1,"b":2,"a":3}}{"m":{"a":4}}{"m":{}}{"m":null}{"m":{"x":5,"x":6,"x":7,"\u0078":8}}"#;
+    for sizes in [&[usize::MAX][..], &[1], &[30]] {
+        let (rows, observed, duplicate_keys) = read_map("1", text, sizes);
+        assert_eq!(rows, [r#"{"m":{"b":2,"a":3}}"#, r#"{"m":{"a":4}}"#, r#"{"m":{}}"#, "{}", r#"{"m":{"x":8}}"#]);
+        assert_eq!(duplicate_keys, 4);
+        assert_eq!(observed.fields["m"].dictionary.as_ref().unwrap().tally.count(Kind::Int), 8);
+    }
+}
+
+#[test]
+fn a_map_within_a_map_keeps_the_last_values_too() {
+    let inner = |text: &str| format!("{{\"m\":{{\"a\":{{\"l\":[1]}},\"b\":{{\"l\":[2,3],\"l\":[4]}},\"a\":{text}}}}}");
+    let text = inner(r#"{"l":[5,6],"s":"x","s":"y"}"#);
+    let (rows, observed, duplicate_keys) = read_map(r#"{"l":[1],"s":"x"}"#, &text, &[usize::MAX]);
+    assert_eq!(rows, [r#"{"m":{"b":{"l":[4]},"a":{"l":[5,6],"s":"y"}}}"#]);
+    assert_eq!(duplicate_keys, 3);
+    let value = observed.fields["m"].dictionary.as_ref().unwrap();
+    assert_eq!((value.tally.total(), value.fields["l"].tally.total(), value.fields["s"].tally.total()), (3, 4, 2));
+}
+
+#[test]
+fn a_dictionary_of_nothing_keeps_its_keys() {
+    for nothing in ["null", "{}", "[]", r#"{"a":[]}"#] {
+        let text = format!("{{\"m\":{{\"a\":{nothing},\"b\":null}}}}");
+        let (rows, ..) = read_map("null", &text, &[usize::MAX]);
+        assert_eq!(rows, [r#"{"m":{"a":null,"b":null}}"#]);
+    }
+}
+
+#[test]
+fn a_map_beside_a_scalar_is_json_text() {
+    let (rows, ..) = read_map("1", r#"{"m":{"b":1,"b":2}}{"m":1.10}{"m":[ ]}"#, &[usize::MAX]);
+    // Text is kept as it is, duplicate keys too.
+    assert_eq!(rows, [r#"{"m":{"b":1,"b":2}}"#, r#"{"m":1.10}"#, r#"{"m":[]}"#]);
+}
+
+#[test]
+fn many_duplicates_in_a_large_map_take_no_quadratic_time() {
+    let entries: Vec<String> = (0..60_000).map(|entry| format!("\"k{}\":{entry}", entry % 30_000)).collect();
+    let text = format!("{{\"m\":{{{}}}}}", entries.join(","));
+    let (rows, _, duplicate_keys) = read_map("1", &text, &[usize::MAX]);
+    assert_eq!(duplicate_keys, 30_000);
+    assert!(rows[0].starts_with("{\"m\":{\"k0\":30000,\"k1\":30001,"));
+}
+
+#[test]
+fn a_window_full_of_conflicts_is_read_a_few_times_only() {
+    // Each key changes its type at another record; reading anew for each change would take minutes.
+    let record = |row: usize| {
+        let fields: Vec<String> = (0..300)
+            .map(|key| if key == row { format!("\"k{key}\":\"x\"") } else { format!("\"k{key}\":{key}") })
+            .collect();
+        format!("{{{}}}\n", fields.join(","))
+    };
+    let text: String = (0..300).map(record).collect();
+    let read = read(&text);
+    assert!(read.fields.iter().all(|field| field.ty == Type::Text));
+    assert_eq!(read.rows.len(), 300);
+}

@@ -1,0 +1,113 @@
+//! The hidden folder `_siltstone/` of a table: the one place that knows its paths and reads and writes its objects.
+//!
+//! ```text
+//! _siltstone/ledger/<head id>.json          what a version's ledger consists of
+//! _siltstone/ledger/<head id>-<n>.parquet   consumed raw objects, sorted by key
+//! _siltstone/schema/<head id>.json          the registry: what was observed, columns, how the table is made
+//! _siltstone/quarantine/<file id>.parquet   rejected records
+//! ```
+//!
+//! Objects here are never changed. They count when the head that a committed version names refers to them.
+
+use bytes::Bytes;
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::store::Location;
+
+/// The hidden folder of one table.
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    table: Location,
+}
+
+impl Hidden {
+    /// The hidden folder of the table in a folder.
+    pub fn new(table: &Location) -> Self {
+        Self { table: table.clone() }
+    }
+
+    /// The path of a ledger's head.
+    pub fn head_path(id: i64) -> String {
+        format!("_siltstone/ledger/{id:016x}.json")
+    }
+
+    /// The path of the `n`-th segment written with a head.
+    pub fn segment_path(id: i64, n: usize) -> String {
+        format!("_siltstone/ledger/{id:016x}-{n}.parquet")
+    }
+
+    /// The path of the registry written with a head.
+    pub fn registry_path(id: i64) -> String {
+        format!("_siltstone/schema/{id:016x}.json")
+    }
+
+    /// The path of a quarantine file.
+    pub fn quarantine_path(file_id: &str) -> String {
+        format!("_siltstone/quarantine/{file_id}.parquet")
+    }
+
+    /// Reads an object of the table, named by its path below the table's folder.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not there; `Failed` when it cannot be read.
+    pub async fn read(&self, path: &str) -> Result<Bytes> {
+        let describe = || format!("cannot read {path} of {}", self.table.url());
+        let object = self.table.child(path)?;
+        let found = self.table.store().get(&object).await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => {
+                Error::new(ErrorKind::Corrupt, format!("{path} of {} is gone", self.table.url()))
+            }
+            error => Error::failed(describe(), error),
+        })?;
+        found.bytes().await.context(describe)
+    }
+
+    /// Writes an object that must not be there.
+    ///
+    /// # Errors
+    /// `Conflict` when it is.
+    pub async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let object = self.table.child(path)?;
+        let options = PutOptions::from(PutMode::Create);
+        match self.table.store().put_opts(&object, bytes.into(), options).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                Err(Error::new(ErrorKind::Conflict, format!("{path} of {} is there already", self.table.url())))
+            }
+            Err(error) => Err(Error::failed(format!("cannot write {path} of {}", self.table.url()), error)),
+        }
+    }
+
+    /// Reads a JSON document.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); `Corrupt` when it is not of the type.
+    pub async fn read_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let bytes = self.read(path).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("{path} of {} is damaged: {error}", self.table.url()))
+        })
+    }
+
+    /// Writes a JSON document that must not be there.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_json(&self, path: &str, document: &impl Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec(document).context(|| format!("cannot express {path}"))?;
+        self.create(path, bytes.into()).await
+    }
+
+    /// Deletes objects that no version refers to, as far as possible.
+    pub async fn discard(&self, paths: &[String]) {
+        for path in paths {
+            let Ok(object) = self.table.child(path) else { continue };
+            if let Err(error) = self.table.store().delete(&object).await {
+                tracing::debug!(path, %error, "an unused file stays until vacuum");
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The ledger: which raw objects a table consumed, with counts.
+//!
+//! ```text
+//! table version --txn--> head <id>.json --parent--> head ... (like commits)
+//!                          |-- segments: Parquet, each sorted by key, merged in levels like an LSM tree
+//!                          |-- registry: what was observed, the columns
+//!                          '-- quarantine files
+//! ```
+//!
+//! A head and its new segments are written before the commit that names them, and count only if that commit exists.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::hidden::Hidden;
+use crate::error::{Context as _, Result};
+use crate::raw::RawObject;
+use crate::write::quarantine_properties;
+
+/// So many segments of one level become one of the next.
+const FAN_IN: usize = 8;
+/// Entries that are read or written at once.
+const BATCH_ROWS: usize = 8192;
+
+/// A consumed raw object and what became of its records.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Entry {
+    /// The object.
+    pub object: RawObject,
+    /// Records found.
+    pub records_in: u64,
+    /// Rows in the table.
+    pub rows_out: u64,
+    /// Records (or objects) in quarantine.
+    pub quarantined: u64,
+}
+
+/// A file of entries, sorted by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The path below the table's folder.
+    pub path: String,
+    /// 0 for one run's entries; one more for each merge.
+    pub level: u32,
+    /// Entries.
+    pub entries: u64,
+}
+
+/// Sums over all consumed objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Raw objects.
+    pub objects: u64,
+    /// Records found.
+    pub records_in: u64,
+    /// Rows in the table.
+    pub rows_out: u64,
+    /// Records (or objects) in quarantine.
+    pub quarantined: u64,
+}
+
+impl Totals {
+    /// Adds one object.
+    pub fn add(&mut self, entry: &Entry) {
+        self.objects += 1;
+        self.records_in += entry.records_in;
+        self.rows_out += entry.rows_out;
+        self.quarantined += entry.quarantined;
+    }
+}
+
+/// What the ledger of one table version consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// Its id, larger than its parent's.
+    pub id: i64,
+    /// The head it follows.
+    pub parent: Option<i64>,
+    /// The run that wrote it.
+    pub run_id: String,
+    /// When, RFC 3339.
+    pub written_at: String,
+    /// All segments.
+    pub segments: Vec<Segment>,
+    /// The registry's path below the table's folder.
+    pub registry: String,
+    /// All quarantine files' paths below the table's folder.
+    pub quarantine: Vec<String>,
+    /// Sums over all segments.
+    pub totals: Totals,
+}
+
+impl Head {
+    /// An id for the head that follows `parent`: a number one higher, then 24 bits that tell writers of the same number
+    /// apart.
+    pub fn next_id(parent: Option<i64>, random_bits: u64) -> i64 {
+        let number = parent.map_or(0, |id| id >> 24) + 1;
+        number << 24 | (random_bits & 0xff_ffff) as i64
+    }
+}
+
+/// What the ledger says of a listing.
+#[derive(Debug, Default)]
+pub struct Diff {
+    /// Objects that were not consumed, sorted by key.
+    pub new: Vec<RawObject>,
+    /// Objects that were consumed as they were before and have changed since.
+    pub overwritten: Vec<RawObject>,
+    /// Objects that were consumed as they are.
+    pub known: u64,
+}
+
+/// Compares a listing, sorted by key, with a ledger: one merging pass over both.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub async fn diff(hidden: &Hidden, head: Option<&Head>, listing: Vec<RawObject>) -> Result<Diff> {
+    let mut diff = Diff::default();
+    let segments = head.map_or(&[][..], |head| &head.segments);
+    let mut entries = Merged::open(hidden, segments).await?;
+    let mut entry = entries.next()?;
+    for object in listing {
+        while entry.as_ref().is_some_and(|entry| entry.object.key < object.key) {
+            entry = entries.next()?;
+        }
+        let mut consumed = None;
+        while let Some(candidate) = entry.as_ref().filter(|entry| entry.object.key == object.key) {
+            consumed = Some(consumed.unwrap_or(false) || candidate.object == object);
+            entry = entries.next()?;
+        }
+        match consumed {
+            None => diff.new.push(object),
+            Some(true) => diff.known += 1,
+            Some(false) => diff.overwritten.push(object),
+        }
+    }
+    Ok(diff)
+}
+
+/// Writes the entries of one run (sorted by key here) as a segment, merges levels that are full, and gives the segments
+/// of the next head, with the paths written.
+///
+/// # Errors
+/// When a segment cannot be read or written.
+pub async fn append(
+    hidden: &Hidden,
+    head: Option<&Head>,
+    id: i64,
+    mut entries: Vec<Entry>,
+) -> Result<(Vec<Segment>, Vec<String>)> {
+    let mut segments = head.map_or_else(Vec::new, |head| head.segments.clone());
+    let mut written = Vec::new();
+    if entries.is_empty() {
+        return Ok((segments, written));
+    }
+    entries.sort();
+    let path = Hidden::segment_path(id, 0);
+    hidden.create(&path, encode(entries.chunks(BATCH_ROWS).map(<[Entry]>::to_vec))?).await?;
+    written.push(path.clone());
+    segments.push(Segment { path, level: 0, entries: entries.len() as u64 });
+    for level in 0.. {
+        let (full, mut rest): (Vec<_>, Vec<_>) = segments.into_iter().partition(|segment| segment.level == level);
+        if full.len() < FAN_IN {
+            rest.extend(full);
+            segments = rest;
+            if segments.iter().all(|segment| segment.level <= level) {
+                break;
+            }
+            continue;
+        }
+        let path = Hidden::segment_path(id, written.len());
+        let mut merged = Merged::open(hidden, &full).await?;
+        let mut failure = None;
+        let chunks = std::iter::from_fn(|| match merged.chunk() {
+            Ok(chunk) => (!chunk.is_empty()).then_some(chunk),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        });
+        let bytes = encode(chunks)?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        hidden.create(&path, bytes).await?;
+        written.push(path.clone());
+        rest.push(Segment { path, level: level + 1, entries: full.iter().map(|segment| segment.entries).sum() });
+        segments = rest;
+    }
+    Ok((segments, written))
+}
+
+fn schema() -> SchemaRef {
+    let number = |name| Field::new(name, DataType::Int64, false);
+    Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("etag", DataType::Utf8, false),
+        number("size_bytes"),
+        number("records_in"),
+        number("rows_out"),
+        number("quarantined"),
+    ]))
+}
+
+fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
+    let describe = || "cannot write a ledger segment".to_owned();
+    let mut out = Vec::new();
+    let properties = quarantine_properties().context(describe)?;
+    let mut writer = ArrowWriter::try_new(&mut out, schema(), Some(properties)).context(describe)?;
+    for entries in chunks {
+        let text =
+            |get: fn(&Entry) -> &str| Arc::new(StringArray::from_iter_values(entries.iter().map(get))) as ArrayRef;
+        let number = |get: fn(&Entry) -> u64| {
+            Arc::new(Int64Array::from_iter_values(entries.iter().map(|entry| get(entry) as i64))) as ArrayRef
+        };
+        let columns = vec![
+            text(|entry| &entry.object.key),
+            text(|entry| &entry.object.etag),
+            number(|entry| entry.object.size_bytes),
+            number(|entry| entry.records_in),
+            number(|entry| entry.rows_out),
+            number(|entry| entry.quarantined),
+        ];
+        writer.write(&RecordBatch::try_new(schema(), columns).context(describe)?).context(describe)?;
+    }
+    writer.close().context(describe)?;
+    Ok(out.into())
+}
+
+/// The entries of a head's segments, sorted by key.
+#[derive(Debug)]
+pub struct Merged {
+    cursors: Vec<Cursor>,
+    heap: BinaryHeap<Reverse<(Entry, usize)>>,
+}
+
+impl Merged {
+    /// Opens segments.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub async fn open(hidden: &Hidden, segments: &[Segment]) -> Result<Self> {
+        let mut cursors = Vec::new();
+        let mut heap = BinaryHeap::new();
+        for segment in segments {
+            let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
+            if let Some(entry) = cursor.next()? {
+                heap.push(Reverse((entry, cursors.len())));
+            }
+            cursors.push(cursor);
+        }
+        Ok(Self { cursors, heap })
+    }
+
+    /// The next entry.
+    ///
+    /// # Errors
+    /// When a segment is damaged.
+    #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
+    pub fn next(&mut self) -> Result<Option<Entry>> {
+        let Some(Reverse((entry, index))) = self.heap.pop() else { return Ok(None) };
+        if let Some(next) = self.cursors[index].next()? {
+            self.heap.push(Reverse((next, index)));
+        }
+        Ok(Some(entry))
+    }
+
+    fn chunk(&mut self) -> Result<Vec<Entry>> {
+        let mut chunk = Vec::new();
+        while chunk.len() < BATCH_ROWS {
+            match self.next()? {
+                Some(entry) => chunk.push(entry),
+                None => break,
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// The entries of one segment.
+struct Cursor {
+    path: String,
+    reader: ParquetRecordBatchReader,
+    batch: Option<RecordBatch>,
+    row: usize,
+}
+
+impl std::fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cursor({})", self.path)
+    }
+}
+
+impl Cursor {
+    fn open(path: &str, bytes: Bytes) -> Result<Self> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+            .context(|| format!("the ledger segment {path} is damaged"))?;
+        Ok(Self { path: path.to_owned(), reader, batch: None, row: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<Entry>> {
+        loop {
+            if let Some(batch) = self.batch.as_ref().filter(|batch| self.row < batch.num_rows()) {
+                let row = self.row;
+                self.row += 1;
+                let text = |column: usize| batch.column(column).as_string::<i32>().value(row).to_owned();
+                let number = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(row) as u64;
+                return Ok(Some(Entry {
+                    object: RawObject { key: text(0), etag: text(1), size_bytes: number(2) },
+                    records_in: number(3),
+                    rows_out: number(4),
+                    quarantined: number(5),
+                }));
+            }
+            match self.reader.next() {
+                None => return Ok(None),
+                Some(batch) => {
+                    let batch = batch.context(|| format!("the ledger segment {} is damaged", self.path))?;
+                    if batch.schema().fields().len() != schema().fields().len() {
+                        return Err(crate::error::Error::new(
+                            crate::error::ErrorKind::Corrupt,
+                            format!("the ledger segment {} has other columns", self.path),
+                        ));
+                    }
+                    (self.batch, self.row) = (Some(batch), 0);
+                }
+            }
+        }
+    }
+}

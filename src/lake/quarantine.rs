@@ -1,0 +1,120 @@
+//! Quarantine files: the rejected bytes of raw objects, with where they stood and why.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+
+use crate::error::{Context as _, Result};
+use crate::json::Reject;
+use crate::raw::RawObject;
+use crate::write::quarantine_properties;
+
+/// Gathered bytes are encoded when there are this many.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The columns of a quarantine file.
+pub fn quarantine_schema() -> SchemaRef {
+    let text = |name| Field::new(name, DataType::Utf8, false);
+    let number = |name| Field::new(name, DataType::Int64, false);
+    Arc::new(Schema::new(vec![
+        text("run_id"),
+        Field::new("rejected_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        text("key"),
+        text("etag"),
+        number("size_bytes"),
+        text("reason"),
+        number("byte_offset"),
+        number("fault_offset"),
+        Field::new("continued", DataType::Boolean, false),
+        Field::new("raw", DataType::Binary, false),
+    ]))
+}
+
+/// Builds one quarantine file in memory.
+#[derive(Debug)]
+pub struct QuarantineWriter {
+    run_id: String,
+    at_micros: i64,
+    rows: Vec<(RawObject, Reject)>,
+    bytes: usize,
+    parquet: Option<ArrowWriter<Vec<u8>>>,
+}
+
+impl QuarantineWriter {
+    /// A writer for the rejects of one run.
+    pub fn new(run_id: String, at_micros: i64) -> Self {
+        Self { run_id, at_micros, rows: Vec::new(), bytes: 0, parquet: None }
+    }
+
+    /// Adds a reject of `object`.
+    ///
+    /// # Errors
+    /// When rows cannot be encoded.
+    pub fn push(&mut self, object: &RawObject, reject: Reject) -> Result<()> {
+        self.bytes += reject.bytes.len() + object.key.len() + 100;
+        self.rows.push((object.clone(), reject));
+        if self.bytes > BATCH_BYTES { self.encode() } else { Ok(()) }
+    }
+
+    /// The finished file, when anything was rejected.
+    ///
+    /// # Errors
+    /// When rows cannot be encoded.
+    pub fn finish(mut self) -> Result<Option<Bytes>> {
+        if !self.rows.is_empty() {
+            self.encode()?;
+        }
+        let Some(writer) = self.parquet else { return Ok(None) };
+        let bytes = writer.into_inner().context(|| "cannot write a quarantine file".to_owned())?;
+        Ok(Some(bytes.into()))
+    }
+
+    fn encode(&mut self) -> Result<()> {
+        let describe = || "cannot write a quarantine file".to_owned();
+        let schema = quarantine_schema();
+        let mut run_id = StringBuilder::new();
+        let mut at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+        let (mut key, mut etag, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+        let (mut size, mut offset, mut fault) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
+        let (mut continued, mut raw) = (BooleanBuilder::new(), BinaryBuilder::new());
+        for (object, reject) in self.rows.drain(..) {
+            run_id.append_value(&self.run_id);
+            at.append_value(self.at_micros);
+            key.append_value(&object.key);
+            etag.append_value(&object.etag);
+            size.append_value(object.size_bytes as i64);
+            reason.append_value(reject.reason.name());
+            offset.append_value(reject.offset as i64);
+            fault.append_value(reject.fault_offset as i64);
+            continued.append_value(reject.continued);
+            raw.append_value(&reject.bytes);
+        }
+        self.bytes = 0;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(run_id.finish()),
+            Arc::new(at.finish()),
+            Arc::new(key.finish()),
+            Arc::new(etag.finish()),
+            Arc::new(size.finish()),
+            Arc::new(reason.finish()),
+            Arc::new(offset.finish()),
+            Arc::new(fault.finish()),
+            Arc::new(continued.finish()),
+            Arc::new(raw.finish()),
+        ];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).context(describe)?;
+        let writer = match &mut self.parquet {
+            Some(writer) => writer,
+            none => {
+                let properties = quarantine_properties().context(describe)?;
+                none.insert(ArrowWriter::try_new(Vec::new(), schema, Some(properties)).context(describe)?)
+            }
+        };
+        writer.write(&batch).context(describe)
+    }
+}

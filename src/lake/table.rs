@@ -1,0 +1,325 @@
+//! The Delta table: opening it, its files, and the commit.
+//!
+//! A commit is one put-if-absent of one log entry. Whoever finds the entry there lost the race, unless the entry is its
+//! own: a reply that was lost is told from a conflict by reading the entry back.
+
+use std::collections::HashMap;
+
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use deltalake_core::kernel::transaction::{CommitData, TransactionError};
+use deltalake_core::kernel::{
+    Action, Add, Metadata, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
+};
+use deltalake_core::logstore::{CommitOrBytes, LogStore as _, LogStoreRef, StorageConfig, default_logstore};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+
+use arrow::datatypes::{DataType, Field as ArrowField, Schema};
+
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::partition::{PartitionKey, Partitioning, ValueType};
+use crate::schema::{Field, described_field};
+use crate::store::Location;
+use crate::write::DataFile;
+
+/// The `txn` application id whose version names the ledger's head.
+const LEDGER_APP: &str = "siltstone.ledger";
+/// The key under which a commit carries the id of the run that made it.
+const RUN_ID: &str = "siltstone.runId";
+/// A checkpoint is written every so many versions.
+const CHECKPOINT_INTERVAL: u64 = 20;
+
+/// A source's table, as of the version it was loaded at.
+pub struct Table {
+    location: Location,
+    log: LogStoreRef,
+    state: Option<DeltaTableState>,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({}, version {:?})", self.location.url(), self.version())
+    }
+}
+
+/// A data file that the table's current version refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveFile {
+    /// The path below the table's folder.
+    pub path: String,
+    /// Stored bytes.
+    pub size_bytes: u64,
+    /// Rows.
+    pub row_count: u64,
+    /// The values of the partition columns.
+    pub partition: PartitionKey,
+    /// Delta statistics, JSON text.
+    pub stats: String,
+}
+
+/// What one commit changes.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The id of the run.
+    pub run_id: String,
+    /// When it is, in milliseconds since 1970-01-01T00:00:00Z.
+    pub at_ms: i64,
+    /// The columns the table has from now on, when that changes (or the table is new).
+    pub fields: Option<Vec<Field>>,
+    /// The partition columns; fixed once the table is there.
+    pub partitioning: Partitioning,
+    /// Files to add.
+    pub add: Vec<DataFile>,
+    /// Files to remove, whose rows are in `add` again.
+    pub remove: Vec<ActiveFile>,
+    /// The ledger's head that belongs to this version.
+    pub ledger_head: i64,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// The table has this version, and it is ours.
+    Committed(u64),
+    /// Another writer made the version: load the table and plan again.
+    Conflict,
+}
+
+impl Table {
+    /// Opens the table in a folder, which may hold none yet.
+    ///
+    /// # Errors
+    /// When the log cannot be read or contradicts itself.
+    pub async fn open(location: Location) -> Result<Self> {
+        if location.local().is_some_and(|path| path.exists() && !path.is_dir()) {
+            return Err(Error::usage(format!("{} is a file, not a folder for a table", location.url().path())));
+        }
+        let config = StorageConfig::default();
+        let describe = || format!("cannot open the table {}", location.url());
+        let prefixed =
+            config.decorate_store(std::sync::Arc::clone(location.store()), location.url()).context(describe)?;
+        let log = default_logstore(prefixed.into(), std::sync::Arc::clone(location.store()), location.url(), &config);
+        let mut table = Self { location, log, state: None };
+        table.refresh().await?;
+        Ok(table)
+    }
+
+    /// Loads the latest version.
+    ///
+    /// # Errors
+    /// When the log cannot be read or contradicts itself.
+    pub async fn refresh(&mut self) -> Result<()> {
+        let describe = || format!("cannot read the log of the table {}", self.location.url());
+        if !self.log.is_delta_table_location().await.context(describe)? {
+            self.state = None;
+            return Ok(());
+        }
+        match DeltaTableState::try_new(self.log.as_ref(), None).await {
+            Ok(state) => self.state = Some(state),
+            Err(DeltaTableError::NotATable(_)) => self.state = None,
+            Err(error) => return Err(Error::failed(describe(), error)),
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The version, when there is a table.
+    pub fn version(&self) -> Option<u64> {
+        self.state.as_ref().map(DeltaTableState::version)
+    }
+
+    /// The table's state, when there is a table.
+    pub fn state(&self) -> Option<&DeltaTableState> {
+        self.state.as_ref()
+    }
+
+    /// The log store.
+    pub fn log(&self) -> &LogStoreRef {
+        &self.log
+    }
+
+    /// The ledger's head that this version names.
+    ///
+    /// # Errors
+    /// When the log cannot be read; `Corrupt` when there is a table that Siltstone did not write.
+    pub async fn ledger_head(&self) -> Result<Option<i64>> {
+        let Some(state) = &self.state else { return Ok(None) };
+        let head = state.transaction_version(self.log.as_ref(), LEDGER_APP).await;
+        let head = head.context(|| format!("cannot read the log of the table {}", self.location.url()))?;
+        match head {
+            Some(head) => Ok(Some(head)),
+            None => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the Delta table {} was not written by siltstone: it names no ledger", self.location.url()),
+            )),
+        }
+    }
+
+    /// The files of this version.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file lacks its statistics.
+    pub fn files(&self) -> Result<Vec<ActiveFile>> {
+        let Some(state) = &self.state else { return Ok(Vec::new()) };
+        let names = state.metadata().partition_columns();
+        state
+            .log_data()
+            .iter()
+            .map(|file| {
+                let path = file.path().into_owned();
+                let row_count = file.num_records().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Corrupt,
+                        format!("{path} has no numRecords in the log of {}", self.location.url()),
+                    )
+                })?;
+                let mut values = file.partition_values_map();
+                let partition = names.iter().map(|name| values.remove(name).flatten()).collect();
+                Ok(ActiveFile {
+                    row_count: row_count as u64,
+                    size_bytes: file.size().max(0) as u64,
+                    stats: file.stats().unwrap_or_default(),
+                    partition,
+                    path,
+                })
+            })
+            .collect()
+    }
+
+    /// Makes the next version.
+    ///
+    /// # Errors
+    /// When the store fails in a way that leaves no doubt that the version was not made, or the doubt could not be
+    /// cleared.
+    pub async fn commit(&mut self, change: Change) -> Result<Outcome> {
+        let version = self.version().map_or(0, |version| version + 1);
+        let describe = || format!("cannot commit version {version} of the table {}", self.location.url());
+        let run_id = change.run_id.clone();
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(change.partitioning.names()),
+            predicate: None,
+        };
+        let info = HashMap::from([
+            (RUN_ID.to_owned(), serde_json::Value::from(run_id.clone())),
+            ("engineInfo".to_owned(), serde_json::Value::from(concat!("siltstone/", env!("CARGO_PKG_VERSION")))),
+        ]);
+        let actions = self.actions(change)?;
+        let bytes = CommitData::new(actions, operation, info, Vec::new()).get_bytes().context(describe)?;
+        let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::nil()).await;
+        match put {
+            Ok(()) => {}
+            Err(TransactionError::VersionAlreadyExists(_)) if !self.is_own(version, &run_id).await? => {
+                return Ok(Outcome::Conflict);
+            }
+            Err(TransactionError::VersionAlreadyExists(_)) => {}
+            // The entry may be there although the reply is not.
+            Err(error) => match self.is_own(version, &run_id).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Err(Error::failed(describe(), error)),
+            },
+        }
+        self.refresh().await?;
+        if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1 {
+            self.checkpoint().await;
+        }
+        Ok(Outcome::Committed(version))
+    }
+
+    async fn is_own(&self, version: u64, run_id: &str) -> Result<bool> {
+        let entry = self.log.read_commit_entry(version).await;
+        let entry = entry.context(|| format!("cannot read version {version} of {} back", self.location.url()))?;
+        Ok(entry.is_some_and(|bytes| String::from_utf8_lossy(&bytes).contains(run_id)))
+    }
+
+    /// Writes a checkpoint. A failure costs later readers time and nothing else.
+    async fn checkpoint(&self) {
+        let mut table = deltalake_core::DeltaTable::new(std::sync::Arc::clone(&self.log));
+        table.state.clone_from(&self.state);
+        if let Err(error) = deltalake_core::checkpoints::create_checkpoint(&table, None).await {
+            tracing::warn!(table = %self.location.url(), %error, "no checkpoint was written");
+        }
+    }
+
+    fn actions(&self, change: Change) -> Result<Vec<Action>> {
+        let names = change.partitioning.names();
+        let mut actions = Vec::new();
+        match (&self.state, &change.fields) {
+            (None, fields) => {
+                let protocol: Protocol = serde_json::from_value(serde_json::json!({
+                    "minReaderVersion": 1, "minWriterVersion": 2
+                }))
+                .context(|| "cannot express the Delta protocol".to_owned())?;
+                actions.push(protocol.into());
+                let schema = delta_schema(fields.as_deref().unwrap_or_default(), &change.partitioning)?;
+                // Statistics are written for every leaf; readers may use them all.
+                let settings = [("delta.dataSkippingNumIndexedCols", "-1")];
+                let metadata = new_metadata(&schema, names.clone(), settings);
+                actions.push(metadata.context(|| "cannot express the table's schema".to_owned())?.into());
+            }
+            (Some(state), Some(fields)) => {
+                let schema = delta_schema(fields, &change.partitioning)?;
+                let metadata: Metadata = state
+                    .metadata()
+                    .clone()
+                    .with_schema(&schema)
+                    .context(|| "cannot express the table's schema".to_owned())?;
+                actions.push(metadata.into());
+            }
+            (Some(_), None) => {}
+        }
+        actions.extend(change.remove.iter().map(|file| {
+            Action::Remove(Remove {
+                path: file.path.clone(),
+                data_change: true,
+                deletion_timestamp: Some(change.at_ms),
+                extended_file_metadata: Some(true),
+                partition_values: Some(partition_values(&names, &file.partition)),
+                size: Some(file.size_bytes as i64),
+                ..Remove::default()
+            })
+        }));
+        actions.extend(change.add.into_iter().map(|file| {
+            Action::Add(Add {
+                partition_values: partition_values(&names, &file.partition),
+                path: file.path,
+                size: file.size_bytes as i64,
+                modification_time: change.at_ms,
+                data_change: true,
+                stats: Some(file.stats),
+                ..Add::default()
+            })
+        }));
+        actions.push(Transaction::new_with_last_update(LEDGER_APP, change.ledger_head, Some(change.at_ms)).into());
+        Ok(actions)
+    }
+}
+
+fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {
+    names.iter().cloned().zip(key.iter().cloned()).collect()
+}
+
+/// The Delta schema: the columns, then the partition columns.
+fn delta_schema(fields: &[Field], partitioning: &Partitioning) -> Result<StructType> {
+    (&table_schema(fields, partitioning)).try_into_kernel().context(|| "cannot express the table's schema".to_owned())
+}
+
+/// The Arrow schema of a table: the columns, then the partition columns.
+pub fn table_schema(fields: &[Field], partitioning: &Partitioning) -> Schema {
+    let columns = fields.iter().map(described_field);
+    let partitions = partitioning.0.iter().map(|expr| {
+        let data_type = match expr.transform.value_type() {
+            ValueType::Integer => DataType::Int32,
+            ValueType::Date => DataType::Date32,
+            ValueType::String => DataType::Utf8,
+        };
+        ArrowField::new(expr.name(), data_type, true)
+    });
+    Schema::new(columns.chain(partitions).collect::<Vec<_>>())
+}

@@ -1,0 +1,133 @@
+//! The names of SQL: `raw.<source>` and `lake.<source>`, loaded when a statement names them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
+use tokio::runtime::Handle;
+
+use super::raw::{RawScan, RawTable};
+use crate::compact::{describe, find_records_path, observe};
+use crate::config::Config;
+use crate::error::Error;
+use crate::json::DecodeOptions;
+use crate::lake::{Head, Hidden, Registry, Table, diff};
+use crate::raw::{Fetcher, check_source_id, list_objects};
+use crate::schema::{Observation, resolve};
+use crate::store::Location;
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The lake tables.
+#[derive(Debug)]
+pub(super) struct LakeSchema {
+    pub(super) lake: Location,
+    pub(super) sources: Vec<String>,
+    pub(super) runtime: Arc<RuntimeEnv>,
+}
+
+#[async_trait]
+impl SchemaProvider for LakeSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.sources.clone()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.sources.iter().any(|source| source == name)
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if check_source_id(name).is_err() {
+            return Ok(None);
+        }
+        let location = self.lake.folder(name).map_err(external)?;
+        self.runtime.register_object_store(location.url(), Arc::clone(location.store()));
+        let table = Table::open(location).await.map_err(external)?;
+        let Some(state) = table.state() else { return Ok(None) };
+        let config =
+            DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
+        let provider = DeltaScanNext::new(state.snapshot().clone(), config)?;
+        Ok(Some(Arc::new(provider)))
+    }
+}
+
+/// The raw sources.
+#[derive(Debug)]
+pub(super) struct RawSchema {
+    pub(super) raw: Location,
+    pub(super) lake: Option<Location>,
+    pub(super) sources: Vec<String>,
+    pub(super) config: Config,
+    pub(super) threads: usize,
+}
+
+#[async_trait]
+impl SchemaProvider for RawSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.sources.clone()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.sources.iter().any(|source| source == name)
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if !self.table_exist(name) {
+            return Ok(None);
+        }
+        let table = self.load(name).await.map_err(|error| DataFusionError::Execution(describe(&error)))?;
+        Ok(Some(Arc::new(table)))
+    }
+}
+
+impl RawSchema {
+    /// Finds the columns of a source's records: those the registry knows, and those of objects that it has not seen.
+    async fn load(&self, source_id: &str) -> crate::error::Result<RawTable> {
+        let settings = self.config.settings(source_id)?;
+        let location = self.raw.folder(source_id)?;
+        let listing = list_objects(&location).await?;
+        let mut observed = Observation::default();
+        let mut records_path = settings.records_path.clone();
+        let mut unseen = listing.objects.clone();
+        if let Some(lake) = &self.lake {
+            let table = Table::open(lake.folder(source_id)?).await?;
+            if let Some(id) = table.ledger_head().await? {
+                let hidden = Hidden::new(table.location());
+                let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
+                let registry: Registry = hidden.read_json(&head.registry).await?;
+                let found = diff(&hidden, Some(&head), unseen).await?;
+                unseen = found.new;
+                unseen.extend(found.overwritten);
+                observed = registry.observed;
+                records_path = records_path.or(Some(registry.records_path));
+            }
+        }
+        let fetcher = Fetcher::new(&location, &Handle::current())?;
+        let decode = tokio::task::block_in_place(|| {
+            let records_path = match records_path {
+                Some(path) => path,
+                None => find_records_path(&fetcher, &listing.objects, &settings.limits)?,
+            };
+            let decode = DecodeOptions { max_depth: settings.max_depth, records_path };
+            observed.merge(&observe(&fetcher, &unseen, &decode, &settings.limits, self.threads)?);
+            Ok::<_, Error>(decode)
+        })?;
+        let fields = resolve(&observed, &[]);
+        let scan = RawScan { fetcher, decode, limits: settings.limits, observed, fields };
+        Ok(RawTable::new(scan, listing.objects))
+    }
+}

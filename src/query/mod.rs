@@ -1,0 +1,10 @@
+//! SQL over raw objects and lake tables, by DataFusion. The only module that names it.
+
+mod catalog;
+mod output;
+mod raw;
+mod session;
+
+pub use output::{Format, write_results};
+pub use raw::{RawScan, RawTable};
+pub use session::SqlSession;

@@ -1,0 +1,109 @@
+//! Query results as text: table, csv, json, ndjson.
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::csv;
+use arrow::datatypes::DataType;
+use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::pretty::pretty_format_batches_with_schema;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt as _;
+
+use crate::error::{Context as _, Error, Result};
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A table for people; gathers all rows first.
+    Table,
+    /// RFC 4180 with a header; nested values as JSON.
+    Csv,
+    /// One JSON array.
+    Json,
+    /// One JSON object in each line.
+    Ndjson,
+}
+
+/// Writes a result as it comes and returns the number of rows.
+///
+/// # Errors
+/// When the query fails or `out` cannot be written.
+pub async fn write_results(
+    mut stream: SendableRecordBatchStream,
+    format: Format,
+    out: &mut (dyn Write + Send),
+) -> Result<u64> {
+    let schema = stream.schema();
+    let describe = || "cannot write the result".to_owned();
+    let mut rows = 0;
+    let mut next = async || -> Result<Option<RecordBatch>> {
+        match stream.next().await {
+            None => Ok(None),
+            Some(Ok(batch)) => {
+                rows += batch.num_rows() as u64;
+                Ok(Some(batch))
+            }
+            Some(Err(error)) => Err(Error::failed("the query failed", error)),
+        }
+    };
+    match format {
+        Format::Table => {
+            let mut batches = Vec::new();
+            while let Some(batch) = next().await? {
+                batches.push(batch);
+            }
+            let table = pretty_format_batches_with_schema(schema, &batches).context(describe)?;
+            writeln!(out, "{table}").context(describe)?;
+        }
+        Format::Csv => {
+            let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
+            writer.write(&flat(&RecordBatch::new_empty(schema))?).context(describe)?;
+            while let Some(batch) = next().await? {
+                writer.write(&flat(&batch)?).context(describe)?;
+            }
+        }
+        Format::Json => {
+            let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(&mut *out);
+            while let Some(batch) = next().await? {
+                writer.write(&batch).context(describe)?;
+            }
+            writer.finish().context(describe)?;
+            drop(writer);
+            writeln!(out).context(describe)?;
+        }
+        Format::Ndjson => {
+            let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(out);
+            while let Some(batch) = next().await? {
+                writer.write(&batch).context(describe)?;
+            }
+            writer.finish().context(describe)?;
+        }
+    }
+    Ok(rows)
+}
+
+/// The batch with nested columns as text, which is all that csv can hold.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
+    let describe = || "cannot write nested columns as text".to_owned();
+    if !batch.schema().fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(batch.clone());
+    }
+    let options = FormatOptions::new();
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(field.as_ref().clone());
+            columns.push(std::sync::Arc::clone(column));
+            continue;
+        }
+        let formatter = ArrayFormatter::try_new(column.as_ref(), &options).context(describe)?;
+        let texts = (0..column.len()).map(|row| (!column.is_null(row)).then(|| formatter.value(row).to_string()));
+        let texts: arrow::array::StringArray = texts.collect();
+        fields.push(field.as_ref().clone().with_data_type(DataType::Utf8).with_nullable(true));
+        columns.push(std::sync::Arc::new(texts));
+    }
+    RecordBatch::try_new(std::sync::Arc::new(arrow::datatypes::Schema::new(fields)), columns).context(describe)
+}

@@ -1,0 +1,98 @@
+//! The SQL session: read-only, bounded in memory, over `raw` and `lake`.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, MemorySchemaProvider};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+
+use super::catalog::{LakeSchema, RawSchema};
+use crate::config::Config;
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::raw::list_sources;
+use crate::store::Location;
+
+/// A session over a raw root, a lake root, or both.
+pub struct SqlSession {
+    context: SessionContext,
+}
+
+impl std::fmt::Debug for SqlSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlSession").finish_non_exhaustive()
+    }
+}
+
+impl SqlSession {
+    /// Opens a session. Sources are looked up when they are named.
+    ///
+    /// # Errors
+    /// When a root that is given cannot be listed.
+    pub async fn open(
+        raw: Option<Location>,
+        lake: Option<Location>,
+        config: &Config,
+        threads: usize,
+        memory_bytes: usize,
+    ) -> Result<Self> {
+        let mut session = SessionConfig::new()
+            .with_target_partitions(threads.max(1))
+            .with_information_schema(true)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema("siltstone", "main");
+        let options = session.options_mut();
+        options.execution.parquet.schema_force_view_types = false;
+        options.execution.parquet.pushdown_filters = true;
+        options.sql_parser.map_string_types_to_utf8view = false;
+        let pool = TrackConsumersPool::new(FairSpillPool::new(memory_bytes), NonZeroUsize::MIN);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .build_arc()
+            .context(|| "cannot start the query engine".to_owned())?;
+        let catalog = MemoryCatalogProvider::new();
+        let describe = || "cannot set up the catalog".to_owned();
+        catalog.register_schema("main", Arc::new(MemorySchemaProvider::new())).context(describe)?;
+        if let Some(lake) = &lake {
+            let sources = match list_sources(lake).await {
+                Ok((sources, _)) => sources,
+                Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            let schema = LakeSchema { lake: lake.clone(), sources, runtime: Arc::clone(&runtime) };
+            catalog.register_schema("lake", Arc::new(schema)).context(describe)?;
+        }
+        if let Some(raw) = raw {
+            let (sources, _) = list_sources(&raw).await?;
+            let schema = RawSchema { raw, lake, sources, config: config.clone(), threads };
+            catalog.register_schema("raw", Arc::new(schema)).context(describe)?;
+        }
+        let context = SessionContext::new_with_config_rt(session, runtime);
+        context.register_catalog("siltstone", Arc::new(catalog));
+        Ok(Self { context })
+    }
+
+    /// Begins a query. Only queries are taken: nothing here changes data.
+    ///
+    /// # Errors
+    /// `Usage` when the statement is wrong; `Failed` when a table cannot be read.
+    pub async fn query(&self, sql: &str) -> Result<SendableRecordBatchStream> {
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let frame = self.context.sql_with_options(sql, options).await.map_err(|error| wrong(&error))?;
+        frame.execute_stream().await.map_err(|error| wrong(&error))
+    }
+}
+
+fn wrong(error: &DataFusionError) -> Error {
+    let kind = match error.find_root() {
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_) => ErrorKind::Usage,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, error.strip_backtrace())
+}
