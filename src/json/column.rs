@@ -229,7 +229,10 @@ impl Column {
             Data::Text(text) | Data::Json(text) => text.truncate(0),
             Data::Struct(data) => {
                 data.batch_together.clear();
-                data.children.iter_mut().for_each(|child| child.column.begin());
+                for child in &mut data.children {
+                    child.batch_place = u32::MAX;
+                    child.column.begin();
+                }
             }
             Data::List(list) => {
                 list.offsets.truncate(1);
@@ -266,8 +269,10 @@ impl Column {
             Data::Struct(data) => {
                 data.together.extend(seen.together.iter().cloned());
                 for (key, below) in &seen.fields {
-                    let child = data.add(key);
-                    data.children[child as usize].column.adopt(below);
+                    let index = data.add(key);
+                    let child = &mut data.children[index as usize];
+                    child.place = below.place;
+                    child.column.adopt(below);
                 }
             }
             Data::List(list) => seen.element.iter().for_each(|below| list.element.adopt(below)),
@@ -360,7 +365,12 @@ impl Column {
         match &mut self.data {
             Data::Struct(data) => {
                 data.together.append(&mut data.batch_together);
-                data.children.iter_mut().for_each(|child| child.column.commit());
+                for child in &mut data.children {
+                    if child.batch_place < u32::MAX {
+                        child.place = Some(child.place.map_or(child.batch_place, |place| place.min(child.batch_place)));
+                    }
+                    child.column.commit();
+                }
             }
             Data::List(list) => list.element.commit(),
             Data::Map(map) => map.value.commit(),
@@ -390,7 +400,8 @@ impl Column {
                 seen.together.clone_from(&data.together);
                 for child in &data.children {
                     if child.column.total.total() > 0 {
-                        seen.fields.insert(child.key.clone(), child.column.observe());
+                        let below = Observation { place: child.place, ..child.column.observe() };
+                        seen.fields.insert(child.key.clone(), below);
                     }
                 }
             }

@@ -48,7 +48,7 @@ impl Cursor<'_> {
             return Ok(());
         }
         let mut previous = 0;
-        loop {
+        for place in 0.. {
             let predicted = data.after[previous];
             let known = match data.children.get(predicted as usize) {
                 Some(child) if self.window.starts_with(at, &child.quoted) => {
@@ -72,7 +72,7 @@ impl Cursor<'_> {
             match known {
                 Some(index) => {
                     previous = index as usize + 1;
-                    self.member(data, index, row)?;
+                    self.member(data, index, row, place)?;
                 }
                 None => self.skip()?,
             }
@@ -88,8 +88,9 @@ impl Cursor<'_> {
     }
 
     #[inline]
-    fn member(&mut self, data: &mut StructData, index: u32, row: usize) -> Result<(), Faulty> {
+    fn member(&mut self, data: &mut StructData, index: u32, row: usize, place: u32) -> Result<(), Faulty> {
         let child = &mut data.children[index as usize];
+        child.batch_place = child.batch_place.min(place);
         let column = &mut child.column;
         if column.len > row {
             self.attempt.duplicate_keys += 1;

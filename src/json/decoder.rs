@@ -147,7 +147,7 @@ pub struct Decoded {
     /// How many bytes of the last segment were used. Smaller than its length only when it is not the last of its
     /// object: the rest must stand at the begin of the next window.
     pub used: usize,
-    /// Keys that stood before in the same object; the last value was kept.
+    /// Keys that stood before in the same object; the last value was kept. (In JSON text all are kept, and not counted.)
     pub duplicate_keys: u64,
 }
 

@@ -40,6 +40,10 @@ pub(super) struct Child {
     /// Another child's key folds to the same name.
     pub(super) has_rivals: bool,
     group: u32,
+    /// The earliest place of the key in an object, in the finished batches.
+    pub(super) place: Option<u32>,
+    /// The same in the current batch; `u32::MAX` when it did not occur.
+    pub(super) batch_place: u32,
     pub(super) column: Column,
 }
 
@@ -117,7 +121,9 @@ impl StructData {
         // A key with escapes is never predicted: no text has the byte 0xff.
         let plain = key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
         let quoted = if plain { format!("\"{key}\"").into_bytes() } else { vec![0xff] }.into_boxed_slice();
-        self.children.push(Child { quoted, key: key.to_owned(), has_rivals, group, column: Column::new(self.depth) });
+        let column = Column::new(self.depth);
+        let (place, batch_place) = (None, u32::MAX);
+        self.children.push(Child { quoted, key: key.to_owned(), has_rivals, group, place, batch_place, column });
         self.after.push(NO_CHILD);
         child
     }
@@ -133,7 +139,8 @@ impl StructData {
         for child in std::mem::take(&mut self.children) {
             if !child.column.is_new() {
                 let index = kept.add(&child.key);
-                kept.children[index as usize].column = child.column;
+                let again = &mut kept.children[index as usize];
+                (again.column, again.place) = (child.column, child.place);
             }
         }
         *self = kept;

@@ -19,3 +19,6 @@ pub use names::{MAX_NAME_BYTES, fold};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
 pub use resolve::{Field, Type, fields_widen_losslessly, resolve};
 pub(crate) use resolve::{columns, is_dictionary, kinds, merged_dictionary};
+
+#[cfg(test)]
+mod tests;

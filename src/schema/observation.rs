@@ -117,6 +117,9 @@ pub struct Observation {
     /// The column name that a committed table gave to this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+    /// The earliest place (from 0) that this key had among the keys of its object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u32>,
 }
 
 impl Observation {
@@ -135,6 +138,10 @@ impl Observation {
         self.column = match (self.column.take(), &other.column) {
             (Some(mine), Some(theirs)) => Some(mine.min(theirs.clone())),
             (mine, theirs) => mine.or_else(|| theirs.clone()),
+        };
+        self.place = match (self.place, other.place) {
+            (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+            (mine, theirs) => mine.or(theirs),
         };
         for (key, theirs) in &other.fields {
             match self.fields.get_mut(key) {
@@ -162,7 +169,7 @@ impl Observation {
     pub fn collapse(&mut self) {
         let mut value = self.dictionary.take().map(|boxed| *boxed).unwrap_or_default();
         for (_, mut field) in std::mem::take(&mut self.fields) {
-            field.column = None;
+            (field.column, field.place) = (None, None);
             value.merge_below(&field);
         }
         self.together.clear();

@@ -53,7 +53,8 @@ pub struct Field {
 /// Objects with fewer distinct keys than this are never taken for dictionaries.
 pub(super) const MIN_DICTIONARY_KEYS: usize = 200;
 
-/// Gives the columns of a source whose records were observed at `root`, sorted by name.
+/// Gives the columns of a source whose records were observed at `root`, in the order in which
+/// their keys stand in the objects (the earliest place of each; then the keys' byte order).
 ///
 /// `reserved` names (partition columns) are not given to any column.
 pub fn resolve(root: &Observation, reserved: &[String]) -> Vec<Field> {
@@ -72,11 +73,12 @@ fn fields(parents: &[&Observation], reserved: &[String], depth: usize) -> Vec<Fi
     for (name, members) in columns(parents, &mut taken) {
         let observations: Vec<&Observation> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
         if let Some(ty) = column_type(&observations, depth) {
-            fields.push(Field { name, keys: members.into_keys().map(str::to_owned).collect(), ty });
+            let place = observations.iter().filter_map(|seen| seen.place).min();
+            fields.push((place, Field { name, keys: members.into_keys().map(str::to_owned).collect(), ty }));
         }
     }
-    fields.sort_by(|a, b| a.name.cmp(&b.name));
-    fields
+    fields.sort_by(|(a_place, a), (b_place, b)| (a_place, &a.keys).cmp(&(b_place, &b.keys)));
+    fields.into_iter().map(|(_, field)| field).collect()
 }
 
 pub(crate) type Members<'a> = BTreeMap<&'a str, Vec<&'a Observation>>;
