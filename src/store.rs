@@ -4,6 +4,7 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
+use object_store::list::PaginatedListStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -17,6 +18,8 @@ use crate::error::{Context, Error, Result};
 pub struct Location {
     url: Url,
     store: Arc<dyn ObjectStore>,
+    /// The same store, listing page by page; stores over HTTP can.
+    pages: Option<Arc<dyn PaginatedListStore>>,
     local: Option<PathBuf>,
 }
 
@@ -47,7 +50,7 @@ impl Location {
                 let path = url.to_file_path().map_err(|()| Error::usage(format!("{text:?} names no local path")))?;
                 Self::from_path(&path)
             }
-            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), local: None }),
+            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), pages: None, local: None }),
             "s3" | "s3a" => {
                 let bucket = url.host_str().ok_or_else(|| Error::usage(format!("{text:?} names no bucket")))?;
                 let mut builder =
@@ -58,19 +61,19 @@ impl Location {
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self { url, store: Arc::new(store), local: None })
+                Ok(Self::over_http(url, store))
             }
             #[cfg(feature = "gcp")]
             "gs" => {
                 let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self { url, store: Arc::new(store), local: None })
+                Ok(Self::over_http(url, store))
             }
             #[cfg(feature = "azure")]
             "az" | "abfs" | "abfss" => {
                 let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self { url, store: Arc::new(store), local: None })
+                Ok(Self::over_http(url, store))
             }
             scheme => Err(Error::usage(format!("no store for {scheme}:// in this build ({text})"))),
         }
@@ -83,12 +86,17 @@ impl Location {
         let absolute = absolute.canonicalize().unwrap_or(absolute);
         let url = Url::from_directory_path(&absolute)
             .map_err(|()| Error::usage(format!("{} is no absolute path", absolute.display())))?;
-        Ok(Self { url, store: Arc::new(LocalFileSystem::new()), local: Some(absolute) })
+        Ok(Self { url, store: Arc::new(LocalFileSystem::new()), pages: None, local: Some(absolute) })
+    }
+
+    fn over_http(url: Url, store: impl ObjectStore + PaginatedListStore) -> Self {
+        let store = Arc::new(store);
+        Self { url, store: Arc::clone(&store) as _, pages: Some(store), local: None }
     }
 
     /// A folder in a store that is at hand. `url` must end with a slash.
     pub fn with_store(url: Url, store: Arc<dyn ObjectStore>) -> Self {
-        Self { url, store, local: None }
+        Self { url, store, pages: None, local: None }
     }
 
     /// The folder's URL, ending with a slash.
@@ -99,6 +107,11 @@ impl Location {
     /// The store; its paths begin at the bucket or file system root.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// The store as one that lists page by page, when it can.
+    pub fn pages(&self) -> Option<&Arc<dyn PaginatedListStore>> {
+        self.pages.as_ref()
     }
 
     /// The folder in the local file system, when it is there.
@@ -133,6 +146,7 @@ impl Location {
             .pop_if_empty()
             .push(name)
             .push("");
-        Ok(Self { url, store: Arc::clone(&self.store), local: self.local.as_ref().map(|local| local.join(name)) })
+        let local = self.local.as_ref().map(|local| local.join(name));
+        Ok(Self { url, store: Arc::clone(&self.store), pages: self.pages.clone(), local })
     }
 }

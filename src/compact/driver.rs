@@ -123,7 +123,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    text
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 struct Driver<'a> {

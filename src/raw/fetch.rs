@@ -102,6 +102,10 @@ fn open_local(root: &std::path::Path, object: &RawObject) -> io::Result<RawReade
 }
 
 async fn open_remote(store: Arc<dyn ObjectStore>, prefix: Path, object: RawObject) -> io::Result<RawReader> {
+    if object.size_bytes == 0 {
+        // Also the markers that consoles put for folders, which have a slash that the listing does not tell.
+        return Ok(Box::new(io::empty()));
+    }
     let path = Path::parse(format!("{prefix}/{}", object.key)).map_err(io::Error::other)?;
     let options = GetOptions { if_match: Some(object.etag.clone()), ..GetOptions::default() };
     let result = match store.get_opts(&path, options).await {

@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path as FsPath;
 
 use futures::TryStreamExt as _;
-use object_store::ObjectStore as _;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore as _};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
@@ -163,25 +165,105 @@ pub(super) fn local_etag(metadata: &std::fs::Metadata) -> String {
 async fn list_store(source: &Location) -> Result<Listing> {
     let prefix = source.prefix()?;
     let mut listing = Listing::default();
-    let mut listed = source.store().list(Some(&prefix));
-    loop {
-        match listed.try_next().await {
-            Ok(None) => break,
-            Ok(Some(meta)) => {
-                let Some(parts) = meta.location.prefix_match(&prefix) else { continue };
-                let key = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
-                if key.split('/').any(|name| name.starts_with('.')) || key.is_empty() {
-                    continue;
-                }
-                let etag = meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339());
-                listing.objects.push(RawObject { key, etag, size_bytes: meta.size });
+    let describe = || format!("cannot list {}", source.url());
+    match source.pages() {
+        Some(store) => {
+            let mut pages =
+                Pages { store: store.as_ref(), prefix: format!("{prefix}/"), from: From::Start, max_keys: PAGE_KEYS };
+            while let Some(page) = pages.next(&mut listing).await.context(describe)? {
+                page.into_iter().for_each(|meta| listing.add(meta, &prefix));
             }
-            Err(error) => return Err(Error::failed(format!("cannot list {}", source.url()), error)),
+        }
+        None => {
+            let mut listed = source.store().list(Some(&prefix));
+            while let Some(meta) = listed.try_next().await.context(describe)? {
+                listing.add(meta, &prefix);
+            }
         }
     }
-    if listing.objects.is_empty() {
+    if listing.objects.is_empty() && listing.skipped.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, format!("there is nothing under {}", source.url())));
     }
     listing.objects.sort();
     Ok(listing)
+}
+
+impl Listing {
+    fn add(&mut self, meta: ObjectMeta, prefix: &Path) {
+        let Some(parts) = meta.location.prefix_match(prefix) else { return };
+        let key = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+        if key.is_empty() || key.split('/').any(|name| name.starts_with('.')) {
+            return;
+        }
+        let etag = meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339());
+        self.objects.push(RawObject { key, etag, size_bytes: meta.size });
+    }
+}
+
+/// How many keys are asked for at once.
+const PAGE_KEYS: usize = 1000;
+
+/// The pages of a listing, without the keys that the store's client cannot express (`a//b`, `a/../b`).
+///
+/// The client refuses a whole page for one such key. Then smaller pages are asked for until the key stands alone, and the
+/// listing goes on behind it.
+struct Pages<'a> {
+    store: &'a dyn PaginatedListStore,
+    prefix: String,
+    from: From,
+    max_keys: usize,
+}
+
+/// Where the next page begins.
+enum From {
+    Start,
+    /// Behind a key, as the store spells it.
+    Behind(String),
+    /// Where the last page ended.
+    Token(String),
+    End,
+}
+
+impl Pages<'_> {
+    /// The next page; `None` behind the last. Keys passed over are noted in `listing`.
+    async fn next(&mut self, listing: &mut Listing) -> object_store::Result<Option<Vec<ObjectMeta>>> {
+        loop {
+            let mut options = PaginatedListOptions { max_keys: Some(self.max_keys), ..PaginatedListOptions::default() };
+            match &self.from {
+                From::Start => {}
+                From::Behind(key) => options.offset = Some(key.clone()),
+                From::Token(token) => options.page_token = Some(token.clone()),
+                From::End => return Ok(None),
+            }
+            match self.store.list_paginated(Some(&self.prefix), options).await {
+                Ok(page) => {
+                    self.from = page.page_token.map_or(From::End, From::Token);
+                    self.max_keys = (self.max_keys * 2).min(PAGE_KEYS);
+                    return Ok(Some(page.result.objects));
+                }
+                Err(error) => match inexpressible(&error) {
+                    Some(_) if self.max_keys > 1 => self.max_keys /= 2,
+                    Some(key) => {
+                        let below = key.strip_prefix(&self.prefix).unwrap_or(&key).to_owned();
+                        listing.skipped.push((below, "the key has an empty or relative segment".to_owned()));
+                        self.from = From::Behind(key);
+                        self.max_keys = PAGE_KEYS;
+                    }
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+/// The key that the client could not express, when that is what is wrong.
+fn inexpressible(error: &object_store::Error) -> Option<String> {
+    use object_store::path::Error as PathError;
+    match error {
+        object_store::Error::InvalidPath { source } => match source {
+            PathError::EmptySegment { path } | PathError::BadSegment { path, .. } => Some(path.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }

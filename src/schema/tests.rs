@@ -105,7 +105,7 @@ fn each_struct<'a>(fields: &'a [Field], visit: &mut impl FnMut(&'a [Field])) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn merge_is_commutative(a in root(), b in root()) {
@@ -342,8 +342,8 @@ fn keys_whose_types_merge_to_json_text_only_get_names_of_their_own() {
     root.fields.insert("Tag".to_owned(), keyed(["x".to_owned()], 1, Kind::Int));
     let fields = resolve(&root, &[]);
     assert_eq!(fields.len(), 2);
-    assert_eq!((fields[0].name.as_str(), &fields[0].ty), ("tag", &Type::Int64));
-    assert!(matches!(&fields[1].ty, Type::Struct(_)));
+    assert!(fields.iter().any(|field| field.name == "tag" && field.ty == Type::Int64));
+    assert!(fields.iter().any(|field| field.name.starts_with("tag_") && matches!(field.ty, Type::Struct(_))));
 }
 
 #[test]
@@ -353,8 +353,9 @@ fn a_suffix_that_is_taken_is_followed_by_another() {
     let upper = long.to_uppercase();
     let mut root = keyed([long.clone(), upper.clone()], 1, Kind::Int);
     root.together.insert(long.clone());
-    let suffixed = resolve(&root, &[])[1].name.clone();
-    assert_eq!((suffixed.len(), resolve(&root, &[])[0].name.len()), (MAX_NAME_BYTES, MAX_NAME_BYTES));
+    let names: Vec<String> = resolve(&root, &[]).into_iter().map(|field| field.name).collect();
+    assert!(names.contains(&long) && names.iter().all(|name| name.len() == MAX_NAME_BYTES));
+    let suffixed = names.into_iter().find(|name| *name != long).unwrap();
     let fields = resolve(&root, std::slice::from_ref(&suffixed));
     assert_eq!(fields.len(), 2);
     assert!(fields.iter().all(|field| field.name != suffixed));

@@ -323,7 +323,7 @@ fn of_a_key_that_occurs_twice_both_values_count_for_the_type() {
 #[test]
 fn duplicate_keys_are_counted_at_every_depth() {
     let outcome = read(r#"{"o":{"x":{"y":1},"x":{"z":2}},"l":[{"k":1,"k":2,"k":3},{"k":4}],"o":{"x":{"z":5}}}"#);
-    assert_eq!(outcome.rows, [r#"{"l":[{"k":3},{"k":4}],"o":{"x":{"z":5}}}"#]);
+    assert_eq!(outcome.rows, [r#"{"o":{"x":{"z":5}},"l":[{"k":3},{"k":4}]}"#]);
     assert_eq!(outcome.duplicate_keys, 4);
     let outcome = read(r#"{"o":{"l":[1,2]},"o":{"l":[3],"m":{"n":[true]}},"o":null}{"o":{"m":{"n":[false]}}}"#);
     assert_eq!(outcome.rows, ["{}", r#"{"o":{"m":{"n":[false]}}}"#]);
