@@ -8,23 +8,27 @@
 //! | double | string, JSON text | the shortest text that reads as the same double |
 //! | timestamp | string | RFC 3339 in UTC |
 //! | string | JSON text | the string between quotes |
+//! | struct | map | its fields that are not null, under their original keys |
 //! | struct, list, map | JSON text | the JSON text of its values, keys in their original spelling |
 //!
-//! Of these, the last four rows may differ from the raw text; [`Type::widens_losslessly_to`] excludes them.
+//! Of these, the last five rows may differ from the raw text; [`Type::widens_losslessly_to`] excludes them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, ListArray, MapArray, StructArray, new_null_array,
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, ListArray, MapArray, StringBuilder, StructArray,
+    new_null_array,
 };
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use super::finish::string_array;
 use super::scalar::{format_date, format_timestamp};
 use super::write::write_json;
-use crate::schema::{Type, arrow_fields, data_type, element_field, entries_field};
+use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
 
 /// Gives an array of type `from` as type `to`.
 ///
@@ -87,6 +91,7 @@ pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, Arr
             let array = StructArray::try_new_with_length(arrow_fields(after), children?, parts.nulls().cloned(), rows)?;
             Ok(Arc::new(array))
         }
+        (Type::Struct(before), Type::Map(after)) => struct_to_map(array, before, after),
         (Type::List(before), Type::List(after)) => {
             let list = array.as_list::<i32>();
             let values = convert(list.values(), before, after)?;
@@ -107,4 +112,35 @@ pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, Arr
         }
         (from, to) => Err(ArrowError::CastError(format!("a column of type {from:?} does not widen to {to:?}"))),
     }
+}
+
+/// The rows of a struct as map entries.
+fn struct_to_map(array: &ArrayRef, before: &[Field], after: &Type) -> Result<ArrayRef, ArrowError> {
+    let parts = array.as_struct();
+    let values: Vec<ArrayRef> = before
+        .iter()
+        .zip(parts.columns())
+        .map(|(field, column)| convert(column, &field.ty, after))
+        .collect::<Result<_, _>>()?;
+    let mut keys = StringBuilder::new();
+    let mut picked = Vec::new();
+    let mut offsets = vec![0_i32];
+    for row in 0..array.len() {
+        for (index, (field, column)) in before.iter().zip(&values).enumerate() {
+            if array.is_valid(row) && column.is_valid(row) {
+                keys.append_value(field.keys.first().unwrap_or(&field.name));
+                picked.push((index, row));
+            }
+        }
+        offsets.push(picked.len() as i32);
+    }
+    let value_arrays: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+    let entries = entries_field(after);
+    let DataType::Struct(fields) = entries.data_type() else {
+        return Err(ArrowError::SchemaError("map entries are a struct".to_owned()));
+    };
+    let columns: Vec<ArrayRef> = vec![Arc::new(keys.finish()), interleave(&value_arrays, &picked)?];
+    let pairs = StructArray::try_new(fields.clone(), columns, None)?;
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    Ok(Arc::new(MapArray::try_new(Arc::new(entries), offsets, pairs, parts.nulls().cloned(), false)?))
 }

@@ -187,7 +187,7 @@ pub(crate) fn merged_dictionary(seen: &[&Observation]) -> Observation {
 ///
 /// So when a part was already collapsed; else when there are at least [`MIN_DICTIONARY_KEYS`] distinct keys, none of them in
 /// more than one of ten objects, each seen in at most two of a hundred on average, and all values have one class that
-/// is not JSON text.
+/// is not JSON text. An object that a committed table has as a struct stays one below [`super::MAX_OBJECT_KEYS`] keys.
 pub(crate) fn is_dictionary(seen: &[&Observation]) -> bool {
     if seen.iter().any(|o| o.dictionary.is_some()) {
         return true;
@@ -201,6 +201,9 @@ pub(crate) fn is_dictionary(seen: &[&Observation]) -> bool {
     }
     if keys.len() > super::MAX_OBJECT_KEYS {
         return true;
+    }
+    if seen.iter().flat_map(|o| o.fields.values()).any(|field| field.column.is_some()) {
+        return false;
     }
     let objects: u64 = seen.iter().map(|o| o.tally.count(Kind::Object)).sum();
     let most = keys.values().copied().max().unwrap_or(0);
