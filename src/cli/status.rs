@@ -50,12 +50,13 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     let mut sources: BTreeSet<String> = args.sources.into_iter().collect();
     sources.iter().try_for_each(|source| check_source_id(source))?;
     if sources.is_empty() {
-        for root in raw.iter().chain([&lake]) {
-            match list_sources(root).await {
-                Ok((found, _)) => sources.extend(found),
-                Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => {}
-                Err(error) => return Err(error),
-            }
+        if let Some(raw) = &raw {
+            sources.extend(list_sources(raw).await?.0);
+        }
+        match list_sources(&lake).await {
+            Ok((found, _)) => sources.extend(found),
+            Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => {}
+            Err(error) => return Err(error),
         }
     }
     let mut all = Vec::new();
@@ -96,7 +97,7 @@ async fn status(source: &str, lake: &Location, raw: Option<&Location>) -> Result
     if let Some(raw) = raw {
         let objects = match list_objects(&raw.folder(source)?).await {
             Ok(listing) => listing.objects,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound && opened.is_some() => Vec::new(),
             Err(error) => return Err(error),
         };
         let hidden = Hidden::new(&lake.folder(source)?);

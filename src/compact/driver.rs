@@ -150,6 +150,8 @@ struct Made {
     registry: Registry,
     rewritten: Vec<(ActiveFile, DataFile)>,
     discarded: Vec<String>,
+    /// Objects left for another run, and why.
+    unreadable: Vec<(RawObject, String)>,
 }
 
 impl Driver<'_> {
@@ -282,6 +284,8 @@ impl Driver<'_> {
             ));
         }
         let registry = before.advance(&observed);
+        let mut unreadable: Vec<_> =
+            results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)).collect();
         // What was written under other columns than the table will have is done again, now that they are settled.
         let mut discarded = Vec::new();
         let mut again = Vec::new();
@@ -296,8 +300,9 @@ impl Driver<'_> {
         });
         tracing::info!(slices = results.len() + again.len(), again = again.len(), "slices are done");
         results.extend(self.run_all(again, context)?);
+        unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
         let rewritten = self.rewrite_promoted(plan, &registry, context)?;
-        Ok(Made { results, registry, rewritten, discarded })
+        Ok(Made { results, registry, rewritten, discarded, unreadable })
     }
 
     /// The registry that this run builds on, and what a first look at the new objects gave.
@@ -406,9 +411,10 @@ impl Driver<'_> {
         made.check_books()?;
         made.fill(report);
         let entries: Vec<Entry> = made.results.iter().flat_map(|result| result.entries.iter().cloned()).collect();
-        if entries.is_empty() {
-            // Nothing could be read: there is nothing to commit.
-            return Ok(plan.table.version().map_or(Outcome::Committed(0), Outcome::Committed));
+        if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
+            let count = made.unreadable.len();
+            let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
+            return Err(Error::new(ErrorKind::Failed, message));
         }
         let parent = plan.head.as_ref();
         let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
@@ -499,7 +505,7 @@ impl Made {
         report.bytes_out = files().map(|file| file.size_bytes).sum();
         report.files = files().count() as u64;
         report.schema_changes.clone_from(&self.registry.changes);
-        for (object, why) in self.results.iter().flat_map(|result| &result.unreadable) {
+        for (object, why) in &self.unreadable {
             report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
             report.status = Status::PartialSuccess;
         }

@@ -19,8 +19,8 @@ use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
 use crate::schema::{Field, Observation, resolve};
 use crate::write::{DataFile, FanoutWriter, Layout, Widened, WriteContext};
 
-/// A slice begins again at most so many times; each time it knows of a wider column.
-const MAX_ATTEMPTS: usize = 64;
+/// A slice begins again at most so many times for its columns; each time it knows of a wider one.
+const MAX_REDOS: usize = 64;
 /// Stored bytes kept of an object that cannot be inflated.
 const MAX_KEPT_BYTES: u64 = 64 << 20;
 
@@ -97,7 +97,7 @@ enum Attempt {
     Done(Box<SliceResult>),
     /// Again, knowing this too.
     Redo(Observation),
-    /// Again, without this object.
+    /// Again, without this object, of which a part was stored already.
     Without(usize, String),
 }
 
@@ -109,14 +109,19 @@ pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult
     let mut known = task.known.clone();
     let mut objects = task.objects.clone();
     let mut unreadable = Vec::new();
-    for attempt in 0..MAX_ATTEMPTS {
+    let mut redone = 0;
+    while redone < MAX_REDOS {
         let begun = context.progress.load(Ordering::Relaxed);
+        let attempt = redone + unreadable.len();
         match Run::new(task, context, &objects, &known, attempt).run()? {
             Attempt::Done(mut result) => {
-                result.unreadable = unreadable;
+                result.unreadable.append(&mut unreadable);
                 return Ok(*result);
             }
-            Attempt::Redo(seen) => known.merge(&seen),
+            Attempt::Redo(seen) => {
+                known.merge(&seen);
+                redone += 1;
+            }
             Attempt::Without(object, why) => unreadable.push((objects.remove(object), why)),
         }
         context.progress.store(begun, Ordering::Relaxed);
@@ -134,6 +139,10 @@ struct Run<'a> {
     writer: FanoutWriter,
     quarantine: QuarantineWriter,
     entries: Vec<Entry>,
+    /// The last object that was decoded, perhaps not to its end.
+    begun: Option<usize>,
+    /// Objects of which nothing was decoded, and why.
+    unreadable: Vec<(usize, String)>,
     duplicate_keys: u64,
     bytes_in: u64,
 }
@@ -163,6 +172,8 @@ impl<'a> Run<'a> {
             writer: FanoutWriter::new(context.write.clone(), options.partitioning.clone(), layout, prefix),
             quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros),
             entries: objects.iter().map(entry).collect(),
+            begun: None,
+            unreadable: Vec::new(),
             duplicate_keys: 0,
             bytes_in: 0,
         }
@@ -197,10 +208,15 @@ impl<'a> Run<'a> {
             self.context.progress.fetch_add(feed.bytes_read.saturating_sub(before), Ordering::Relaxed);
             self.bytes_in = feed.bytes_read;
             if let Filled::Unreadable { object, error } = &filled {
-                return Ok(Some(Attempt::Without(*object, error.to_string())));
+                if self.begun == Some(*object) {
+                    return Ok(Some(Attempt::Without(*object, error.to_string())));
+                }
+                self.unreadable.push((*object, error.to_string()));
             }
-            if feed.segments.is_empty() {
-                return Ok(None);
+            match (feed.segments.last(), &filled) {
+                (Some(last), _) => self.begun = Some(last.object),
+                (None, Filled::Unreadable { .. }) => continue,
+                (None, _) => return Ok(None),
             }
             let decoded = self.decoder.decode(&feed.window, &feed.segments);
             let used = decoded.used;
@@ -298,13 +314,17 @@ impl<'a> Run<'a> {
                 Some(path)
             }
         };
+        let is_unreadable =
+            |object: &usize| self.unreadable.binary_search_by_key(object, |(object, _)| *object).is_ok();
+        let entries = self.entries.into_iter().enumerate().filter(|(object, _)| !is_unreadable(object));
+        let unreadable = self.unreadable.iter().map(|(object, why)| (self.objects[*object].clone(), why.clone()));
         Ok(Attempt::Done(Box::new(SliceResult {
             files,
             quarantine,
             observed: self.decoder.observe(),
             fields,
-            entries: self.entries,
-            unreadable: Vec::new(),
+            entries: entries.map(|(_, entry)| entry).collect(),
+            unreadable: unreadable.collect(),
             bytes_in: self.bytes_in,
             duplicate_keys: self.duplicate_keys,
         })))

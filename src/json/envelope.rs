@@ -86,7 +86,9 @@ fn members(window: &Window<'_>, at: usize, path: &mut Vec<String>, found: &mut F
     }
     loop {
         let (key_end, value) = window.key_end(at)?;
-        let key = String::from_utf8_lossy(window.slice(at + 1, key_end - 1)).into_owned();
+        let mut key = Vec::new();
+        window.unescape(at, key_end, &mut key)?;
+        let key = String::from_utf8_lossy(&key).into_owned();
         let is_known = KNOWN_NAMES.contains(&key.as_str());
         path.push(key);
         let end = match window.byte(value) {
@@ -138,6 +140,26 @@ mod tests {
             of(r#"{"type": "FeatureCollection", "metadata": {"n": 1}, "features": [{}], "bbox": [1]}"#, true),
             envelope(&["features"])
         );
+    }
+
+    #[test]
+    fn names_are_compared_by_what_they_spell() {
+        assert_eq!(of("\u{feff} {\"it\\u0065ms\": []}", true), envelope(&["items"]));
+        assert_eq!(of(r#"{"gr\u00f6\u00dfen": [{"a": 1}]}"#, true), envelope(&["größen"]));
+    }
+
+    #[test]
+    fn what_is_no_json_has_no_shape() {
+        for text in [
+            "",
+            "{",
+            "{\"items\": [{}]",
+            "{\"items\": [{}],}",
+            "{\"items\": [{}] \"n\": 1}",
+            "{\"n\": x, \"items\": []}",
+        ] {
+            assert_eq!(of(text, true), Shape::Other, "{text}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields};
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::schema::{Field, Type};
+use crate::write::NO_VALUES;
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8192;
@@ -30,9 +32,17 @@ impl StoredFile {
     pub fn open(path: &str, bytes: Bytes, table: &[Field]) -> Result<Self> {
         let describe = || format!("cannot read {path}");
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).context(describe)?;
-        let fields = held_fields(builder.schema().fields(), table).ok_or_else(|| {
+        let stored: Fields =
+            builder.schema().fields().iter().filter(|field| field.name() != NO_VALUES).cloned().collect();
+        let fields = held_fields(&stored, table).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("{path} holds columns that its table does not know"))
         })?;
+        let builder = if fields.is_empty() {
+            let nothing = ProjectionMask::roots(builder.parquet_schema(), []);
+            builder.with_projection(nothing)
+        } else {
+            builder
+        };
         let reader = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
         Ok(Self { path: path.to_owned(), fields, reader })
     }

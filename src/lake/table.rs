@@ -93,8 +93,10 @@ impl Table {
     /// # Errors
     /// When the log cannot be read or contradicts itself.
     pub async fn open(location: Location) -> Result<Self> {
-        if location.local().is_some_and(|path| path.exists() && !path.is_dir()) {
-            return Err(Error::usage(format!("{} is a file, not a folder for a table", location.url().path())));
+        if let Some(there) = location.local().and_then(|path| path.ancestors().find(|path| path.exists())) {
+            if !there.is_dir() {
+                return Err(Error::usage(format!("{} is a file, not a folder for tables", there.display())));
+            }
         }
         let config = StorageConfig::default();
         let describe = || format!("cannot open the table {}", location.url());

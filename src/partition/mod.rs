@@ -158,7 +158,7 @@ impl Partitioning {
     pub fn hive_path(&self, key: &PartitionKey) -> String {
         let folders = self.0.iter().zip(key).map(|(expr, value)| {
             let value = value.as_deref().filter(|value| !value.is_empty()).unwrap_or(NULL_PARTITION);
-            format!("{}={}", expr.name(), utf8_percent_encode(value, UNSAFE_IN_PATHS))
+            shortened(format!("{}={}", expr.name(), utf8_percent_encode(value, UNSAFE_IN_PATHS)))
         });
         folders.collect::<Vec<_>>().join("/")
     }
@@ -166,6 +166,26 @@ impl Partitioning {
 
 /// What may stand in a folder's name neither on every store nor in every reader's parser.
 const UNSAFE_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// The longest name of a folder, in bytes: what file systems take.
+const MAX_FOLDER_BYTES: usize = 255;
+
+/// A folder's name, cut when it is too long and made distinct by the 64-bit FNV-1a hash of all of it. Readers take
+/// partition values from the log and not from folders.
+fn shortened(mut folder: String) -> String {
+    if folder.len() <= MAX_FOLDER_BYTES {
+        return folder;
+    }
+    let hash = folder
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    folder.truncate(MAX_FOLDER_BYTES - 17);
+    // Not within an escape.
+    if let Some(percent) = folder.rfind('%').filter(|percent| percent + 3 > folder.len()) {
+        folder.truncate(percent);
+    }
+    format!("{folder}_{hash:016x}")
+}
 
 impl FromStr for Partitioning {
     type Err = String;
@@ -244,5 +264,17 @@ mod tests {
         assert_eq!(path(Some("b=c%2F")), "a_part=b%3Dc%252F");
         assert_eq!(path(None), "a_part=__HIVE_DEFAULT_PARTITION__");
         assert_eq!(path(Some("")), "a_part=__HIVE_DEFAULT_PARTITION__");
+    }
+
+    #[test]
+    fn no_folder_has_a_name_too_long_for_a_file_system() {
+        let by = Partitioning(vec![Expr { transform: Transform::Identity, column: vec!["a".to_owned()] }]);
+        let path = |value: &str| by.hive_path(&vec![Some(value.to_owned())]);
+        for length in 70..90 {
+            let (one, other) = (path(&"ü".repeat(length)), path(&("ü".repeat(length) + "x")));
+            assert!(one.len() <= 255 && other.len() <= 255, "{one}");
+            assert_ne!(one, other);
+            assert!(one.replace("%C3%BC", "").find('%').is_none(), "{one} ends within an escape");
+        }
     }
 }

@@ -20,8 +20,9 @@ use crate::raw::{Fetcher, check_source_id, list_objects};
 use crate::schema::{Observation, resolve};
 use crate::store::Location;
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+    DataFusionError::Execution(describe(&error))
 }
 
 /// The lake tables.
@@ -89,7 +90,7 @@ impl SchemaProvider for RawSchema {
         if !self.table_exist(name) {
             return Ok(None);
         }
-        let table = self.load(name).await.map_err(|error| DataFusionError::Execution(describe(&error)))?;
+        let table = self.load(name).await.map_err(external)?;
         Ok(Some(Arc::new(table)))
     }
 }

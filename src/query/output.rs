@@ -5,8 +5,7 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::csv;
 use arrow::datatypes::DataType;
-use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::json::writer::{EncoderOptions, JsonArray, LineDelimited, WriterBuilder, make_encoder};
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt as _;
@@ -58,10 +57,18 @@ pub async fn write_results(
             writeln!(out, "{table}").context(describe)?;
         }
         Format::Csv => {
-            let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
-            writer.write(&flat(&RecordBatch::new_empty(schema))?).context(describe)?;
-            while let Some(batch) = next().await? {
-                writer.write(&flat(&batch)?).context(describe)?;
+            // Through a buffer: the csv writer would hide that `out` is a closed pipe.
+            let mut text = Vec::new();
+            let mut batch = Some(RecordBatch::new_empty(schema));
+            let mut has_header = true;
+            while let Some(rows) = batch {
+                let mut writer = csv::WriterBuilder::new().with_header(has_header).build(&mut text);
+                writer.write(&flat(&rows)?).context(describe)?;
+                drop(writer);
+                out.write_all(&text).context(describe)?;
+                text.clear();
+                has_header = false;
+                batch = next().await?;
             }
         }
         Format::Json => {
@@ -90,7 +97,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     if !batch.schema().fields().iter().any(|field| field.data_type().is_nested()) {
         return Ok(batch.clone());
     }
-    let options = FormatOptions::new();
+    let options = EncoderOptions::default().with_explicit_nulls(true);
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -99,8 +106,14 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
             columns.push(std::sync::Arc::clone(column));
             continue;
         }
-        let formatter = ArrayFormatter::try_new(column.as_ref(), &options).context(describe)?;
-        let texts = (0..column.len()).map(|row| (!column.is_null(row)).then(|| formatter.value(row).to_string()));
+        let mut encoder = make_encoder(field, column.as_ref(), &options).context(describe)?;
+        let texts = (0..column.len()).map(|row| {
+            (!column.is_null(row)).then(|| {
+                let mut text = Vec::new();
+                encoder.encode(row, &mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        });
         let texts: arrow::array::StringArray = texts.collect();
         fields.push(field.as_ref().clone().with_data_type(DataType::Utf8).with_nullable(true));
         columns.push(std::sync::Arc::new(texts));

@@ -71,7 +71,7 @@ fn fields(parents: &[&Observation], reserved: &[String], depth: usize) -> Vec<Fi
     let mut taken: BTreeSet<String> = reserved.iter().cloned().collect();
     let mut fields = Vec::new();
     for (name, members) in columns(parents, &mut taken) {
-        let observations: Vec<&Observation> = members.iter().flat_map(|(_, seen)| seen.iter().copied()).collect();
+        let observations: Vec<&Observation> = members.values().flatten().copied().collect();
         if let Some(ty) = column_type(&observations, depth) {
             let place = observations.iter().filter_map(|seen| seen.place).min();
             fields.push((place, Field { name, keys: members.into_keys().map(str::to_owned).collect(), ty }));

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::dictionary::fit_dictionaries;
 use super::file::{DataFile, FileWriter, WriteContext};
 use super::prune::{covers, fields_with_values};
 use crate::error::{Context as _, Error, Result};
@@ -161,7 +162,9 @@ impl FanoutWriter {
                 Some(writer) => writer,
                 None => {
                     let path = self.next_path(&key);
-                    FileWriter::create(&self.context, path, key.clone(), with_values)?
+                    let properties = fit_dictionaries(&self.context.properties, &batches, &self.fields);
+                    let context = WriteContext { properties, ..self.context.clone() };
+                    FileWriter::create(&context, path, key.clone(), with_values)?
                 }
             };
             writer.write(&batches, &self.fields)?;
@@ -208,13 +211,15 @@ impl FanoutWriter {
 }
 
 /// Whether a file of the columns `file` reads correctly in a table of the columns `table`: each of its columns is there
-/// under the same name, keys and type; fields of structs may be missing in the file.
+/// under the same name, keys and type; fields of structs may be missing in the file, except in maps.
 pub fn is_part_of(file: &[Field], table: &[Field]) -> bool {
-    use crate::schema::Type;
+    use crate::schema::{Type, data_type};
     fn same(file: &Type, table: &Type) -> bool {
         match (file, table) {
             (Type::Struct(file), Type::Struct(table)) => is_part_of(file, table),
-            (Type::List(file), Type::List(table)) | (Type::Map(file), Type::Map(table)) => same(file, table),
+            (Type::List(file), Type::List(table)) => same(file, table),
+            // Readers take no map whose values lack fields.
+            (Type::Map(file), Type::Map(table)) => same(file, table) && data_type(file) == data_type(table),
             (Type::Timestamp { .. }, Type::Timestamp { .. }) => true,
             (file, table) => file == table,
         }

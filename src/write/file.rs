@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
@@ -23,6 +23,10 @@ use crate::json::{arrow_schema, reshape};
 use crate::partition::PartitionKey;
 use crate::schema::Field;
 
+/// The only column of a file whose rows have no value in any column: Parquet counts rows by columns. It is always null and
+/// belongs to no table, whose column names have no dash.
+pub const NO_VALUES: &str = "siltstone-no-values";
+
 /// A finished data file, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataFile {
@@ -36,7 +40,7 @@ pub struct DataFile {
     pub row_count: u64,
     /// Delta statistics, JSON text.
     pub stats: String,
-    /// The columns it holds: those of the table that have a value in it.
+    /// The columns it holds: those of the table that have a value in it; without any, there is [`NO_VALUES`].
     pub fields: Vec<Field>,
 }
 
@@ -77,7 +81,6 @@ pub(super) struct FileWriter {
     columns: Vec<ArrowColumnWriter>,
     row_groups: usize,
     rows_in_group: usize,
-    row_count: u64,
 }
 
 impl FileWriter {
@@ -87,7 +90,11 @@ impl FileWriter {
         partition: PartitionKey,
         fields: Vec<Field>,
     ) -> Result<Self> {
-        let schema = arrow_schema(&fields);
+        let schema = if fields.is_empty() {
+            Arc::new(Schema::new(vec![ArrowField::new(NO_VALUES, DataType::Boolean, true)]))
+        } else {
+            arrow_schema(&fields)
+        };
         let object = Path::parse(format!("{}/{path}", context.table)).context(|| format!("bad file path {path}"))?;
         let sink = Sink::new(&context.store, object, &context.runtime);
         let describe = || format!("cannot begin {path}");
@@ -107,7 +114,6 @@ impl FileWriter {
             columns: Vec::new(),
             row_groups: 0,
             rows_in_group: 0,
-            row_count: 0,
         })
     }
 
@@ -127,7 +133,12 @@ impl FileWriter {
         }
         let mut leaves: Vec<Vec<ArrowLeafColumn>> = (0..self.columns.len()).map(|_| Vec::new()).collect();
         for batch in batches {
-            let batch = reshape(batch, fields, &self.fields, &self.schema)?;
+            let batch = if self.fields.is_empty() {
+                let nulls = new_null_array(&DataType::Boolean, batch.num_rows());
+                RecordBatch::try_new(Arc::clone(&self.schema), vec![nulls])?
+            } else {
+                reshape(batch, fields, &self.fields, &self.schema)?
+            };
             let parts = self.schema.fields().iter().zip(batch.columns());
             let mut next = leaves.iter_mut();
             for (field, array) in parts {
@@ -136,7 +147,6 @@ impl FileWriter {
                 }
             }
             self.rows_in_group += batch.num_rows();
-            self.row_count += batch.num_rows() as u64;
         }
         let encode = |(column, leaves): (&mut ArrowColumnWriter, &Vec<ArrowLeafColumn>)| {
             leaves.iter().try_for_each(|leaf| column.write(leaf))
@@ -199,7 +209,8 @@ impl FileWriter {
             path,
             partition: self.partition,
             size_bytes,
-            row_count: self.row_count,
+            // As readers will count them.
+            row_count: metadata.file_metadata().num_rows().max(0) as u64,
             stats: delta_stats(&metadata),
             fields: self.fields,
         })

@@ -1,5 +1,6 @@
 //! Batches to data files: partitioned, rolled at a target size, encoded on all threads, within a memory budget.
 
+mod dictionary;
 mod fanout;
 mod file;
 mod properties;
@@ -8,5 +9,5 @@ mod sink;
 mod stats;
 
 pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
-pub use file::{DataFile, WriteContext, write_file};
+pub use file::{DataFile, NO_VALUES, WriteContext, write_file};
 pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, quarantine_properties, writer_properties};

@@ -11,6 +11,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
 
+use super::file::NO_VALUES;
 use crate::json::format_timestamp;
 
 /// Text in statistics is cut to this many characters.
@@ -32,7 +33,7 @@ pub(super) fn delta_stats(metadata: &ParquetMetaData) -> String {
         .columns()
         .iter()
         .enumerate()
-        .filter(|(_, column)| column.max_rep_level() == 0)
+        .filter(|(_, column)| column.max_rep_level() == 0 && column.name() != NO_VALUES)
         .map(|(index, column)| leaf(metadata, index, column))
         .collect();
     let mut out = format!("{{\"numRecords\":{rows}");

@@ -11,7 +11,7 @@ fn columns_as_deep_as_they_go_survive_parquet() {
     // A dictionary takes two levels of a file's schema.
     let mut dictionaries = read("{\"v\":1}").observation;
     for _ in 1..MAX_COLUMN_DEPTH {
-        let value = std::mem::replace(dictionaries.fields.get_mut("v").unwrap(), Observation::default());
+        let value = std::mem::take(dictionaries.fields.get_mut("v").unwrap());
         let outer = dictionaries.fields.get_mut("v").unwrap();
         outer.tally.add(Kind::Object);
         outer.dictionary = Some(Box::new(value));
@@ -73,6 +73,40 @@ fn where_the_value_does_not_tell_its_text_the_records_are_asked_for_again() {
     ] {
         assert!(matches!(finish(text, seed), Err(FinishError::Redo)), "{text} as the columns of {seed}");
     }
+}
+
+#[test]
+fn stored_values_are_given_in_any_wider_type() {
+    // What a promotion makes of a column whose raw text is no longer at hand: by other types than the values have.
+    let rows_as = |text: &str, ty: &Type| {
+        let read = read(text);
+        let all = [text.as_bytes()];
+        let (batch, _) = columns_of(&DecodeOptions::default(), &all, &[usize::MAX], &read.observation);
+        let after = [field("v", ty.clone())];
+        texts(&reshape(&batch, &read.fields, &after, &arrow_schema(&after)).unwrap(), &after)
+    };
+    let map = |value| Type::Map(Box::new(value));
+    for (text, ty, row) in [
+        ("{\"v\":1.50}", Type::Text, r#"{"v":"1.5"}"#),
+        ("{\"v\":1e300}", Type::Json, r#"{"v":1e300}"#),
+        ("{\"v\":\"2025-02-03 04:05:06\"}", Type::Text, r#"{"v":"2025-02-03T04:05:06"}"#),
+        ("{\"v\":\"2025-02-03T04:05:06+01:00\"}", Type::Json, r#"{"v":"2025-02-03T03:05:06Z"}"#),
+        ("{\"v\":\"2025-02-03\"}", Type::Json, r#"{"v":"2025-02-03"}"#),
+        ("{\"v\":\"a\\\"b\"}", Type::Json, r#"{"v":"a\"b"}"#),
+        ("{\"v\":true}", Type::Json, r#"{"v":true}"#),
+        ("{\"v\":{\"A b\":[1,null],\"c\":null}}", Type::Json, r#"{"v":{"A b":[1,null]}}"#),
+        ("{\"v\":{\"A b\":[1,null],\"c\":null}}", map(list(Type::Double)), r#"{"v":{"A b":[1.0,null]}}"#),
+        ("{\"v\":{\"a\":1,\"B\":2.5}}", map(Type::Text), r#"{"v":{"a":"1","B":"2.5"}}"#),
+        ("{\"v\":[{\"a\":1},{},null]}", list(map(Type::Int64)), r#"{"v":[{"a":1},{},null]}"#),
+        ("{\"v\":[{\"a\":1},{},null]}", list(Type::Json), r#"{"v":[{"a":1},{},null]}"#),
+        ("{\"v\":[[1],[]]}", Type::Json, r#"{"v":[[1],[]]}"#),
+    ] {
+        assert_eq!(rows_as(&format!("{{}}{text}"), &ty), ["{}", row], "{text} as {ty:?}");
+    }
+    let outcome = read("{\"v\":\"x\"}");
+    let (batch, _) = columns_of(&DecodeOptions::default(), &[b"{\"v\":\"x\"}"], &[usize::MAX], &outcome.observation);
+    let narrower = [field("v", Type::Int64)];
+    assert!(reshape(&batch, &outcome.fields, &narrower, &arrow_schema(&narrower)).is_err());
 }
 
 #[test]

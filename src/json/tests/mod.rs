@@ -102,6 +102,7 @@ fn read_with(options: &DecodeOptions, objects: &[&[u8]], sizes: &[usize]) -> Rea
     feed(&mut decoder, objects, sizes, |_, decoded, segments| {
         assert_eq!(decoded.counts.len(), segments.len());
         for (segment, counts) in segments.iter().zip(&decoded.counts) {
+            assert_eq!(counts.records, counts.rows + counts.rejected, "every value is a row or a reject");
             let (rows, rejected) = read.counts.entry(segment.object).or_default();
             (*rows, *rejected) = (*rows + counts.rows, *rejected + counts.rejected);
         }
@@ -180,11 +181,6 @@ fn columns_of(
 /// One object in one window.
 fn read(text: impl AsRef<[u8]>) -> Read {
     read_with(&DecodeOptions::default(), &[text.as_ref()], &[usize::MAX])
-}
-
-/// One object in one window, in which the records lie at `path`.
-fn read_path(path: &[&str], text: impl AsRef<[u8]>) -> Read {
-    read_with(&at_path(path), &[text.as_ref()], &[usize::MAX])
 }
 
 fn at_path(path: &[&str]) -> DecodeOptions {

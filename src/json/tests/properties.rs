@@ -272,6 +272,21 @@ proptest! {
     }
 
     #[test]
+    fn records_are_where_the_shape_says(text in document(), cut in any::<Index>()) {
+        let shape_of = |length: usize, complete| {
+            let mut window = text[..length].to_vec();
+            window.resize(length + PADDING, 0);
+            shape(&window, complete)
+        };
+        if let Shape::Envelope(found) = shape_of(text.len(), true) {
+            let options = DecodeOptions { records_path: found, ..DecodeOptions::default() };
+            let read = read_with(&options, &[&text], &[usize::MAX]);
+            prop_assert!(read.rejects.iter().all(|reject| reject.reason != Reason::EnvelopeMissing), "{:?}", read.rejected());
+        }
+        shape_of(cut.index(text.len() + 1), false);
+    }
+
+    #[test]
     fn what_is_not_rejected_is_records(lines in vec(line(), 0..8), end in select(vec!["\n", " ", "\r\n"])) {
         let mut text = lines.join(end.as_bytes());
         let first = read(&text);
@@ -349,6 +364,53 @@ proptest! {
     }
 
     #[test]
+    fn a_committed_batch_takes_the_columns_of_a_later_schema(
+        before in vec(record(), 0..5), later in vec(record(), 0..4), rivals in any::<bool>()
+    ) {
+        let [before, later] = [before, later].map(|records| {
+            let text = records.join("\n");
+            if rivals { text } else { text.replace("\"A\"", "\"D\"").replace("\"é\"", "\"e\"") }
+        });
+        let committed = read(&before);
+        let mut registry = committed.observation.clone();
+        pin(&mut registry, &committed.fields);
+        prop_assert_eq!(&resolve(&registry, &[]), &committed.fields);
+        registry.merge(&read(&later).observation);
+        let fields = resolve(&registry, &[]);
+        prop_assert!(committed.fields.iter().all(|old| fields.iter().any(|new| new.name == old.name)));
+        let columns = |text: &str, seed| columns_of(&DecodeOptions::default(), &[text.as_bytes()], &[usize::MAX], seed).0;
+        columns(&later, &registry);
+        let stored = columns(&before, &committed.observation);
+        let reshaped = reshape(&stored, &committed.fields, &fields, &arrow_schema(&fields));
+        let reshaped = texts(&reshaped.unwrap(), &fields);
+        for (old, new) in texts(&stored, &committed.fields).iter().zip(&reshaped) {
+            let [before, after] = [old, new].map(|text| leaves(&serde_json::from_str(&text.replace("1e400", "4e100")).unwrap()));
+            prop_assert_eq!(before, after, "{} became {}", old, new);
+        }
+        for (old, new) in reshaped.iter().zip(texts(&columns(&before, &registry), &fields)).filter(|_| !rivals) {
+            let [old, new] = [old, &new].map(|text| prune(&serde_json::from_str(&text.replace("1e400", "4e100")).unwrap()));
+            prop_assert!(is_alike(&old, &new), "{} {}", old, new);
+        }
+    }
+
+    #[test]
+    fn projected_columns_are_those_of_the_whole(text in document(), sizes in sizes(), keep in any::<u8>()) {
+        let whole = read(&text);
+        let kept: Vec<usize> = (0..whole.fields.len()).filter(|index| keep >> (index % 8) & 1 == 1).collect();
+        let fields: Vec<Field> = kept.iter().map(|index| whole.fields[*index].clone()).collect();
+        let (batch, _) = columns_of(&DecodeOptions::default(), &[&text], &[usize::MAX], &whole.observation);
+        let expected = texts(&batch.project(&kept).unwrap(), &fields);
+        let mut decoder = Decoder::new(&DecodeOptions::default(), &whole.observation);
+        decoder.project(&fields.iter().flat_map(|field| field.keys.iter().cloned()).collect());
+        let (mut rows, mut rejects) = (Vec::new(), 0);
+        feed(&mut decoder, &[&text], &sizes, |decoder, decoded, _| {
+            rejects += decoded.rejects.iter().filter(|reject| !reject.continued).count();
+            rows.extend(texts(&decoder.finish(&fields, &arrow_schema(&fields)).unwrap(), &fields));
+        });
+        prop_assert_eq!((rows, rejects), (expected, whole.rejects.len()));
+    }
+
+    #[test]
     fn what_is_written_back_is_what_was_read(records in vec(tree(), 1..8)) {
         let text: String = records.iter().map(|record| record.to_string() + "\n").collect();
         let read = read(&text);
@@ -399,13 +461,65 @@ fn is_same(before: &Value, after: &Value) -> bool {
         }
         (Value::Number(a), Value::Number(b)) => {
             let [Some(x), Some(y)] = [a, b].map(serde_json::Number::as_f64) else { return false };
-            // serde_json reads doubles only nearly.
-            a == b || a.is_f64() && (x - y).abs() <= x.abs() * 1e-14 || x == y && x.abs() <= 2_f64.powi(53)
+            a == b || a.is_f64() && is_near(x, y) || x == y && x.abs() <= 2_f64.powi(53)
         }
-        (Value::Number(_) | Value::Bool(_), Value::String(text)) => before.to_string() == *text,
+        (Value::Number(_) | Value::Bool(_), Value::String(text)) => format!("{before}") == *text,
         (Value::String(a), Value::String(b)) => a == b || same_time(a, b),
         _ => before == after,
     }
+}
+
+/// Gives the keys of an observation the names of the columns that a table committed.
+fn pin(seen: &mut Observation, fields: &[Field]) {
+    fn pin_type(seen: &mut Observation, ty: &Type) {
+        match ty {
+            Type::Struct(fields) => pin(seen, fields),
+            Type::List(element) => seen.element.iter_mut().for_each(|below| pin_type(below, element)),
+            _ => {}
+        }
+    }
+    for field in fields {
+        for key in &field.keys {
+            if let Some(below) = seen.fields.get_mut(key) {
+                below.column = Some(field.name.clone());
+                pin_type(below, &field.ty);
+            }
+        }
+    }
+}
+
+/// Whether a value made of a stored one is that of the raw text, but for how numbers and times are spelled.
+fn is_alike(stored: &Value, raw: &Value) -> bool {
+    match (stored, raw) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| is_alike(value, other)))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_alike(a, b)),
+        (Value::Number(a), Value::Number(b)) => a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| is_near(a, b)),
+        (Value::String(a), Value::String(b)) => {
+            a == b || same_time(a, b) || matches!((a.parse(), b.parse()), (Ok(a), Ok(b)) if is_near(a, b))
+        }
+        // A scalar that was stored as text cannot tell that it was no string.
+        (Value::String(text), raw @ (Value::Number(_) | Value::Bool(_))) => {
+            format!("{raw}") == *text || raw.as_f64().zip(text.parse().ok()).is_some_and(|(a, b)| is_near(a, b))
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// How many scalars a value holds.
+fn leaves(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Object(members) => members.values().map(leaves).sum(),
+        Value::Array(elements) => elements.iter().map(leaves).sum(),
+        _ => 1,
+    }
+}
+
+/// serde_json reads doubles only nearly.
+fn is_near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= a.abs() * 1e-14
 }
 
 /// The value without members that a column need not hold.
