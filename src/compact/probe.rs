@@ -65,10 +65,8 @@ pub(super) fn probe(
     for object in &sample {
         let mut feed = Feed::new(fetcher, std::slice::from_ref(object), limits.clone()).with_window_bytes(PROBED_BYTES);
         // What cannot be read will be told when it is due.
-        if let Filled::Ready = feed.fill() {
-            if !feed.segments.is_empty() {
-                windows.push((std::mem::take(&mut feed.window), std::mem::take(&mut feed.segments)));
-            }
+        if matches!(feed.fill(), Filled::Ready) && !feed.segments.is_empty() {
+            windows.push((std::mem::take(&mut feed.window), std::mem::take(&mut feed.segments)));
         }
     }
     let records_path = match records_path {

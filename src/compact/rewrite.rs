@@ -37,7 +37,7 @@ pub(super) fn rewrite(
     let wide = stored.map(|batch| {
         reshape(&batch?, &held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
     });
-    write_file(context, path, file.partition.clone(), wanted.clone(), wide).map(Some)
+    write_file(context, path, file.partition.clone(), &wanted, wide).map(Some)
 }
 
 /// What the columns `held` become in a table of columns `after`.

@@ -96,7 +96,7 @@ pub struct SliceContext {
 enum Attempt {
     Done(Box<SliceResult>),
     /// Again, knowing this too.
-    Redo(Observation),
+    Redo(Box<Observation>),
     /// Again, without this object, of which a part was stored already.
     Without(usize, String),
 }
@@ -252,11 +252,11 @@ impl<'a> Run<'a> {
             None => self.resolve(),
         };
         if settled != self.writer.fields() && self.writer.widen(settled)? == Widened::Redo {
-            return Ok(Some(Attempt::Redo(self.decoder.observe())));
+            return Ok(Some(Attempt::Redo(Box::new(self.decoder.observe()))));
         }
         match self.decoder.finish(self.writer.fields(), self.writer.schema()) {
             Ok(batch) => self.writer.write(&batch).map(|()| None),
-            Err(FinishError::Redo) => Ok(Some(Attempt::Redo(self.decoder.observe()))),
+            Err(FinishError::Redo) => Ok(Some(Attempt::Redo(Box::new(self.decoder.observe())))),
             Err(FinishError::Arrow(error)) => Err(Error::failed("cannot build columns", error)),
         }
     }

@@ -3,7 +3,7 @@
 //! A [`Window`] is a slice whose last [`PADDING`] bytes are zero and lie behind the data, so that blocks of bytes can
 //! be loaded near its end. A zero byte ends every token, and only then is the position compared with the end.
 
-/// How many zero bytes must follow the data of a [`Window`].
+/// How many zero bytes must follow the data of a window, and each of its segments.
 pub const PADDING: usize = 64;
 
 /// Why a value cannot be read.

@@ -93,10 +93,9 @@ impl Table {
     /// # Errors
     /// When the log cannot be read or contradicts itself.
     pub async fn open(location: Location) -> Result<Self> {
-        if let Some(there) = location.local().and_then(|path| path.ancestors().find(|path| path.exists())) {
-            if !there.is_dir() {
-                return Err(Error::usage(format!("{} is a file, not a folder for tables", there.display())));
-            }
+        let there = location.local().and_then(|path| path.ancestors().find(|path| path.exists()));
+        if let Some(file) = there.filter(|there| !there.is_dir()) {
+            return Err(Error::usage(format!("{} is a file, not a folder for tables", file.display())));
         }
         let config = StorageConfig::default();
         let describe = || format!("cannot open the table {}", location.url());

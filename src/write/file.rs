@@ -230,12 +230,12 @@ pub fn write_file(
     context: &WriteContext,
     path: String,
     partition: PartitionKey,
-    fields: Vec<Field>,
+    fields: &[Field],
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<DataFile> {
-    let mut writer = FileWriter::create(context, path, partition, fields.clone())?;
+    let mut writer = FileWriter::create(context, path, partition, fields.to_vec())?;
     for batch in batches {
-        if let Err(error) = batch.and_then(|batch| writer.write(&[batch], &fields)) {
+        if let Err(error) = batch.and_then(|batch| writer.write(&[batch], fields)) {
             writer.abort();
             return Err(error);
         }
