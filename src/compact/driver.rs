@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
 
+use super::observe::observe;
 use super::probe::{Probed, probe};
 use super::report::{Report, SourceReport, Status};
 use super::rewrite::{is_promoted, rewrite};
@@ -313,7 +314,7 @@ impl Driver<'_> {
         settings: &Settings,
         report: &mut SourceReport,
     ) -> Result<(Registry, Observation)> {
-        let pinned = plan.registry.as_ref().map(|registry| registry.records_path.as_slice());
+        let pinned = plan.registry.as_ref().and_then(Registry::pinned_records_path);
         let wanted_path = settings.records_path.as_deref().or(pinned);
         let probed = probe(&context.fetcher, &plan.new, wanted_path, settings.max_depth, &settings.limits)?;
         let wanted = self.request.partition_by.as_ref().or(settings.partition_by.as_ref());
@@ -331,9 +332,16 @@ impl Driver<'_> {
         let Probed { records_path, observed, partitioning: chosen } = probed;
         let (partitioning, reason) = match wanted {
             Some(wanted) => {
-                let fields = crate::schema::resolve(&observed, &[]);
-                if !fields.is_empty() {
-                    wanted.0.iter().try_for_each(|expr| expr.check(&fields)).map_err(Error::usage)?;
+                let check = |observed: &Observation| {
+                    let fields = crate::schema::resolve(observed, &[]);
+                    let mut exprs = if fields.is_empty() { [].iter() } else { wanted.0.iter() };
+                    exprs.try_for_each(|expr| expr.check(&fields)).map_err(Error::usage)
+                };
+                if check(&observed).is_err() {
+                    // The first look may have missed the column.
+                    let decode = DecodeOptions { max_depth: settings.max_depth, records_path: records_path.clone() };
+                    let threads = self.request.threads;
+                    check(&observe(&context.fetcher, &plan.new, &decode, &settings.limits, threads)?)?;
                 }
                 (wanted.clone(), "asked for".to_owned())
             }
@@ -437,7 +445,8 @@ impl Driver<'_> {
             totals,
         };
         plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
-        let is_new = plan.table.version().is_none();
+        // Their keys count too: they stand in the table's metadata.
+        let before = plan.registry.as_ref().map(|registry| &registry.fields);
         let mut add: Vec<DataFile> = made.results.iter().flat_map(|result| result.files.iter().cloned()).collect();
         let mut remove = Vec::new();
         for (old, new) in &made.rewritten {
@@ -447,7 +456,7 @@ impl Driver<'_> {
         let change = Change {
             run_id: self.run_id.clone(),
             at_ms: at_micros / 1000,
-            fields: (is_new || !made.registry.changes.is_empty()).then(|| made.registry.fields.clone()),
+            fields: (before != Some(&made.registry.fields)).then(|| made.registry.fields.clone()),
             partitioning: made.registry.partitioning.clone(),
             add,
             remove,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::partition::Partitioning;
-use crate::schema::{Field, Observation, Type, data_type, resolve};
+use crate::schema::{Field, Kind, Observation, Type, data_type, resolve};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Where the records of an envelope lie, once any record was seen: before that, nothing was found out.
+    pub fn pinned_records_path(&self) -> Option<&[String]> {
+        let records = self.observed.tally.count(Kind::Object) + self.observed.tally.count(Kind::EmptyObject);
+        (records > 0 || !self.records_path.is_empty()).then_some(&*self.records_path)
+    }
+
     /// The registry after another run observed `observed`: the names of the columns there are stay.
     #[must_use]
     pub fn advance(&self, observed: &Observation) -> Self {

@@ -226,9 +226,13 @@ impl Table {
                 Ok(false) | Err(_) => return Err(Error::failed(describe(), error)),
             },
         }
-        self.refresh().await?;
-        if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1 {
-            self.checkpoint().await;
+        // The version is made, whatever becomes of reading it back.
+        match self.refresh().await {
+            Ok(()) if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1 => self.checkpoint().await,
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(table = %self.location.url(), version, %error, "not read back after the commit")
+            }
         }
         Ok(Outcome::Committed(version))
     }

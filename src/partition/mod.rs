@@ -18,10 +18,10 @@ mod split;
 use std::fmt;
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Field, MAX_NAME_BYTES, Type, fold};
+use crate::schema::{Field, MAX_NAME_BYTES, Type, fnv1a, fold};
 
 pub(crate) use split::time_range;
 pub use split::{Part, PartitionKey, split};
@@ -176,15 +176,18 @@ fn shortened(mut folder: String) -> String {
     if folder.len() <= MAX_FOLDER_BYTES {
         return folder;
     }
-    let hash = folder
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv1a(&folder);
     folder.truncate(MAX_FOLDER_BYTES - 17);
-    // Not within an escape.
-    if let Some(percent) = folder.rfind('%').filter(|percent| percent + 3 > folder.len()) {
+    // Neither within an escape nor within a character of several.
+    while let Some(percent) = folder.rfind('%').filter(|percent| !is_whole(&folder, *percent)) {
         folder.truncate(percent);
     }
     format!("{folder}_{hash:016x}")
+}
+
+/// Whether the last escape of a folder's name, at `percent`, is complete and ends a character.
+fn is_whole(folder: &str, percent: usize) -> bool {
+    percent + 3 <= folder.len() && percent_decode_str(folder).decode_utf8().is_ok()
 }
 
 impl FromStr for Partitioning {

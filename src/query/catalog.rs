@@ -113,8 +113,8 @@ impl RawSchema {
                 let found = diff(&hidden, Some(&head), unseen).await?;
                 unseen = found.new;
                 unseen.extend(found.overwritten);
+                records_path = records_path.or(registry.pinned_records_path().map(<[String]>::to_vec));
                 observed = registry.observed;
-                records_path = records_path.or(Some(registry.records_path));
             }
         }
         let fetcher = Fetcher::new(&location, &Handle::current())?;

@@ -15,6 +15,7 @@ mod resolve;
 pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field};
 pub(crate) use arrow_types::{element_field, entries_field};
 pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
+pub(crate) use names::fnv1a;
 pub use names::{MAX_NAME_BYTES, fold};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
 pub use resolve::{Field, Type, fields_widen_losslessly, resolve};

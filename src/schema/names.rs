@@ -39,13 +39,15 @@ pub(crate) fn distinct(name: &str, key: &str, attempt: u32) -> String {
     distinct
 }
 
-/// `_` and eight hex digits of the key's 64-bit FNV-1a hash, folded to 32 bits; `attempt` zero bytes follow the key.
+/// `_` and eight hex digits of the key's hash, folded to 32 bits; `attempt` zero bytes follow the key.
 fn suffix(key: &str, attempt: u32) -> String {
-    let hash = key
-        .bytes()
-        .chain((0..attempt).map(|_| 0))
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv1a(&format!("{key}{}", "\0".repeat(attempt as usize)));
     format!("_{:08x}", (hash ^ hash >> 32) as u32)
+}
+
+/// The 64-bit FNV-1a hash of a text: the same on every machine and in every version.
+pub(crate) fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -1,1 +1,25 @@
-fn main() {}
+//! The integration tests, one binary: each module runs the real binary (or the library's `compact`) over real folders.
+//!
+//! | module | what it holds the project to |
+//! |---|---|
+//! | `compact` | raw shapes, runs, drift, promotions, partitions, the summary |
+//! | `quarantine` | what is no record is kept, counted and never read again |
+//! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
+//! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `s3` | the same on a real S3 server, when one is named |
+//! | `errors` | exit codes and messages |
+//! | `structure` | which module may name which |
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod commit;
+mod compact;
+mod errors;
+mod faults;
+mod kill;
+mod quarantine;
+mod queries;
+mod s3;
+mod sql;
+mod structure;
+mod support;

@@ -1,0 +1,9 @@
+//! `siltstone compact`: what it takes, what it makes of it, and what it says.
+
+mod drift;
+mod partitions;
+mod promotion;
+mod runs;
+mod shapes;
+mod summary;
+mod table;

@@ -1,0 +1,135 @@
+//! Raw objects and tables on a real S3 server, named by `SILTSTONE_TEST_S3` (as `http://127.0.0.1:5555`, without
+//! authentication, as moto's server). Without it these tests have nothing to run against and pass.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Ran, Roots, lines};
+
+/// A bucket of its own for one test.
+struct Bucket {
+    endpoint: String,
+    name: String,
+    roots: Roots,
+}
+
+impl Bucket {
+    fn create(name: &str) -> Option<Self> {
+        let endpoint = std::env::var("SILTSTONE_TEST_S3").ok()?;
+        let bucket = Self { endpoint, name: format!("{name}-{}", std::process::id()), roots: Roots::new() };
+        bucket.put_raw("", b"");
+        Some(bucket)
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        self.put_raw(&format!("/raw/{key}"), bytes);
+    }
+
+    /// One PUT whose path is sent as it is: keys that no client library would send.
+    fn put_raw(&self, path: &str, bytes: &[u8]) {
+        let host = self.endpoint.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).unwrap();
+        let length = bytes.len();
+        let name = &self.name;
+        let head = format!(
+            "PUT /{name}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let mut command: Command = self.roots.command(args);
+        command
+            .arg("--raw")
+            .arg(format!("s3://{}/raw", self.name))
+            .arg("--lake")
+            .arg(format!("s3://{}/lake", self.name))
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "canary-secret-7f3a")
+            .env("AWS_REGION", "us-east-1");
+        Ran::of(&mut command)
+    }
+
+    fn compact(&self) -> Value {
+        let report: Value = serde_json::from_str(&self.run(&["compact", "--output", "json"]).ok()).unwrap();
+        report["sources"][0].clone()
+    }
+
+    fn count(&self, table: &str) -> String {
+        let sql = format!("select count(*), count(distinct id) from {table}");
+        self.run(&["sql", "--format", "csv", &sql]).ok().lines().nth(1).unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_bucket_is_compacted_and_queried_like_a_folder() {
+    let Some(bucket) = Bucket::create("like-a-folder") else { return };
+    for day in 0..3 {
+        let records: Vec<Value> =
+            (0..100).map(|n| json!({"id": day * 100 + n, "at": "2025-02-03T04:05:06Z"})).collect();
+        bucket.put(&format!("events/2025-02/{day}.json"), lines(&records).as_bytes());
+    }
+    let first = bucket.compact();
+    assert_eq!((&first["objects"], &first["success_count"]), (&json!(3), &json!(300)));
+    assert_eq!(bucket.compact()["objects"], 0);
+    assert_eq!((bucket.count("lake.events"), bucket.count("raw.events")), ("300,300".to_owned(), "300,300".to_owned()));
+
+    bucket.put("events/2025-03/new.json", br#"{"id": "late", "at": null}"#);
+    assert_eq!(bucket.compact()["success_count"], 1);
+    assert_eq!(bucket.count("lake.events"), "301,301");
+}
+
+#[test]
+fn a_large_object_and_a_large_file_go_in_parts() {
+    let Some(bucket) = Bucket::create("parts") else { return };
+    // Hex digits of a generator: 20 MB that zstd cannot press below two upload parts.
+    let mut state = 1_u64;
+    let mut text = String::new();
+    for id in 0..160_000 {
+        text.push_str(&format!("{{\"id\":{id},\"hash\":\""));
+        for _ in 0..7 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(&format!("{state:016x}"));
+        }
+        text.push_str("\"}\n");
+    }
+    bucket.put("hashes/one.json", text.as_bytes());
+    let report = bucket.compact();
+    assert_eq!(report["success_count"], 160_000);
+    assert!(report["bytes_out"].as_u64().unwrap() > 9_000_000, "{report}");
+    assert_eq!(bucket.count("lake.hashes"), "160000,160000");
+}
+
+#[test]
+fn keys_that_the_client_cannot_express_do_not_hold_up_a_source() {
+    let Some(bucket) = Bucket::create("keys") else { return };
+    bucket.put("odd//twice.json", br#"{"id": -1}"#);
+    bucket.put("odd/a/../up.json", br#"{"id": -2}"#);
+    bucket.put("odd/a%20b/%C3%BC%2B%3D%25.json", br#"{"id": 1}"#);
+    bucket.put("odd/folder/", b"");
+    for id in 2..1_050 {
+        bucket.put(&format!("odd/z{id:05}.json"), format!("{{\"id\": {id}}}").as_bytes());
+    }
+    let report = bucket.compact();
+    assert_eq!(report["success_count"], 1_049, "{report}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("/twice.json") && notes.contains("a/../up.json"), "{notes}");
+    assert_eq!(bucket.compact()["objects"], 0);
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_one_clear_line_without_the_secret() {
+    let Some(bucket) = Bucket::create("missing") else { return };
+    let gone = Bucket { name: "siltstone-no-such-bucket".to_owned(), ..bucket };
+    let message = gone.run(&["compact"]).failed(1);
+    assert!(message.contains("NoSuchBucket") && message.trim_end().lines().count() == 1, "{message}");
+    assert!(!message.contains("canary-secret"), "{message}");
+}

@@ -1,0 +1,276 @@
+//! `siltstone sql`: output formats, nested columns, what is pushed down, and that it only reads.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::support::{Roots, files_below, lines};
+
+/// Records in both `raw.s` and `lake.s`.
+fn both() -> Roots {
+    let roots = Roots::new();
+    let record = |id: usize| {
+        json!({"id": id, "name": format!("n{}", id % 7), "o": {"x": id, "Key": [id, id + 1]},
+            "l": [{"a": id}, {"a": null, "b": "q"}], "at": "2025-01-02T03:04:05.678901Z", "half": id as f64 / 2.0})
+    };
+    for object in 0..4 {
+        roots.put_lines(&format!("s/{object}.json"), &(object * 25..object * 25 + 25).map(record).collect::<Vec<_>>());
+    }
+    roots.compact_one(&["--partition-by", "none"]);
+    roots
+}
+
+#[test]
+fn each_format_shows_scalars_nested_values_and_nulls() {
+    let roots = both();
+    let statement =
+        "select id, name, o, l, null as nothing, at, half, 'a,\"b\"' as q from lake.s where id < 2 order by id";
+    let run = |format: &str| roots.run_here(&["sql", "--format", format, statement]).ok();
+    insta::assert_snapshot!(run("csv"), @r#"
+    id,name,o,l,nothing,at,half,q
+    0,n0,"{""x"":0,""key"":[0,1]}","[{""a"":0,""b"":null},{""a"":null,""b"":""q""}]",,2025-01-02T03:04:05.678901Z,0.0,"a,""b"""
+    1,n1,"{""x"":1,""key"":[1,2]}","[{""a"":1,""b"":null},{""a"":null,""b"":""q""}]",,2025-01-02T03:04:05.678901Z,0.5,"a,""b"""
+    "#);
+    insta::assert_snapshot!(run("ndjson"), @r#"
+    {"id":0,"name":"n0","o":{"x":0,"key":[0,1]},"l":[{"a":0,"b":null},{"a":null,"b":"q"}],"nothing":null,"at":"2025-01-02T03:04:05.678901Z","half":0.0,"q":"a,\"b\""}
+    {"id":1,"name":"n1","o":{"x":1,"key":[1,2]},"l":[{"a":1,"b":null},{"a":null,"b":"q"}],"nothing":null,"at":"2025-01-02T03:04:05.678901Z","half":0.5,"q":"a,\"b\""}
+    "#);
+    insta::assert_snapshot!(run("table"), @r#"
+    +----+------+---------------------+----------------------------+---------+-----------------------------+------+-------+
+    | id | name | o                   | l                          | nothing | at                          | half | q     |
+    +----+------+---------------------+----------------------------+---------+-----------------------------+------+-------+
+    | 0  | n0   | {x: 0, key: [0, 1]} | [{a: 0, b: }, {a: , b: q}] |         | 2025-01-02T03:04:05.678901Z | 0.0  | a,"b" |
+    | 1  | n1   | {x: 1, key: [1, 2]} | [{a: 1, b: }, {a: , b: q}] |         | 2025-01-02T03:04:05.678901Z | 0.5  | a,"b" |
+    +----+------+---------------------+----------------------------+---------+-----------------------------+------+-------+
+    "#);
+    let array: Vec<Value> = serde_json::from_str(&run("json")).unwrap();
+    let rows: Vec<Value> = run("ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(array, rows);
+}
+
+#[test]
+fn a_result_without_rows_is_a_header_or_an_empty_array() {
+    let roots = both();
+    let run = |format: &str| roots.run_here(&["sql", "--format", format, "select id, o from lake.s where id < 0"]).ok();
+    assert_eq!(run("csv"), "id,o\n");
+    assert_eq!(run("json"), "[]\n");
+    assert_eq!(run("ndjson"), "");
+    assert_eq!(run("table"), "+----+---+\n| id | o |\n+----+---+\n+----+---+\n");
+}
+
+#[test]
+fn raw_and_lake_give_the_same_answers() {
+    let roots = both();
+    for statement in [
+        "select count(*) as n from SIDE.s",
+        "select count(*) as n, sum(id) as s, min(at) as a, max(half) as h from SIDE.s where name = 'n3'",
+        "select id, name, o, l, at, half from SIDE.s order by id",
+        "select name, count(*) as n, sum(o['x']) as x, avg(half) as h from SIDE.s group by name order by name",
+        "select o['key'][2] as k, l[1]['a'] as a, l[2]['b'] as b from SIDE.s order by k limit 5",
+        "select e['a'] as a, e['b'] as b from (select id, unnest(l) as e from SIDE.s) order by id, a limit 9",
+        "select a.id, b.name from SIDE.s a join SIDE.s b on a.id = b.o['x'] where b.name = 'n0' order by 1",
+        "select id from SIDE.s where at = timestamp '2025-01-02T03:04:05.678901Z' and id % 50 = 0 order by id",
+        "select column_name, data_type from information_schema.columns where table_name = 's' and table_schema = 'SIDE' order by 1",
+    ] {
+        let lake = roots.sql(&statement.replace("SIDE", "lake"));
+        let raw = roots.sql(&statement.replace("SIDE", "raw"));
+        assert!(!lake.is_empty(), "{statement}");
+        assert_eq!(raw, lake, "{statement}");
+    }
+}
+
+#[test]
+fn raw_has_what_is_new_and_lake_what_is_compacted() {
+    let roots = both();
+    roots.put("s/new.json", r#"{"id":"late","extra":1}"#);
+    assert_eq!(roots.sql("select count(*) as n from raw.s"), [json!({"n": 101})]);
+    assert_eq!(roots.sql("select count(*) as n from lake.s"), [json!({"n": 100})]);
+    assert_eq!(roots.sql("select id, extra from raw.s where extra is not null"), [json!({"id": "late", "extra": 1})]);
+    assert_eq!(
+        roots.sql("select count(*) as n from raw.s r join lake.s l on r.id = cast(l.id as varchar)"),
+        [json!({
+            "n": 100
+        })]
+    );
+}
+
+/// The physical plan of a query over `raw.s`.
+fn plan(roots: &Roots, statement: &str) -> String {
+    let rows = roots.sql(&format!("explain {statement}"));
+    rows.iter().find(|row| row["plan_type"] == "physical_plan").unwrap()["plan"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn only_the_columns_that_a_query_names_are_decoded() {
+    let roots = both();
+    assert!(plan(&roots, "select name from raw.s").contains("decoded_columns=[name]"));
+    assert!(plan(&roots, "select count(*) from raw.s").contains("decoded_columns=[]"));
+    let filtered = plan(&roots, "select sum(half) from raw.s where o['x'] > 3 and name like 'n%'");
+    let decoded = filtered.split("decoded_columns=[").nth(1).unwrap().split(']').next().unwrap();
+    let mut columns: Vec<&str> = decoded.split(", ").collect();
+    columns.sort_unstable();
+    assert_eq!(columns, ["half", "name", "o"]);
+}
+
+#[test]
+fn a_limit_stops_the_reading() {
+    let roots = both();
+    assert_eq!(roots.sql("select id from raw.s limit 3").len(), 3);
+    assert_eq!(roots.sql("select id from lake.s limit 3").len(), 3);
+    assert_eq!(roots.sql("select id from raw.s limit 0").len(), 0);
+    assert_eq!(
+        roots.sql("select id from raw.s order by id desc limit 2 offset 1"),
+        [json!({"id": 98}), json!({"id": 97})]
+    );
+    assert!(plan(&roots, "select id from raw.s limit 3").contains("limit=3"));
+}
+
+#[test]
+fn filters_find_rows_at_the_bounds_of_statistics() {
+    let roots = Roots::new();
+    let long = |end: &str| format!("{}{end}", "ß".repeat(40));
+    for (id, record) in [
+        json!({"t": "2025-01-01T00:00:00.000001Z", "w": 9_007_199_254_740_993_i64, "x": long("a"), "d": "1969-12-31", "f": -0.1}),
+        json!({"t": "2025-01-01T00:00:00.000999Z", "w": -9_007_199_254_740_993_i64, "x": long("b"), "d": "2025-01-01", "f": 1e300}),
+        json!({"t": "1969-12-31T23:59:59.999999Z", "w": i64::MAX, "x": "\u{10ffff}z", "d": "9999-12-31", "f": -1e-300}),
+        json!({"t": "9999-12-31T23:59:59.999999Z", "w": i64::MIN, "x": "", "d": "0001-01-01", "f": 0.1}),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut record = record.clone();
+        record["id"] = json!(id);
+        roots.put(&format!("s/{id}.json"), record.to_string());
+        // One file each.
+        roots.compact_one(&[]);
+        for column in ["t", "w", "x", "d", "f"] {
+            let value = match (&record[column], column) {
+                (Value::String(text), "t") => format!("arrow_cast('{text}', 'Timestamp(Microsecond, Some(\"UTC\"))')"),
+                (Value::String(text), "d") => format!("date '{text}'"),
+                (Value::String(text), _) => format!("'{text}'"),
+                (number, _) => number.to_string(),
+            };
+            let value = if value == i64::MIN.to_string() { "(-9223372036854775807 - 1)".to_owned() } else { value };
+            for operator in ["=", "<=", ">="] {
+                let statement = format!("select id from lake.s where {column} {operator} {value} and id = {id}");
+                assert_eq!(roots.sql(&statement), [json!({"id": id})], "{statement}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_statement_may_come_from_a_file() {
+    let roots = both();
+    std::fs::write(roots.dir.path().join("q.sql"), "-- all\nselect count(*) as n\nfrom lake.s;\n").unwrap();
+    assert_eq!(roots.run_here(&["sql", "-f", "q.sql", "--format", "csv"]).ok(), "n\n100\n");
+    assert!(roots.run_here(&["sql", "-f", "nope.sql"]).failed(2).contains("cannot read nope.sql"));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let roots = Roots::new();
+    let record = |id: usize| json!({"id": id, "text": "x".repeat(200)});
+    roots.put("s/a.json", lines(&(0..20_000).map(record).collect::<Vec<_>>()));
+    roots.compact_one(&[]);
+    let select = "select id, text from lake.s";
+    let lake = roots.lake.to_str().unwrap();
+    for args in [
+        &["sql", "--format", "csv", select][..],
+        &["sql", "--format", "json", select],
+        &["sql", "--format", "ndjson", select],
+        &["sql", "--format", "table", select],
+        &["export", "s"],
+    ] {
+        let mut command = roots.command(&[args, &["--lake", lake]].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        // The pipe closes here, long before all is written.
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(!first.is_empty());
+        assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_statements_are_wrong_usage_and_say_what_is_wrong() {
+    let roots = both();
+    for (statement, named) in [
+        ("selec 1", "selec"),
+        ("select nope from lake.s", "nope"),
+        ("select nope(id) from lake.s", "nope"),
+        ("select id from lake.s where", "Expected"),
+        ("", "No SQL"),
+        ("select 1; select 2", "single SQL statement"),
+        ("select * from elsewhere.s", "elsewhere"),
+    ] {
+        let message = roots.run_here(&["sql", statement]).failed(2);
+        assert!(message.contains(named), "{statement}: {message}");
+    }
+    assert!(roots.run_here(&["sql", "select id / (id - id) from lake.s"]).failed(1).contains("Divide by zero"));
+}
+
+#[test]
+fn nothing_but_queries_is_taken() {
+    let roots = both();
+    let before = files_below(roots.dir.path());
+    for statement in [
+        "create table x as select 1",
+        "create external table x stored as csv location '/etc/passwd'",
+        "create view x as select 1",
+        "drop table lake.s",
+        "drop schema lake cascade",
+        "insert into lake.s select * from lake.s",
+        "update lake.s set id = 1",
+        "delete from lake.s",
+        "truncate table lake.s",
+        "copy lake.s to 'out.csv'",
+        "copy (select 1) to 'out.parquet' stored as parquet",
+        "explain copy (select 1) to 'out.csv'",
+        "explain analyze insert into lake.s select * from lake.s",
+        "set datafusion.execution.batch_size = 1",
+        "prepare x as select 1",
+        "begin transaction",
+    ] {
+        let ran = roots.run_here(&["sql", statement]);
+        assert!(ran.code == 2, "{statement}: {ran:?}");
+        ran.failed(2);
+    }
+    assert_eq!(files_below(roots.dir.path()), before);
+    assert_eq!(roots.sql("select count(*) as n from lake.s"), [json!({"n": 100})]);
+}
+
+#[test]
+fn no_file_is_read_by_its_path() {
+    let roots = both();
+    std::fs::write(roots.dir.path().join("x.csv"), "a\n1\n").unwrap();
+    for statement in ["select * from 'x.csv'", "select * from \"x.csv\"", "select * from read_csv('x.csv')"] {
+        roots.run_here(&["sql", statement]).failed(2);
+    }
+}
+
+#[test]
+fn names_that_are_no_plain_identifiers_are_quoted() {
+    let roots = Roots::new();
+    roots.put("Web.Hooks-2/a.json", r#"{"Key One":1,"2x":2,"select":3}"#);
+    roots.compact_one(&[]);
+    for side in ["raw", "lake"] {
+        let rows = roots.sql(&format!("select key_one, \"2x\", \"select\" from {side}.\"Web.Hooks-2\""));
+        assert_eq!(rows, [json!({"key_one": 1, "2x": 2, "select": 3})], "{side}");
+    }
+}
+
+#[test]
+fn the_catalog_lists_sources_and_columns() {
+    let roots = both();
+    let tables = roots.sql(
+        "select table_schema, table_name from information_schema.tables where table_schema in ('raw', 'lake') order by 1",
+    );
+    assert_eq!(
+        tables,
+        [json!({"table_schema": "lake", "table_name": "s"}), json!({"table_schema": "raw", "table_name": "s"})]
+    );
+    assert!(roots.run_here(&["sql", "describe lake.s"]).ok().contains("| half"));
+}

@@ -1,0 +1,166 @@
+//! What may name what: modules only those before them, pure modules no I/O, and one place for each kind of I/O.
+
+use std::collections::BTreeMap;
+
+use super::support::{files_below, project};
+
+/// The modules of the crate in the order of dependence: each names only those before it.
+const ORDER: [&str; 13] = [
+    "error",
+    "clock",
+    "store",
+    "schema",
+    "json",
+    "raw",
+    "partition",
+    "config",
+    "write",
+    "lake",
+    "compact",
+    "query",
+    "cli",
+];
+
+/// Modules without I/O, async and clock, and what they must not name.
+const PURE: [&str; 3] = ["schema", "json", "partition"];
+const IMPURE: [&str; 13] = [
+    "object_store",
+    "tokio",
+    "datafusion",
+    "deltalake_core",
+    "futures",
+    "async_trait",
+    "rayon",
+    "std::fs",
+    "std::io::Read",
+    "std::net",
+    "std::time",
+    "std::thread",
+    "tracing",
+];
+
+/// The code of each source file by its path below `src`: without comments, and without tests.
+fn sources() -> BTreeMap<String, String> {
+    let src = project().join("src");
+    let is_test = |path: &str| path.contains("/tests/") || path.ends_with("/tests.rs");
+    files_below(&src)
+        .into_iter()
+        .filter(|path| path.ends_with(".rs") && !is_test(path))
+        .map(|path| {
+            let text = std::fs::read_to_string(src.join(&path)).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            (path, lines.collect::<Vec<_>>().join("\n"))
+        })
+        .collect()
+}
+
+/// The module that a file belongs to; none for lib.rs and main.rs.
+fn module_of(path: &str) -> Option<&str> {
+    let first = path.split('/').next().unwrap().trim_end_matches(".rs");
+    (!["lib", "main"].contains(&first)).then_some(first)
+}
+
+/// Whether `code` names the path `name` (as `tokio` or `std::fs`).
+fn names(code: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(name).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + name.len()..].trim_start();
+        // A path begins here, and not behind another segment (but behind `use` or a brace).
+        !before.is_some_and(|c| is_word(c) || c == ':' || c == '.' || c == '"')
+            && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
+    })
+}
+
+/// The modules of this crate that `code` names by `crate::module` or `crate::{module, ...}`.
+fn crate_modules(code: &str) -> Vec<&str> {
+    code.match_indices("crate::")
+        .filter(|(at, _)| !code[..*at].ends_with('$'))
+        .flat_map(|(at, prefix)| {
+            let rest = &code[at + prefix.len()..];
+            let list = rest.strip_prefix('{').map_or(rest, |inner| inner.split('}').next().unwrap());
+            let count = if list.len() == rest.len() { 1 } else { usize::MAX };
+            list.split(',').take(count).map(|name| {
+                let name = name.trim_start();
+                let end = name.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(name.len());
+                &name[..end]
+            })
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_order_names_every_module() {
+    let mut found: Vec<String> = sources().keys().filter_map(|path| module_of(path)).map(str::to_owned).collect();
+    found.dedup();
+    found.sort();
+    found.dedup();
+    let mut order = ORDER.map(str::to_owned);
+    order.sort();
+    assert_eq!(found, order);
+}
+
+#[test]
+fn modules_use_only_those_before_them() {
+    let place = |name: &str| ORDER.iter().position(|module| *module == name);
+    for (path, code) in sources() {
+        let Some(own) = module_of(&path) else { continue };
+        for named in crate_modules(&code) {
+            let named_place = place(named).unwrap_or_else(|| panic!("{path} names crate::{named}, which is no module"));
+            assert!(named_place <= place(own).unwrap(), "{path} uses {named}, which comes after {own}");
+        }
+    }
+}
+
+#[test]
+fn pure_modules_name_no_io_no_async_and_no_clock() {
+    for (path, code) in sources() {
+        if !module_of(&path).is_some_and(|module| PURE.contains(&module)) {
+            continue;
+        }
+        for name in IMPURE {
+            assert!(!names(&code, name), "{path} names {name}");
+        }
+        for word in ["async fn", "SystemTime", "Instant::", "crate::clock", "crate::store"] {
+            assert!(!code.contains(word), "{path} says {word}");
+        }
+    }
+}
+
+#[test]
+fn datafusion_is_named_by_queries_alone() {
+    for (path, code) in sources() {
+        if module_of(&path) != Some("query") {
+            assert!(!names(&code, "datafusion") && !code.contains("delta_datafusion"), "{path} names datafusion");
+        }
+    }
+}
+
+#[test]
+fn one_file_asks_the_machine_for_time_and_ids() {
+    for (path, code) in sources() {
+        if path != "clock.rs" {
+            for word in ["SystemTime", "Instant::now", "Utc::now", "Local::now", "Uuid::new", "Uuid::now"] {
+                assert!(!code.contains(word), "{path} says {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_files_write_objects_and_one_deletes_them() {
+    let writes =
+        ["PutMode", "PutOptions", ".put(", ".put_opts(", ".put_multipart(", "fs::write", "File::create", "OpenOptions"];
+    let deletes = [".delete(", ".delete_stream(", "remove_file", "remove_dir", ".rename(", ".copy("];
+    for (path, code) in sources() {
+        for word in writes {
+            let may = ["lake/hidden.rs", "write/sink.rs"].contains(&&*path);
+            assert!(may || !code.contains(word), "{path} says {word}");
+        }
+        for word in deletes {
+            assert!(path == "lake/hidden.rs" || !code.contains(word), "{path} says {word}");
+        }
+    }
+}
