@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 use crate::partition::Partitioning;
 use crate::raw::Limits;
 
+/// The largest record that may be asked for: a window of twice its size must be addressable by 31 bits.
+const MAX_RECORD_BYTES: usize = 512 << 20;
+
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -110,6 +113,10 @@ impl Config {
         if !(1..=22).contains(&zstd_level) {
             return Err(wrong("zstd_level", format!("{zstd_level} is not within 1 to 22")));
         }
+        let record_bytes = setting!(max_record_bytes).unwrap_or(limits.record_bytes);
+        if record_bytes > MAX_RECORD_BYTES {
+            return Err(wrong("max_record_bytes", format!("{record_bytes} is more than {MAX_RECORD_BYTES}")));
+        }
         Ok(Settings {
             partition_by: partition_by.transpose().map_err(|why| wrong("partition_by", why))?,
             records_path: setting!(records)
@@ -119,7 +126,7 @@ impl Config {
             limits: Limits {
                 object_bytes: setting!(max_object_bytes).unwrap_or(limits.object_bytes),
                 ratio: setting!(max_ratio).unwrap_or(limits.ratio),
-                record_bytes: setting!(max_record_bytes).unwrap_or(limits.record_bytes),
+                record_bytes,
             },
             max_depth: setting!(max_depth).unwrap_or(128),
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),

@@ -41,7 +41,10 @@ impl Location {
         if !text.contains("://") {
             return Self::from_path(FsPath::new(text));
         }
-        let mut url = Url::parse(text).map_err(|error| Error::usage(format!("{text:?} is no URL: {error}")))?;
+        let mut url = Url::parse(text).map_err(|error| Error::usage(format!("that is no URL: {error}")))?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err(Error::usage("a URL must hold no credentials and no query: they belong into the environment"));
+        }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }

@@ -32,6 +32,8 @@ use crate::write::{DataFile, ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, is_p
 const MAX_PLANS: usize = 8;
 /// A slice has about this many stored bytes at most.
 const MAX_SLICE_BYTES: u64 = 512 << 20;
+/// With less memory than this for each, there are fewer workers.
+const MIN_WORKER_BYTES: usize = 48 << 20;
 /// What gathered rows and open writers of one worker may hold at most.
 const MAX_WORKER_BYTES: usize = 96 << 20;
 
@@ -73,7 +75,8 @@ impl Progress for Silent {
 /// Compacts sources, one after another. A source that fails does not hold up the others.
 ///
 /// # Errors
-/// When nothing could be begun: a wrong source id, no raw root. What fails later is in the report.
+/// When nothing could be begun: a wrong source id, no raw root, wrong settings, or a request that is wrong for every source.
+/// What fails otherwise is in the report.
 pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progress) -> Result<Report> {
     let mut notes = Vec::new();
     let sources = if request.sources.is_empty() {
@@ -87,6 +90,7 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
         request.sources.iter().try_for_each(|id| check_source_id(id))?;
         request.sources.clone()
     };
+    sources.iter().try_for_each(|id| request.config.settings(id).map(drop))?;
     let encoders = rayon::ThreadPoolBuilder::new()
         .num_threads(request.threads.max(1))
         .thread_name(|n| format!("encode-{n}"))
@@ -95,22 +99,29 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
     let run_id = clock.new_id();
     let driver = Driver { request, clock, progress, run_id: run_id.clone(), encoders: Arc::new(encoders) };
     let mut reports = Vec::new();
+    let mut refusal = None;
     for source_id in sources {
         let began = clock.now_micros();
         let mut report = match driver.source(&source_id).await {
             Ok(report) => report,
-            // A request that cannot be carried out ends the run, as it would for every source.
-            Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
             Err(error) => {
-                let error = Some(describe(&error));
-                SourceReport { status: Status::Failed, error, ..SourceReport::new(&source_id) }
+                let message = Some(describe(&error));
+                if error.kind() == ErrorKind::Usage {
+                    refusal.get_or_insert(error);
+                }
+                SourceReport { status: Status::Failed, error: message, ..SourceReport::new(&source_id) }
             }
         };
         report.duration_ms = ((clock.now_micros() - began).max(0) / 1000) as u64;
         report.notes.append(&mut notes);
         reports.push(report);
     }
-    Ok(Report::new(run_id, reports))
+    let report = Report::new(run_id, reports);
+    match refusal {
+        // The request could be carried out for no source: it is the request that is wrong.
+        Some(error) if report.status == Status::Failed => Err(error),
+        _ => Ok(report),
+    }
 }
 
 /// An error with its causes, on one line.
@@ -255,36 +266,36 @@ impl Driver<'_> {
     ) -> Result<Made> {
         let (before, probed) = self.begin_registry(plan, context, settings, report)?;
         let at_micros = self.clock.now_micros();
+        let workers = self.request.threads.min(settings.memory_bytes / 2 / MIN_WORKER_BYTES).max(1);
         let options = SliceOptions {
             decode: DecodeOptions { max_depth: settings.max_depth, records_path: before.records_path.clone() },
             limits: settings.limits.clone(),
             partitioning: before.partitioning.clone(),
             target_file_bytes: settings.target_file_bytes,
-            memory_bytes: (settings.memory_bytes / 2 / self.request.threads.max(1)).min(MAX_WORKER_BYTES),
+            memory_bytes: (settings.memory_bytes / 2 / workers).min(MAX_WORKER_BYTES),
             at_micros,
         };
         let mut known = before.observed.clone();
         known.merge(&probed);
         let task = |objects: Vec<RawObject>, known: &Observation, fields: Option<Vec<Field>>| SliceTask {
             run_id: self.run_id.clone(),
-            file_prefix: self.clock.new_id(),
             objects,
             known: known.clone(),
             fields,
             options: options.clone(),
         };
-        let slices = cut(&plan.new, self.request.threads.max(1));
+        let slices = cut(&plan.new, workers);
         let tasks = slices.into_iter().map(|objects| task(objects, &known, None)).collect();
-        let mut results = self.run_all(tasks, context)?;
+        let mut results = self.run_all(tasks, workers, context)?;
         let mut observed = Observation::default();
         results.iter().for_each(|result| observed.merge(&result.observed));
-        if observed.fields.len() > MAX_OBJECT_KEYS {
+        let registry = before.advance(&observed);
+        if registry.observed.fields.len() > MAX_OBJECT_KEYS {
             return Err(Error::new(
                 ErrorKind::Failed,
                 format!("the records have more than {MAX_OBJECT_KEYS} distinct top-level keys: are some of them data?"),
             ));
         }
-        let registry = before.advance(&observed);
         let mut unreadable: Vec<_> =
             results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)).collect();
         // What was written under other columns than the table will have is done again, now that they are settled.
@@ -300,7 +311,7 @@ impl Driver<'_> {
             fits
         });
         tracing::info!(slices = results.len() + again.len(), again = again.len(), "slices are done");
-        results.extend(self.run_all(again, context)?);
+        results.extend(self.run_all(again, workers, context)?);
         unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
         let rewritten = self.rewrite_promoted(plan, &registry, context)?;
         Ok(Made { results, registry, rewritten, discarded, unreadable })
@@ -366,8 +377,8 @@ impl Driver<'_> {
     }
 
     /// Runs tasks on all workers.
-    fn run_all(&self, tasks: Vec<SliceTask>, context: &SliceContext) -> Result<Vec<SliceResult>> {
-        let workers = self.request.threads.max(1).min(tasks.len());
+    fn run_all(&self, tasks: Vec<SliceTask>, workers: usize, context: &SliceContext) -> Result<Vec<SliceResult>> {
+        let workers = workers.min(tasks.len());
         let queue = Mutex::new(tasks.into_iter().enumerate().collect::<VecDeque<_>>());
         let done = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -431,7 +442,7 @@ impl Driver<'_> {
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
         plan.hidden.create_json(&registry_path, &made.registry).await?;
-        let (segments, _) = append(&plan.hidden, parent, id, entries).await?;
+        let segments = append(&plan.hidden, parent, id, entries).await?;
         let mut quarantine = parent.map_or_else(Vec::new, |head| head.quarantine.clone());
         quarantine.extend(made.results.iter().filter_map(|result| result.quarantine.clone()));
         let head = Head {
@@ -467,7 +478,7 @@ impl Driver<'_> {
 }
 
 impl Made {
-    /// Every file written for this plan, quarantine too.
+    /// Every data and quarantine file written for this plan. (The few objects of a ledger that lost its race stay for vacuum.)
     fn all_files(&self) -> Vec<String> {
         let files = self
             .results

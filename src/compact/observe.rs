@@ -1,10 +1,11 @@
 //! What raw objects hold, without writing anything: the same decoding as that of a run, its rows dropped.
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::json::{DecodeOptions, Decoder};
-use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
+use crate::raw::{Ended, Feed, Fetcher, Limits, RawObject, decode_objects};
 use crate::schema::Observation;
 
 /// Observes all records of `objects` on `threads` threads. Blocks. Objects that cannot be inflated are observed as far as
@@ -43,23 +44,12 @@ fn observe_slice(
     limits: &Limits,
 ) -> Result<Observation> {
     let mut decoder = Decoder::new(options, &Observation::default());
-    let mut feed = Feed::new(fetcher, objects, limits.clone());
-    loop {
-        let filled = feed.fill();
-        if let Filled::Unreadable { object, error } = filled {
+    let feed = Feed::new(fetcher, objects, limits.clone());
+    match decode_objects(feed, &mut decoder, |_, _| ControlFlow::Continue(())) {
+        Ended::All | Ended::Stopped => Ok(decoder.observe()),
+        Ended::Unreadable { object, error } => {
             let key = objects.get(object).map_or("", |object| object.key.as_str());
-            return Err(Error::new(ErrorKind::Failed, format!("{key} could not be read: {error}")));
-        }
-        if feed.segments.is_empty() {
-            return Ok(decoder.observe());
-        }
-        let decoded = decoder.decode(&feed.window, &feed.segments);
-        if let Filled::Broken { .. } = filled {
-            decoder.close_object();
-        } else if !feed.used(decoded.used) {
-            decoder.lose();
-            let all = feed.segments.last().map_or(0, |segment| segment.end - segment.start);
-            let _ = feed.used(all);
+            Err(Error::failed(format!("{key} could not be read"), error))
         }
     }
 }

@@ -6,31 +6,32 @@
 //!
 //! When a column turns out wider than what was written allows, the slice begins again, knowing more.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::clock::{Clock as _, SystemClock};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject};
 use crate::lake::{Entry, Hidden, QuarantineWriter};
 use crate::partition::Partitioning;
 use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
 use crate::schema::{Field, Observation, resolve};
-use crate::write::{DataFile, FanoutWriter, Layout, Widened, WriteContext};
+use crate::write::{DataFile, FanoutWriter, Layout, Sink, Widened, WriteContext};
 
 /// A slice begins again at most so many times for its columns; each time it knows of a wider one.
 const MAX_REDOS: usize = 64;
-/// Stored bytes kept of an object that cannot be inflated.
-const MAX_KEPT_BYTES: u64 = 64 << 20;
+/// How much of an object that cannot be inflated is kept in one row of the quarantine.
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// What a slice is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SliceTask {
     /// The run.
     pub run_id: String,
-    /// Begins the names of all files; no other task may have it.
-    pub file_prefix: String,
     /// The raw objects, sorted by key.
     pub objects: Vec<RawObject>,
     /// What is known of the records already.
@@ -111,9 +112,7 @@ pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult
     let mut unreadable = Vec::new();
     let mut redone = 0;
     while redone < MAX_REDOS {
-        let begun = context.progress.load(Ordering::Relaxed);
-        let attempt = redone + unreadable.len();
-        match Run::new(task, context, &objects, &known, attempt).run()? {
+        match Run::new(task, context, &objects, &known)?.run()? {
             Attempt::Done(mut result) => {
                 result.unreadable.append(&mut unreadable);
                 return Ok(*result);
@@ -124,9 +123,9 @@ pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult
             }
             Attempt::Without(object, why) => unreadable.push((objects.remove(object), why)),
         }
-        context.progress.store(begun, Ordering::Relaxed);
     }
-    Err(Error::new(ErrorKind::Failed, format!("the columns of slice {} do not settle", task.file_prefix)))
+    let first = objects.first().map_or("", |object| object.key.as_str());
+    Err(Error::new(ErrorKind::Failed, format!("the columns of the slice that begins with {first} do not settle")))
 }
 
 /// One attempt at a slice.
@@ -138,6 +137,7 @@ struct Run<'a> {
     decoder: Decoder,
     writer: FanoutWriter,
     quarantine: QuarantineWriter,
+    quarantine_path: String,
     entries: Vec<Entry>,
     /// The last object that was decoded, perhaps not to its end.
     begun: Option<usize>,
@@ -145,6 +145,8 @@ struct Run<'a> {
     unreadable: Vec<(usize, String)>,
     duplicate_keys: u64,
     bytes_in: u64,
+    /// Bytes that were added to the progress.
+    bytes_shown: u64,
 }
 
 impl<'a> Run<'a> {
@@ -153,30 +155,36 @@ impl<'a> Run<'a> {
         context: &'a SliceContext,
         objects: &'a [RawObject],
         known: &'a Observation,
-        attempt: usize,
-    ) -> Self {
+    ) -> Result<Self> {
         let options = &task.options;
         let layout = Layout {
             target_file_bytes: options.target_file_bytes,
             memory_bytes: options.memory_bytes,
             ingested_day: options.at_micros.div_euclid(86_400_000_000) as i32,
         };
-        let prefix = format!("{}-{attempt}", task.file_prefix);
+        // Each attempt has names of its own: the same task may run twice at once.
+        let prefix = SystemClock.new_id();
+        let quarantine_path = Hidden::quarantine_path(&prefix);
+        let object = Path::parse(format!("{}/{quarantine_path}", context.write.table))
+            .context(|| format!("bad path {quarantine_path}"))?;
+        let sink = Sink::new(&context.write.store, object, &context.write.runtime);
         let entry = |object: &RawObject| Entry { object: object.clone(), records_in: 0, rows_out: 0, quarantined: 0 };
-        Self {
+        Ok(Self {
             task,
             context,
             objects,
             known,
             decoder: Decoder::new(&options.decode, known),
             writer: FanoutWriter::new(context.write.clone(), options.partitioning.clone(), layout, prefix),
-            quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros),
+            quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros, sink),
+            quarantine_path,
             entries: objects.iter().map(entry).collect(),
             begun: None,
             unreadable: Vec::new(),
             duplicate_keys: 0,
             bytes_in: 0,
-        }
+            bytes_shown: 0,
+        })
     }
 
     fn run(mut self) -> Result<Attempt> {
@@ -194,6 +202,7 @@ impl<'a> Run<'a> {
     }
 
     fn discard(self) {
+        self.context.progress.fetch_sub(self.bytes_shown, Ordering::Relaxed);
         let (hidden, runtime) = (self.context.hidden.clone(), self.context.write.runtime.clone());
         let written = self.writer.abort();
         runtime.block_on(hidden.discard(&written));
@@ -205,7 +214,9 @@ impl<'a> Run<'a> {
         loop {
             let before = feed.bytes_read;
             let filled = feed.fill();
-            self.context.progress.fetch_add(feed.bytes_read.saturating_sub(before), Ordering::Relaxed);
+            let more = feed.bytes_read.saturating_sub(before);
+            self.context.progress.fetch_add(more, Ordering::Relaxed);
+            self.bytes_shown += more;
             self.bytes_in = feed.bytes_read;
             if let Filled::Unreadable { object, error } = &filled {
                 if self.begun == Some(*object) {
@@ -249,7 +260,8 @@ impl<'a> Run<'a> {
         }
         let settled = match &self.task.fields {
             Some(fields) => fields.clone(),
-            None => self.resolve(),
+            None if decoded.learned => self.resolve(),
+            None => self.writer.fields().to_vec(),
         };
         if settled != self.writer.fields() && self.writer.widen(settled)? == Widened::Redo {
             return Ok(Some(Attempt::Redo(Box::new(self.decoder.observe()))));
@@ -270,16 +282,30 @@ impl<'a> Run<'a> {
     /// The rest of an object cannot be read: it is one reject.
     fn break_off(&mut self, feed: &Feed<'_>, object: usize, reason: Reason, used: usize) -> Result<()> {
         let offset = feed.segments.last().map_or(0, |segment| segment.offset + used as u64);
-        let raw = &self.objects[object];
-        let bytes = match reason {
-            // What does not inflate is kept as it is stored.
-            Reason::CorruptCompression => Feed::stored_bytes(&self.context.fetcher, raw, MAX_KEPT_BYTES)
-                .unwrap_or_else(|_| feed.rest(used).to_vec()),
-            _ => feed.rest(used).to_vec(),
+        let mut reject = Reject {
+            object,
+            reason,
+            offset,
+            fault_offset: offset,
+            continued: self.decoder.is_lost(),
+            bytes: feed.rest(used).to_vec(),
         };
-        let continued = self.decoder.is_lost();
         self.decoder.close_object();
-        self.reject(Reject { object, reason, offset, fault_offset: offset, continued, bytes })
+        // What does not inflate, or inflates too far, is kept as it is stored, in pieces.
+        let Some(Ok(mut stored)) = self.context.fetcher.open_all(&self.objects[object..=object]).next() else {
+            return self.reject(reject);
+        };
+        reject.bytes.clear();
+        loop {
+            let mut piece = Vec::new();
+            let read = stored.by_ref().take(PIECE_BYTES).read_to_end(&mut piece);
+            read.context(|| format!("cannot read {} again", self.objects[object].key))?;
+            if piece.is_empty() && reject.continued {
+                return Ok(());
+            }
+            self.reject(Reject { bytes: piece, ..reject.clone() })?;
+            reject.continued = true;
+        }
     }
 
     /// The record that the last segment begins is too large: it and all that follows it in its object are one reject.
@@ -306,14 +332,7 @@ impl<'a> Run<'a> {
     fn finish(self) -> Result<Attempt> {
         let fields = self.writer.fields().to_vec();
         let files = self.writer.close()?;
-        let quarantine = match self.quarantine.finish()? {
-            None => None,
-            Some(bytes) => {
-                let path = Hidden::quarantine_path(&self.task.file_prefix);
-                self.context.write.runtime.block_on(self.context.hidden.create(&path, bytes))?;
-                Some(path)
-            }
-        };
+        let quarantine = self.quarantine.finish()?.then_some(self.quarantine_path);
         let is_unreadable =
             |object: &usize| self.unreadable.binary_search_by_key(object, |(object, _)| *object).is_ok();
         let entries = self.entries.into_iter().enumerate().filter(|(object, _)| !is_unreadable(object));

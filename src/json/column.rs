@@ -348,11 +348,14 @@ impl Column {
         }
     }
 
-    /// Adds what the current batch saw to the totals, at its end.
-    pub(super) fn commit(&mut self) {
+    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key or a meeting of rivals was
+    /// seen for the first time.
+    pub(super) fn commit(&mut self) -> bool {
+        let mut learned = false;
         for kind in Kind::ALL {
             let count = self.seen[kind as usize];
             if count > 0 {
+                learned |= self.total.count(kind) == 0;
                 self.known = self.known.with(kind);
                 self.total.add_many(kind, u64::from(count));
             }
@@ -364,18 +367,21 @@ impl Column {
         self.total_ints = [self.ints, ints].into_iter().fold(self.total_ints, IntRange::union);
         match &mut self.data {
             Data::Struct(data) => {
+                let known = data.together.len();
                 data.together.append(&mut data.batch_together);
+                learned |= data.together.len() > known;
                 for child in &mut data.children {
                     if child.batch_place < u32::MAX {
                         child.place = Some(child.place.map_or(child.batch_place, |place| place.min(child.batch_place)));
                     }
-                    child.column.commit();
+                    learned |= child.column.commit();
                 }
             }
-            Data::List(list) => list.element.commit(),
-            Data::Map(map) => map.value.commit(),
+            Data::List(list) => learned |= list.element.commit(),
+            Data::Map(map) => learned |= map.value.commit(),
             _ => {}
         }
+        learned
     }
 
     /// The range of `values`, which begin at row `first`.

@@ -149,6 +149,8 @@ pub struct Decoded {
     pub used: usize,
     /// Keys that stood before in the same object; the last value was kept. (In JSON text all are kept, and not counted.)
     pub duplicate_keys: u64,
+    /// Something was seen for the first time that columns may follow from.
+    pub learned: bool,
 }
 
 /// Decodes the records of one source.
@@ -214,8 +216,8 @@ impl Decoder {
         loop {
             self.root.begin();
             match self.attempt(bytes, segments, checked) {
-                Ok((decoded, open)) => {
-                    self.root.commit();
+                Ok((mut decoded, open)) => {
+                    decoded.learned = self.root.commit();
                     self.open = open;
                     return decoded;
                 }

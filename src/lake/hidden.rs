@@ -72,8 +72,10 @@ impl Hidden {
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {
         let object = self.table.child(path)?;
         let options = PutOptions::from(PutMode::Create);
-        match self.table.store().put_opts(&object, bytes.into(), options).await {
+        match self.table.store().put_opts(&object, bytes.clone().into(), options).await {
             Ok(_) => Ok(()),
+            // A reply may have been lost and the request repeated: what is there is then what was sent.
+            Err(object_store::Error::AlreadyExists { .. }) if self.read(path).await? == bytes => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => {
                 Err(Error::new(ErrorKind::Conflict, format!("{path} of {} is there already", self.table.url())))
             }

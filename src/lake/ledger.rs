@@ -147,25 +147,20 @@ pub async fn diff(hidden: &Hidden, head: Option<&Head>, listing: Vec<RawObject>)
 }
 
 /// Writes the entries of one run (sorted by key here) as a segment, merges levels that are full, and gives the segments
-/// of the next head, with the paths written.
+/// of the next head.
 ///
 /// # Errors
 /// When a segment cannot be read or written.
-pub async fn append(
-    hidden: &Hidden,
-    head: Option<&Head>,
-    id: i64,
-    mut entries: Vec<Entry>,
-) -> Result<(Vec<Segment>, Vec<String>)> {
+pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: Vec<Entry>) -> Result<Vec<Segment>> {
     let mut segments = head.map_or_else(Vec::new, |head| head.segments.clone());
-    let mut written = Vec::new();
+    let mut written = 0;
     if entries.is_empty() {
-        return Ok((segments, written));
+        return Ok(segments);
     }
     entries.sort();
     let path = Hidden::segment_path(id, 0);
     hidden.create(&path, encode(entries.chunks(BATCH_ROWS).map(<[Entry]>::to_vec))?).await?;
-    written.push(path.clone());
+    written += 1;
     segments.push(Segment { path, level: 0, entries: entries.len() as u64 });
     for level in 0.. {
         let (full, mut rest): (Vec<_>, Vec<_>) = segments.into_iter().partition(|segment| segment.level == level);
@@ -177,7 +172,7 @@ pub async fn append(
             }
             continue;
         }
-        let path = Hidden::segment_path(id, written.len());
+        let path = Hidden::segment_path(id, written);
         let mut merged = Merged::open(hidden, &full).await?;
         let mut failure = None;
         let chunks = std::iter::from_fn(|| match merged.chunk() {
@@ -192,11 +187,11 @@ pub async fn append(
             return Err(error);
         }
         hidden.create(&path, bytes).await?;
-        written.push(path.clone());
+        written += 1;
         rest.push(Segment { path, level: level + 1, entries: full.iter().map(|segment| segment.entries).sum() });
         segments = rest;
     }
-    Ok((segments, written))
+    Ok(segments)
 }
 
 fn schema() -> SchemaRef {

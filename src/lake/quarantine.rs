@@ -6,13 +6,12 @@ use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 
 use crate::error::{Context as _, Result};
 use crate::json::Reject;
 use crate::raw::RawObject;
-use crate::write::quarantine_properties;
+use crate::write::{Sink, quarantine_properties};
 
 /// Gathered bytes are encoded when there are this many.
 const BATCH_BYTES: usize = 8 << 20;
@@ -35,20 +34,21 @@ pub fn quarantine_schema() -> SchemaRef {
     ]))
 }
 
-/// Builds one quarantine file in memory.
+/// Writes one quarantine file, which begins with the first reject.
 #[derive(Debug)]
 pub struct QuarantineWriter {
     run_id: String,
     at_micros: i64,
     rows: Vec<(RawObject, Reject)>,
     bytes: usize,
-    parquet: Option<ArrowWriter<Vec<u8>>>,
+    parquet: Option<ArrowWriter<Sink>>,
+    sink: Option<Sink>,
 }
 
 impl QuarantineWriter {
     /// A writer for the rejects of one run.
-    pub fn new(run_id: String, at_micros: i64) -> Self {
-        Self { run_id, at_micros, rows: Vec::new(), bytes: 0, parquet: None }
+    pub fn new(run_id: String, at_micros: i64, sink: Sink) -> Self {
+        Self { run_id, at_micros, rows: Vec::new(), bytes: 0, parquet: None, sink: Some(sink) }
     }
 
     /// Adds a reject of `object`.
@@ -61,17 +61,19 @@ impl QuarantineWriter {
         if self.bytes > BATCH_BYTES { self.encode() } else { Ok(()) }
     }
 
-    /// The finished file, when anything was rejected.
+    /// Ends and stores the file. Says whether there is one: whether anything was rejected.
     ///
     /// # Errors
-    /// When rows cannot be encoded.
-    pub fn finish(mut self) -> Result<Option<Bytes>> {
+    /// When rows cannot be encoded or stored.
+    pub fn finish(mut self) -> Result<bool> {
         if !self.rows.is_empty() {
             self.encode()?;
         }
-        let Some(writer) = self.parquet else { return Ok(None) };
-        let bytes = writer.into_inner().context(|| "cannot write a quarantine file".to_owned())?;
-        Ok(Some(bytes.into()))
+        let describe = || "cannot write a quarantine file".to_owned();
+        let Some(mut writer) = self.parquet else { return Ok(false) };
+        writer.finish().context(describe)?;
+        writer.inner_mut().finish().context(describe)?;
+        Ok(true)
     }
 
     fn encode(&mut self) -> Result<()> {
@@ -108,13 +110,15 @@ impl QuarantineWriter {
             Arc::new(raw.finish()),
         ];
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).context(describe)?;
-        let writer = match &mut self.parquet {
-            Some(writer) => writer,
-            none => {
-                let properties = quarantine_properties().context(describe)?;
-                none.insert(ArrowWriter::try_new(Vec::new(), schema, Some(properties)).context(describe)?)
-            }
-        };
-        writer.write(&batch).context(describe)
+        if let Some(sink) = self.sink.take() {
+            let properties = quarantine_properties().context(describe)?;
+            self.parquet = Some(ArrowWriter::try_new(sink, schema, Some(properties)).context(describe)?);
+        }
+        if let Some(writer) = &mut self.parquet {
+            writer.write(&batch).context(describe)?;
+            // A row group for each batch: what was rejected does not gather in memory.
+            writer.flush().context(describe)?;
+        }
+        Ok(())
     }
 }

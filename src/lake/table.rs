@@ -97,6 +97,13 @@ impl Table {
         if let Some(file) = there.filter(|there| !there.is_dir()) {
             return Err(Error::usage(format!("{} is a file, not a folder for tables", file.display())));
         }
+        if location.url().path().contains("%25") {
+            // The Delta library decodes such paths twice.
+            return Err(Error::usage(format!(
+                "a table cannot lie in a folder with '%' in its path: {}",
+                location.url()
+            )));
+        }
         let config = StorageConfig::default();
         let describe = || format!("cannot open the table {}", location.url());
         let prefixed =
@@ -231,7 +238,7 @@ impl Table {
             Ok(()) if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1 => self.checkpoint().await,
             Ok(()) => {}
             Err(error) => {
-                tracing::warn!(table = %self.location.url(), version, %error, "not read back after the commit")
+                tracing::warn!(table = %self.location.url(), version, %error, "not read back after the commit");
             }
         }
         Ok(Outcome::Committed(version))

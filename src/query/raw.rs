@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -39,7 +40,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
-use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
+use crate::raw::{Ended, Feed, Fetcher, Limits, RawObject, decode_objects};
 use crate::schema::{Field, Observation};
 
 /// Objects are grouped up to this many stored bytes.
@@ -253,38 +254,23 @@ fn read_group(
     let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
     let mut decoder = Decoder::new(&scan.decode, &scan.observed);
     decoder.project(&keys);
-    let mut feed = Feed::new(&scan.fetcher, objects, scan.limits.clone());
+    let feed = Feed::new(&scan.fetcher, objects, scan.limits.clone());
     let mut rows = 0;
-    loop {
-        let filled = feed.fill();
-        if let Filled::Unreadable { object, error } = &filled {
-            let key = objects.get(*object).map_or("", |object| object.key.as_str());
-            send(Err(DataFusionError::Execution(format!("raw object {key} could not be read: {error}"))));
-            return;
-        }
-        if feed.segments.is_empty() {
-            return;
-        }
-        let decoded = decoder.decode(&feed.window, &feed.segments);
+    let ended = decode_objects(feed, &mut decoder, |decoder, decoded| {
         if decoded.rows > 0 {
             let batch = decoder.finish(fields, &schema).map_err(|error| match error {
                 FinishError::Redo => DataFusionError::Execution("raw objects changed while they were read".to_owned()),
                 FinishError::Arrow(error) => error.into(),
             });
             if !send(batch) {
-                return;
+                return ControlFlow::Break(());
             }
         }
         rows += decoded.rows;
-        if limit.is_some_and(|limit| rows >= limit) {
-            return;
-        }
-        if let Filled::Broken { .. } = filled {
-            decoder.close_object();
-        } else if !feed.used(decoded.used) {
-            decoder.lose();
-            let all = feed.segments.last().map_or(0, |segment| segment.end - segment.start);
-            let _ = feed.used(all);
-        }
+        if limit.is_some_and(|limit| rows >= limit) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if let Ended::Unreadable { object, error } = ended {
+        let key = objects.get(object).map_or("", |object| object.key.as_str());
+        send(Err(DataFusionError::Execution(format!("raw object {key} could not be read: {error}"))));
     }
 }

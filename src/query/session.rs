@@ -47,6 +47,8 @@ impl SqlSession {
         let options = session.options_mut();
         options.execution.parquet.schema_force_view_types = false;
         options.execution.parquet.pushdown_filters = true;
+        // Fails on joins by an expression over a struct's field, and our scans gain nothing by it.
+        options.optimizer.enable_leaf_expression_pushdown = false;
         options.sql_parser.map_string_types_to_utf8view = false;
         let pool = TrackConsumersPool::new(FairSpillPool::new(memory_bytes), NonZeroUsize::MIN);
         let runtime = RuntimeEnvBuilder::new()

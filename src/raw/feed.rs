@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::fetch::{Fetcher, RawReader};
+use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::listing::RawObject;
 use crate::json::{PADDING, Reason, Segment};
@@ -116,18 +116,6 @@ impl<'a> Feed<'a> {
         self.segments.last().map_or(&[], |segment| &self.window[segment.start + used..segment.end])
     }
 
-    /// The stored bytes of an object, from its start, at most `limit`.
-    ///
-    /// # Errors
-    /// When it cannot be read again.
-    pub fn stored_bytes(fetcher: &Fetcher, object: &RawObject, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if let Some(reader) = fetcher.open_all(std::slice::from_ref(object)).next() {
-            reader?.take(limit).read_to_end(&mut bytes)?;
-        }
-        Ok(bytes)
-    }
-
     /// Makes the next window.
     pub fn fill(&mut self) -> Filled {
         let carried = self.carry();
@@ -238,7 +226,8 @@ impl<'a> Feed<'a> {
             let wish = if open.inflates { READ_BYTES } else { (stored - open.read) as usize };
             let room = (target - self.window.len()).max(1);
             if self.read_some(open, wish.min(room).min(READ_BYTES.max(room)))? == 0 {
-                return Ok(true);
+                // A plain object that is shorter than it was listed is another one by now.
+                return if open.inflates { Ok(true) } else { Err(Stop::Io(changed())) };
             }
         }
     }
@@ -267,6 +256,10 @@ impl<'a> Feed<'a> {
 
 /// Whether the decompressor, not the store, found a fault.
 fn is_corruption(error: &io::Error) -> bool {
+    !is_store_error(error) && is_decompressor_error(error)
+}
+
+fn is_decompressor_error(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
         || error.kind() == io::ErrorKind::Other && error.raw_os_error().is_none()
 }
@@ -274,4 +267,40 @@ fn is_corruption(error: &io::Error) -> bool {
 enum Stop {
     Reject(Reason),
     Io(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::fetch::store_error;
+
+    /// A gzip member whose store fails in the middle of it.
+    struct Failing<'a>(&'a [u8]);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                let source = io::Error::other("connection reset").into();
+                return Err(store_error(object_store::Error::Generic { store: "S3", source }));
+            }
+            self.0.read(buffer)
+        }
+    }
+
+    fn inflate_error(reader: impl Read + Send + 'static) -> io::Error {
+        let mut inflated = Vec::new();
+        let reader = Compression::Gzip.reader(Vec::new(), Box::new(reader));
+        reader
+            .and_then(|mut reader| reader.read_to_end(&mut inflated))
+            .err()
+            .unwrap_or_else(|| io::Error::other("none"))
+    }
+
+    #[test]
+    fn a_store_that_fails_within_a_compressed_object_is_not_taken_for_corruption() {
+        // The first bytes of a member: header, then the begin of a stored block of 1,000 bytes.
+        let head: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0xe8, 0x03, 0x17, 0xfc, b'a', b'b'];
+        assert!(is_corruption(&inflate_error(head)), "the member is cut off");
+        assert!(!is_corruption(&inflate_error(Failing(head))), "the store failed");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore};
+use object_store::{GetOptions, GetResult, ObjectStore};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -18,7 +18,7 @@ use crate::store::Location;
 
 /// Objects up to this size are fetched whole.
 const WHOLE_BYTES: u64 = 4 << 20;
-/// How many requests are under way ahead of the reader.
+/// How many objects up to that size are fetched ahead of the reader.
 const AHEAD: usize = 16;
 
 /// The bytes of one raw object as they are stored.
@@ -71,25 +71,59 @@ impl Fetcher {
                 Box::new(objects.iter().map(move |object| open_local(&root, object)))
             }
             Kind::Remote { store, prefix, runtime } => {
-                let (sender, mut receiver) = mpsc::channel(AHEAD);
-                let (store, prefix, owned) = (Arc::clone(store), prefix.clone(), objects.to_vec());
+                let (sender, mut receiver) = mpsc::channel(1);
+                let (ahead_store, ahead_prefix, owned) = (Arc::clone(store), prefix.clone(), objects.to_vec());
                 runtime.spawn(async move {
                     let mut opened = futures::stream::iter(owned)
-                        .map(|object| open_remote(Arc::clone(&store), prefix.clone(), object))
+                        .map(|object| fetch_ahead(Arc::clone(&ahead_store), ahead_prefix.clone(), object))
                         .buffered(AHEAD);
-                    while let Some(reader) = opened.next().await {
-                        if sender.send(reader).await.is_err() {
+                    while let Some(fetched) = opened.next().await {
+                        if sender.send(fetched).await.is_err() {
                             return;
                         }
                     }
                 });
-                Box::new(std::iter::from_fn(move || receiver.blocking_recv()))
+                let (store, prefix, runtime) = (Arc::clone(store), prefix.clone(), runtime.clone());
+                let mut objects = objects.iter();
+                Box::new(std::iter::from_fn(move || {
+                    let object = objects.next()?;
+                    match receiver.blocking_recv()? {
+                        Ok(Some(bytes)) => Some(Ok(Box::new(Cursor::new(bytes)) as RawReader)),
+                        // A large one is opened when its turn has come: an open body that nobody reads times out.
+                        Ok(None) => Some(runtime.block_on(open_large(&store, &prefix, object))),
+                        Err(error) => Some(Err(error)),
+                    }
+                }))
             }
         }
     }
 }
 
-fn changed() -> io::Error {
+/// An error of the store, which no decompressor may be blamed for.
+#[derive(Debug)]
+pub(super) struct StoreError(object_store::Error);
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+pub(super) fn store_error(error: object_store::Error) -> io::Error {
+    match error {
+        object_store::Error::Precondition { .. } => changed(),
+        error => io::Error::other(StoreError(error)),
+    }
+}
+
+/// Whether an error came from the store and not from what was read.
+pub(super) fn is_store_error(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()).is_some()
+}
+
+pub(super) fn changed() -> io::Error {
     io::Error::new(io::ErrorKind::StaleNetworkFileHandle, "the object changed after it was listed")
 }
 
@@ -101,26 +135,31 @@ fn open_local(root: &std::path::Path, object: &RawObject) -> io::Result<RawReade
     Ok(Box::new(file))
 }
 
-async fn open_remote(store: Arc<dyn ObjectStore>, prefix: Path, object: RawObject) -> io::Result<RawReader> {
-    if object.size_bytes == 0 {
-        // Also the markers that consoles put for folders, which have a slash that the listing does not tell.
-        return Ok(Box::new(io::empty()));
-    }
+async fn get(store: &Arc<dyn ObjectStore>, prefix: &Path, object: &RawObject) -> io::Result<GetResult> {
     let path = Path::parse(format!("{prefix}/{}", object.key)).map_err(io::Error::other)?;
     let options = GetOptions { if_match: Some(object.etag.clone()), ..GetOptions::default() };
-    let result = match store.get_opts(&path, options).await {
-        Ok(result) => result,
-        Err(object_store::Error::Precondition { .. }) => return Err(changed()),
-        Err(error) => return Err(error.into()),
-    };
-    if object.size_bytes <= WHOLE_BYTES {
-        return Ok(Box::new(Cursor::new(result.bytes().await?)));
+    store.get_opts(&path, options).await.map_err(store_error)
+}
+
+/// The bytes of a small object; `None` for a large one.
+async fn fetch_ahead(store: Arc<dyn ObjectStore>, prefix: Path, object: RawObject) -> io::Result<Option<Bytes>> {
+    if object.size_bytes > WHOLE_BYTES {
+        return Ok(None);
     }
+    if object.size_bytes == 0 {
+        // Also the markers that consoles put for folders, which have a slash that the listing does not tell.
+        return Ok(Some(Bytes::new()));
+    }
+    let found = get(&store, &prefix, &object).await?;
+    found.bytes().await.map(Some).map_err(store_error)
+}
+
+async fn open_large(store: &Arc<dyn ObjectStore>, prefix: &Path, object: &RawObject) -> io::Result<RawReader> {
+    let mut stream = get(store, prefix, object).await?.into_stream();
     let (sender, receiver) = mpsc::channel(4);
-    let mut stream = result.into_stream();
     tokio::spawn(async move {
         while let Some(chunk) = stream.next().await {
-            if sender.send(chunk.map_err(io::Error::from)).await.is_err() {
+            if sender.send(chunk.map_err(store_error)).await.is_err() {
                 return;
             }
         }

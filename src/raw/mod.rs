@@ -4,11 +4,13 @@
 //! list_sources, list_objects --[RawObject]--> Fetcher --bytes--> Feed --windows--> json::Decoder
 //! ```
 
+mod decode;
 mod feed;
 mod fetch;
 mod inflate;
 mod listing;
 
+pub use decode::{Ended, decode_objects};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader};
 pub use inflate::Limits;

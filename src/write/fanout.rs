@@ -18,8 +18,12 @@ use super::file::{DataFile, FileWriter, WriteContext};
 use super::prune::{covers, fields_with_values};
 use crate::error::{Context as _, Error, Result};
 use crate::json::{FinishError, arrow_schema, conform};
-use crate::partition::{PartitionKey, Partitioning, split};
-use crate::schema::Field;
+use crate::partition::{PartitionKey, Partitioning, find, split};
+use crate::schema::{Field, Type, data_type};
+
+/// More files than this are never open at once: each has encoders for all its columns, whose compressors the accounts of
+/// memory do not know.
+const MAX_OPEN_FILES: usize = 128;
 
 /// How files are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +102,9 @@ impl FanoutWriter {
     /// # Errors
     /// When pending rows cannot be given the new columns for another reason than that they must be decoded again.
     pub fn widen(&mut self, fields: Vec<Field>) -> Result<Widened> {
+        if self.is_rekeyed_by(&fields) {
+            return Ok(Widened::Redo);
+        }
         let schema = arrow_schema(&fields);
         for batch in self.pending.values_mut().flatten() {
             match conform(batch, &self.fields, &fields, &schema) {
@@ -115,6 +122,18 @@ impl FanoutWriter {
         }
         (self.fields, self.schema) = (fields, schema);
         Ok(Widened::Yes)
+    }
+
+    /// Whether rows were assigned to partitions by a column that has another type in `fields`, and so other keys.
+    fn is_rekeyed_by(&self, fields: &[Field]) -> bool {
+        let is_used = !(self.pending.is_empty() && self.writers.is_empty() && self.done.is_empty());
+        let mut exprs = self.partitioning.0.iter();
+        is_used
+            && exprs.any(|expr| match (find(&self.fields, &expr.column), find(fields, &expr.column)) {
+                // No value so far: all rows are in the null partition.
+                (None, _) | (Some(Type::Timestamp { .. }), Some(Type::Timestamp { .. })) => false,
+                (before, after) => before != after,
+            })
     }
 
     /// Takes a batch of the columns [`fields`](Self::fields).
@@ -146,8 +165,7 @@ impl FanoutWriter {
     }
 
     /// Drops what is not finished and returns the paths of the files that are.
-    pub fn abort(mut self) -> Vec<String> {
-        std::mem::take(&mut self.writers).into_values().for_each(FileWriter::abort);
+    pub fn abort(self) -> Vec<String> {
         self.done.into_iter().map(|file| file.path).collect()
     }
 
@@ -173,8 +191,9 @@ impl FanoutWriter {
             if is_full {
                 self.end_file(&key)?;
             }
+            self.keep_within_budget()?;
         }
-        self.keep_within_budget()
+        Ok(())
     }
 
     fn keep_within_budget(&mut self) -> Result<()> {
@@ -182,9 +201,12 @@ impl FanoutWriter {
         loop {
             let sizes = self.writers.iter().map(|(key, writer)| (writer.memory_bytes(), key));
             let used: usize = sizes.clone().map(|(bytes, _)| bytes).sum();
-            let Some((largest, key)) = sizes.max().filter(|_| used > budget) else { return Ok(()) };
+            let too_many = self.writers.len() > MAX_OPEN_FILES;
+            let Some((largest, key)) = sizes.max().filter(|_| used > budget || too_many) else { return Ok(()) };
             let key = key.clone();
-            if let Some(writer) = self.writers.get_mut(&key) {
+            if too_many {
+                self.end_file(&key)?;
+            } else if let Some(writer) = self.writers.get_mut(&key) {
                 writer.shrink()?;
                 if writer.memory_bytes() > largest / 2 {
                     self.end_file(&key)?;
@@ -213,7 +235,6 @@ impl FanoutWriter {
 /// Whether a file of the columns `file` reads correctly in a table of the columns `table`: each of its columns is there
 /// under the same name, keys and type; fields of structs may be missing in the file, except in maps.
 pub fn is_part_of(file: &[Field], table: &[Field]) -> bool {
-    use crate::schema::{Type, data_type};
     fn same(file: &Type, table: &Type) -> bool {
         match (file, table) {
             (Type::Struct(file), Type::Struct(table)) => is_part_of(file, table),

@@ -215,11 +215,6 @@ impl FileWriter {
             fields: self.fields,
         })
     }
-
-    /// Drops the file.
-    pub(super) fn abort(mut self) {
-        self.parquet.inner_mut().abort();
-    }
 }
 
 /// Writes batches of the columns `fields` as one file. Blocks.
@@ -235,10 +230,7 @@ pub fn write_file(
 ) -> Result<DataFile> {
     let mut writer = FileWriter::create(context, path, partition, fields.to_vec())?;
     for batch in batches {
-        if let Err(error) = batch.and_then(|batch| writer.write(&[batch], fields)) {
-            writer.abort();
-            return Err(error);
-        }
+        writer.write(&[batch?], fields)?;
     }
     writer.close()
 }

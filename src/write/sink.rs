@@ -14,7 +14,7 @@ const PART_BYTES: usize = 8 << 20;
 /// A blocking writer to an object, which is there only once [`finish`](Self::finish) returned.
 ///
 /// Not for threads of the I/O runtime.
-pub(super) struct Sink {
+pub struct Sink {
     store: Arc<dyn ObjectStore>,
     path: Path,
     runtime: Handle,
@@ -29,7 +29,8 @@ impl std::fmt::Debug for Sink {
 }
 
 impl Sink {
-    pub(super) fn new(store: &Arc<dyn ObjectStore>, path: Path, runtime: &Handle) -> Self {
+    /// A writer to the object at `path`.
+    pub fn new(store: &Arc<dyn ObjectStore>, path: Path, runtime: &Handle) -> Self {
         Self { store: Arc::clone(store), path, runtime: runtime.clone(), buffer: Vec::new(), upload: None }
     }
 
@@ -39,25 +40,26 @@ impl Sink {
     }
 
     /// Stores what is still held and makes the object visible.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn finish(&mut self) -> io::Result<()> {
         let rest = Bytes::from(std::mem::take(&mut self.buffer));
         let runtime = self.runtime.clone();
         match self.upload.take() {
             None => drop(runtime.block_on(self.store.put(&self.path, rest.into()))?),
-            Some(mut upload) => runtime.block_on(async {
-                upload.put_part(rest.into()).await?;
-                upload.complete().await.map(drop)
-            })?,
+            Some(mut upload) => {
+                let stored = runtime.block_on(async {
+                    upload.put_part(rest.into()).await?;
+                    upload.complete().await.map(drop)
+                });
+                if stored.is_err() {
+                    self.upload = Some(upload);
+                }
+                stored?;
+            }
         }
         Ok(())
-    }
-
-    /// Gives up, and takes back what was uploaded as far as possible.
-    pub(super) fn abort(&mut self) {
-        if let Some(mut upload) = self.upload.take() {
-            // An upload that cannot be aborted is swept by the store's own rule for abandoned ones.
-            let _ = self.runtime.clone().block_on(upload.abort());
-        }
     }
 
     fn put_part(&mut self) -> io::Result<()> {
@@ -71,6 +73,15 @@ impl Sink {
             upload.put_part(part.into()).await
         })?;
         Ok(())
+    }
+}
+
+/// What was not finished is taken back as far as possible; parts that stay are swept by the store's own rule.
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(mut upload) = self.upload.take() {
+            let _ = self.runtime.block_on(upload.abort());
+        }
     }
 }
 

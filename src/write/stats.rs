@@ -139,7 +139,7 @@ impl Bounds {
             }
             Self::Date(min, max) => (quote(crate::json::format_date(min)), quote(crate::json::format_date(max))),
             Self::Text(min, max) => {
-                let min: String = min.chars().filter(|c| *c != '\u{fffd}').take(PREFIX_CHARS).collect();
+                let min: String = min.chars().take_while(|c| *c != '\u{fffd}').take(PREFIX_CHARS).collect();
                 (quote(min), text_maximum(&max).and_then(quote))
             }
         }

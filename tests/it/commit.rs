@@ -211,7 +211,7 @@ fn many_objects_may_vanish_under_the_run() {
     let vanish = || {
         (0..150).filter(|n| n % 3 > 0).for_each(|n| {
             std::fs::remove_file(roots.raw.join(format!("s/{n:03}.json"))).unwrap();
-        })
+        });
     };
     let report = only_source(meddled(&roots, vanish, |_| {}));
     assert_eq!((report.status, report.objects, report.success_count), (Status::PartialSuccess, 50, 500));

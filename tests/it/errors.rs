@@ -138,6 +138,32 @@ fn wrong_partitions_are_wrong_usage_and_nothing_is_written() {
 }
 
 #[test]
+fn partitions_that_are_wrong_for_one_source_do_not_hold_up_the_others() {
+    let roots = one_record();
+    roots.put("a/a.json", r#"{"id":1}"#);
+    roots.put("z/a.json", r#"{"id":1,"t":"2025-01-02"}"#);
+    let ran = roots.run_here(&["compact", "--partition-by", "day(t)"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("siltstone: a: there is no column t to partition by"), "{}", ran.stderr);
+    assert_eq!(roots.partition_folders("s"), ["t_day=2025-01-01"]);
+    assert_eq!(roots.partition_folders("z"), ["t_day=2025-01-02"]);
+    assert!(!roots.lake.join("a").exists());
+    // Settings are checked before anything is begun.
+    roots.put("s/b.json", r#"{"id":2,"t":"2025-01-02"}"#);
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "[sources.z]\nzstd_level = 99\n").unwrap();
+    assert!(roots.run_here(&["compact"]).failed(2).contains("zstd_level of source z"));
+    assert_eq!(roots.exported_ids("s"), [1]);
+}
+
+#[test]
+fn a_lake_whose_path_the_delta_library_misreads_is_refused() {
+    let roots = one_record();
+    let message = roots.run(&["compact", "--raw", "raw", "--lake", "la%20ke"]).failed(2);
+    assert!(message.contains("'%'"), "{message}");
+    assert!(!roots.dir.path().join("la%20ke").exists() && !roots.dir.path().join("la ke").exists());
+}
+
+#[test]
 fn a_table_cannot_be_partitioned_otherwise_later() {
     let roots = one_record();
     roots.compact_one(&["--partition-by", "day(t)"]);

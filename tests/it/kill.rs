@@ -20,7 +20,7 @@ fn records(round: usize, object: usize) -> Vec<Value> {
         let id = (round * OBJECTS + object) * RECORDS + n;
         let mut record = json!({
             "id": id, "kind": format!("k{}", id % 3), "amount": id, "at": format!("2025-0{}-01T00:00:00Z", round % 9 + 1),
-            "nested": {"list": [{"x": id}], "flag": id % 2 == 0},
+            "nested": {"list": [{"x": id}], "flag": id.is_multiple_of(2)},
         });
         match (round, n) {
             (0, _) => {}

@@ -69,7 +69,7 @@ fn raw_and_lake_give_the_same_answers() {
         "select name, count(*) as n, sum(o['x']) as x, avg(half) as h from SIDE.s group by name order by name",
         "select o['key'][2] as k, l[1]['a'] as a, l[2]['b'] as b from SIDE.s order by k limit 5",
         "select e['a'] as a, e['b'] as b from (select id, unnest(l) as e from SIDE.s) order by id, a limit 9",
-        "select a.id, b.name from SIDE.s a join SIDE.s b on a.id = b.o['x'] where b.name = 'n0' order by 1",
+        "select a.id, b.name from SIDE.s a join SIDE.s b on a.id = b.o['x'] + 1 where b.name = 'n0' order by 1",
         "select id from SIDE.s where at = timestamp '2025-01-02T03:04:05.678901Z' and id % 50 = 0 order by id",
         "select column_name, data_type from information_schema.columns where table_name = 's' and table_schema = 'SIDE' order by 1",
     ] {

@@ -69,26 +69,55 @@ fn names(code: &str, name: &str) -> bool {
         let after = code[at + name.len()..].trim_start();
         // A path begins here, and not behind another segment (but behind `use` or a brace).
         !before.is_some_and(|c| is_word(c) || c == ':' || c == '.' || c == '"')
-            && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
+            && (after.starts_with("::") || after.starts_with(';') || after.starts_with("as "))
     })
 }
 
 /// The modules of this crate that `code` names by `crate::module` or `crate::{module, ...}`.
 fn crate_modules(code: &str) -> Vec<&str> {
-    code.match_indices("crate::")
-        .filter(|(at, _)| !code[..*at].ends_with('$'))
-        .flat_map(|(at, prefix)| {
-            let rest = &code[at + prefix.len()..];
-            let list = rest.strip_prefix('{').map_or(rest, |inner| inner.split('}').next().unwrap());
-            let count = if list.len() == rest.len() { 1 } else { usize::MAX };
-            list.split(',').take(count).map(|name| {
-                let name = name.trim_start();
-                let end = name.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(name.len());
-                &name[..end]
-            })
-        })
-        .filter(|name| !name.is_empty())
-        .collect()
+    let mut found = Vec::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let rest = &code[at + prefix.len()..];
+        match rest.strip_prefix('{') {
+            None => found.push(first_word(rest)),
+            Some(list) => {
+                let mut depth = 0;
+                let mut is_start = true;
+                for (at, c) in list.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => is_start = true,
+                        c if is_start && !c.is_whitespace() => {
+                            found.push(first_word(&list[at..]));
+                            is_start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn first_word(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    &text[..end]
+}
+
+#[test]
+fn what_code_names_is_found_in_every_notation() {
+    let code = "use crate::lake::{Head, Table};\nuse crate::{error::{A, B}, raw, write::c};\nlet x: crate::json::X;";
+    assert_eq!(crate_modules(code), ["lake", "error", "raw", "write", "json"]);
+    for code in ["use tokio::sync::mpsc;", "use tokio;", "let x = tokio::spawn(y);", "use tokio as t;", "{tokio::x, y}"]
+    {
+        assert!(names(code, "tokio"), "{code}");
+    }
+    for code in ["use my_tokio::x;", "use a::tokio::x;", "\"tokio::x\"", "fn tokio() {}"] {
+        assert!(!names(code, "tokio"), "{code}");
+    }
 }
 
 #[test]

@@ -239,3 +239,22 @@ fn a_wrong_partition_column_is_refused_however_many_objects_there_are() {
     let message = roots.run_here(&["compact", "--partition-by", "day(gone_at)"]).failed(2);
     assert!(message.contains("there is no column gone_at"), "{message}");
 }
+
+#[test]
+fn a_value_has_one_partition_however_late_its_column_becomes_wider() {
+    // One object of several windows: the first of them know integers only.
+    let record = |id: u64| json!({"id": id, "t": id % 3, "text": "x".repeat(100)}).to_string() + "\n";
+    let early: String = (0..45_000).map(record).collect();
+    assert!(early.len() > 2 * siltstone::raw::WINDOW_BYTES);
+    for (late, expected) in [
+        (json!(0.5), vec!["t_part=0.0", "t_part=0.5", "t_part=1.0", "t_part=2.0"]),
+        (json!("x"), vec!["t_part=0", "t_part=1", "t_part=2", "t_part=x"]),
+        (json!([]), vec!["t_part=__HIVE_DEFAULT_PARTITION__"]),
+    ] {
+        let roots = Roots::new();
+        roots.put("s/a.json", format!("{early}{}\n", json!({"id": 45_000, "t": late})));
+        roots.compact_one(&["--partition-by", "t"]);
+        assert_eq!(roots.partition_folders("s"), expected);
+        assert_eq!(roots.sql("select count(distinct id) as n from lake.s"), [json!({"n": 45_001})]);
+    }
+}
