@@ -137,10 +137,13 @@ impl<'a> Feed<'a> {
             }
         }
         while self.window.len() < target {
-            let Some(reader) = self.readers.next() else { break };
+            if self.next == self.objects.len() {
+                break;
+            }
             let object = self.next;
             self.next += 1;
-            let reader = match reader {
+            let ended = || io::Error::other("the fetching of objects ended early");
+            let reader = match self.readers.next().unwrap_or_else(|| Err(ended())) {
                 Ok(reader) => reader,
                 Err(error) => return Filled::Unreadable { object, error },
             };
