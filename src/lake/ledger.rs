@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::hidden::Hidden;
 use crate::error::{Context as _, Result};
 use crate::raw::RawObject;
-use crate::write::quarantine_properties;
+use crate::write::hidden_file_properties;
 
 /// So many segments of one level become one of the next.
 const FAN_IN: usize = 8;
@@ -209,7 +209,7 @@ fn schema() -> SchemaRef {
 fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     let describe = || "cannot write a ledger segment".to_owned();
     let mut out = Vec::new();
-    let properties = quarantine_properties().context(describe)?;
+    let properties = hidden_file_properties().context(describe)?;
     let mut writer = ArrowWriter::try_new(&mut out, schema(), Some(properties)).context(describe)?;
     for entries in chunks {
         let text =

@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use crate::error::{Context as _, Result};
 use crate::json::Reject;
 use crate::raw::RawObject;
-use crate::write::{Sink, quarantine_properties};
+use crate::write::{Sink, hidden_file_properties};
 
 /// Gathered bytes are encoded when there are this many.
 const BATCH_BYTES: usize = 8 << 20;
@@ -111,7 +111,7 @@ impl QuarantineWriter {
         ];
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).context(describe)?;
         if let Some(sink) = self.sink.take() {
-            let properties = quarantine_properties().context(describe)?;
+            let properties = hidden_file_properties().context(describe)?;
             self.parquet = Some(ArrowWriter::try_new(sink, schema, Some(properties)).context(describe)?);
         }
         if let Some(writer) = &mut self.parquet {

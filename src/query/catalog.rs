@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::json::DecodeOptions;
 use crate::lake::{Head, Hidden, Registry, Table, diff};
-use crate::raw::{Fetcher, check_source_id, list_objects};
+use crate::raw::{Fetcher, list_objects};
 use crate::schema::{Observation, resolve};
 use crate::store::Location;
 
@@ -25,22 +25,28 @@ fn external(error: Error) -> DataFusionError {
     DataFusionError::Execution(describe(&error))
 }
 
-/// The lake tables.
+/// The sources under one root, each a table that is loaded when a statement names it.
 #[derive(Debug)]
-pub(super) struct LakeSchema {
-    pub(super) lake: Location,
-    pub(super) sources: Vec<String>,
-    pub(super) runtime: Arc<RuntimeEnv>,
+pub(super) struct Sources<T> {
+    pub(super) ids: Vec<String>,
+    pub(super) tables: T,
+}
+
+/// Loads the table of a source that is there.
+#[async_trait]
+pub(super) trait LoadTable: std::fmt::Debug + Send + Sync {
+    /// The table; `None` when the source has none yet.
+    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>>;
 }
 
 #[async_trait]
-impl SchemaProvider for LakeSchema {
+impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     fn table_names(&self) -> Vec<String> {
-        self.sources.clone()
+        self.ids.clone()
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.sources.iter().any(|source| source == name)
+        self.ids.iter().any(|source| source == name)
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
@@ -48,9 +54,20 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if check_source_id(name).is_err() {
-            return Ok(None);
-        }
+        if self.table_exist(name) { self.tables.load_table(name).await } else { Ok(None) }
+    }
+}
+
+/// The lake tables.
+#[derive(Debug)]
+pub(super) struct LakeTables {
+    pub(super) lake: Location,
+    pub(super) runtime: Arc<RuntimeEnv>,
+}
+
+#[async_trait]
+impl LoadTable for LakeTables {
+    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let location = self.lake.folder(name).map_err(external)?;
         self.runtime.register_object_store(location.url(), Arc::clone(location.store()));
         let table = Table::open(location).await.map_err(external)?;
@@ -64,38 +81,22 @@ impl SchemaProvider for LakeSchema {
 
 /// The raw sources.
 #[derive(Debug)]
-pub(super) struct RawSchema {
+pub(super) struct RawTables {
     pub(super) raw: Location,
     pub(super) lake: Option<Location>,
-    pub(super) sources: Vec<String>,
     pub(super) config: Config,
     pub(super) threads: usize,
 }
 
 #[async_trait]
-impl SchemaProvider for RawSchema {
-    fn table_names(&self) -> Vec<String> {
-        self.sources.clone()
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.sources.iter().any(|source| source == name)
-    }
-
-    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        Ok(self.table_exist(name).then_some(TableType::Base))
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if !self.table_exist(name) {
-            return Ok(None);
-        }
+impl LoadTable for RawTables {
+    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let table = self.load(name).await.map_err(external)?;
         Ok(Some(Arc::new(table)))
     }
 }
 
-impl RawSchema {
+impl RawTables {
     /// Finds the columns of a source's records: those the registry knows, and those of objects that it has not seen.
     async fn load(&self, source_id: &str) -> crate::error::Result<RawTable> {
         let settings = self.config.settings(source_id)?;

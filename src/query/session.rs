@@ -10,7 +10,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 
-use super::catalog::{LakeSchema, RawSchema};
+use super::catalog::{LakeTables, RawTables, Sources};
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::list_sources;
@@ -64,13 +64,13 @@ impl SqlSession {
                 Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => Vec::new(),
                 Err(error) => return Err(error),
             };
-            let schema = LakeSchema { lake: lake.clone(), sources, runtime: Arc::clone(&runtime) };
-            catalog.register_schema("lake", Arc::new(schema)).context(describe)?;
+            let tables = LakeTables { lake: lake.clone(), runtime: Arc::clone(&runtime) };
+            catalog.register_schema("lake", Arc::new(Sources { ids: sources, tables })).context(describe)?;
         }
         if let Some(raw) = raw {
             let (sources, _) = list_sources(&raw).await?;
-            let schema = RawSchema { raw, lake, sources, config: config.clone(), threads };
-            catalog.register_schema("raw", Arc::new(schema)).context(describe)?;
+            let tables = RawTables { raw, lake, config: config.clone(), threads };
+            catalog.register_schema("raw", Arc::new(Sources { ids: sources, tables })).context(describe)?;
         }
         let context = SessionContext::new_with_config_rt(session, runtime);
         context.register_catalog("siltstone", Arc::new(catalog));

@@ -10,5 +10,5 @@ mod stats;
 
 pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
 pub use file::{DataFile, NO_VALUES, WriteContext, write_file};
-pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, quarantine_properties, writer_properties};
+pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, hidden_file_properties, writer_properties};
 pub use sink::Sink;

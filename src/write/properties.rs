@@ -30,7 +30,7 @@ pub fn writer_properties(zstd_level: i32) -> Result<WriterPropertiesPtr, Parquet
 ///
 /// # Errors
 /// Never: the level is one that there is.
-pub fn quarantine_properties() -> Result<WriterProperties, ParquetError> {
+pub fn hidden_file_properties() -> Result<WriterProperties, ParquetError> {
     let properties = WriterProperties::builder()
         .set_created_by(concat!("siltstone ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?));
