@@ -420,7 +420,10 @@ impl Nesting {
 /// One bit for each byte that is a quote, a backslash or below 0x20.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[expect(unsafe_code, reason = "SSE2 intrinsics: a third of the instructions of the portable loop below")]
+#[expect(
+    unsafe_code,
+    reason = "raw count(*) over 290 MB of nested NDJSON, one thread: 0.49 s, 0.77 s with the portable loop below"
+)]
 fn special_mask(block: [u8; 16]) -> u32 {
     use std::arch::x86_64::{
         _mm_cmpeq_epi8, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
