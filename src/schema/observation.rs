@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::kind::{Class, Kind, KindSet};
 use super::names::fold;
 
-/// More distinct keys than this under one object make it a dictionary, whatever else holds.
-pub const MAX_OBJECT_KEYS: usize = 10_000;
+/// An object below the record with more distinct keys than this is a dictionary: its keys are data.
+pub const MAX_OBJECT_KEYS: usize = 512;
 
 /// How often each [`Kind`] was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -50,9 +50,6 @@ pub struct Field {
     pub ty: Type,
 }
 
-/// Objects with fewer distinct keys than this are never taken for dictionaries.
-pub(super) const MIN_DICTIONARY_KEYS: usize = 200;
-
 /// Gives the columns of a source whose records were observed at `root`, in the order in which
 /// their keys stand in the objects (the earliest place of each; then the keys' byte order).
 ///
@@ -183,37 +180,16 @@ pub(crate) fn merged_dictionary(seen: &[&Observation]) -> Observation {
     merged
 }
 
-/// Whether the keys of these objects are data rather than names.
+/// Whether the keys of these objects are data rather than names: there are more than [`super::MAX_OBJECT_KEYS`] of them.
 ///
-/// So when a part was already collapsed; else when there are at least [`MIN_DICTIONARY_KEYS`] distinct keys, none of them in
-/// more than one of ten objects, each seen in at most two of a hundred on average, and all values have one class that
-/// is not JSON text. An object that a committed table has as a struct stays one below [`super::MAX_OBJECT_KEYS`] keys.
+/// The number of distinct keys only grows, so what is a dictionary stays one, and neither the order of records nor how
+/// they were cut into runs matters. (How rare keys are, or whether their values are alike, may change with each record.)
 pub(crate) fn is_dictionary(seen: &[&Observation]) -> bool {
     if seen.iter().any(|o| o.dictionary.is_some()) {
         return true;
     }
-    let mut keys: BTreeMap<&str, u64> = BTreeMap::new();
-    for (key, field) in seen.iter().flat_map(|o| &o.fields) {
-        *keys.entry(key).or_default() += field.tally.total();
-    }
-    if keys.len() < MIN_DICTIONARY_KEYS {
-        return false;
-    }
-    if keys.len() > super::MAX_OBJECT_KEYS {
-        return true;
-    }
-    if seen.iter().flat_map(|o| o.fields.values()).any(|field| field.column.is_some()) {
-        return false;
-    }
-    let objects: u64 = seen.iter().map(|o| o.tally.count(Kind::Object)).sum();
-    let most = keys.values().copied().max().unwrap_or(0);
-    let all: u64 = keys.values().sum();
-    if most * 10 > objects || all * 50 > objects * keys.len() as u64 {
-        return false;
-    }
-    let values: Vec<&Observation> = seen.iter().flat_map(|o| o.fields.values()).collect();
-    let merged = kinds(&values).class();
-    merged != Class::Json && values.iter().all(|o| [Class::Unresolved, merged].contains(&o.kinds().class()))
+    let keys: BTreeSet<&String> = seen.iter().flat_map(|o| o.fields.keys()).collect();
+    keys.len() > super::MAX_OBJECT_KEYS
 }
 
 impl Type {
