@@ -151,6 +151,10 @@ impl Data {
     }
 }
 
+fn elements<'a>(lists: &[&'a Observation]) -> Vec<&'a Observation> {
+    lists.iter().filter_map(|list| list.element.as_deref()).collect()
+}
+
 impl Column {
     /// A column without rows. `depth`: how many arrays and objects are around its values.
     pub(super) fn new(depth: usize) -> Self {
@@ -174,7 +178,7 @@ impl Column {
     /// The keys of records are names, however many there are.
     pub(super) fn root(seed: &Observation) -> Self {
         let mut fields = StructData::new(1);
-        fields.seed(&[seed]);
+        fields.seed(&[seed], &[seed]);
         Self { known: KindSet::EMPTY.with(Kind::Object), data: Data::Struct(Box::new(fields)), ..Self::new(0) }
     }
 
@@ -183,22 +187,19 @@ impl Column {
         Self { data: Data::Skip, ..Self::new(1) }
     }
 
-    /// Makes the column, before its first batch, able to hold all that `seeds` saw.
-    pub(super) fn seed(&mut self, seeds: &[&Observation]) {
-        self.known = self.known.union(kinds(seeds));
+    /// Makes the column, before its first batch, able to hold all that `sharing` saw, and the keys that `seeds` saw.
+    pub(super) fn seed(&mut self, seeds: &[&Observation], sharing: &[&Observation]) {
+        self.known = self.known.union(kinds(sharing));
         let class = self.known.class_at(self.depth);
-        self.dictionary = class == Class::Struct && is_dictionary(seeds);
+        self.dictionary = class == Class::Struct && is_dictionary(sharing);
         self.data = Data::new(class, self.dictionary, self.depth, 0);
         match &mut self.data {
-            Data::Struct(data) => data.seed(seeds),
-            Data::List(list) => {
-                let elements: Vec<_> = seeds.iter().filter_map(|seed| seed.element.as_deref()).collect();
-                list.element.seed(&elements);
-            }
+            Data::Struct(data) => data.seed(seeds, sharing),
+            Data::List(list) => list.element.seed(&elements(seeds), &elements(sharing)),
             Data::Map(map) => {
-                let merged = merged_dictionary(seeds);
+                let merged = merged_dictionary(sharing);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
-                map.value.seed(&values);
+                map.value.seed(&values, &values);
             }
             _ => {}
         }

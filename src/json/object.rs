@@ -63,13 +63,20 @@ impl StructData {
         }
     }
 
-    /// Adds the keys that `parents` saw, each with a column that can hold all that its name's column must.
-    pub(super) fn seed(&mut self, parents: &[&Observation]) {
-        for (_, members) in columns(parents, &mut BTreeSet::new()) {
-            let seeds: Vec<_> = members.values().flatten().copied().collect();
+    /// Adds the keys that `parents` saw, each with a column that can hold all that its name's column must. `sharing` are
+    /// the parents and those under other keys of the same column.
+    ///
+    /// Each key gets only the keys that were below itself: with those of its rivals too, their number would double with
+    /// each level.
+    pub(super) fn seed(&mut self, parents: &[&Observation], sharing: &[&Observation]) {
+        for (_, members) in columns(sharing, &mut BTreeSet::new()) {
+            let all: Vec<_> = members.values().flatten().copied().collect();
             for key in members.keys() {
-                let child = self.add(key);
-                self.children[child as usize].column.seed(&seeds);
+                let own: Vec<_> = parents.iter().filter_map(|parent| parent.fields.get(*key)).collect();
+                if !own.is_empty() {
+                    let child = self.add(key);
+                    self.children[child as usize].column.seed(&own, &all);
+                }
             }
         }
     }
