@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::partition::Partitioning;
-use crate::schema::{Field, Kind, Observation, Type, data_type, resolve};
+use crate::schema::{Field, Kind, Observation, Type, data_type, pin, resolve};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,36 +42,6 @@ impl Registry {
         next.schema_version += u64::from(!next.changes.is_empty());
         pin(&mut next.observed, &next.fields);
         next
-    }
-}
-
-/// Writes the names of columns into the observation, and makes what became a map a dictionary for good.
-fn pin(observed: &mut Observation, fields: &[Field]) {
-    for field in fields {
-        for key in &field.keys {
-            if let Some(seen) = observed.fields.get_mut(key) {
-                seen.column = Some(field.name.clone());
-                pin_type(seen, &field.ty);
-            }
-        }
-    }
-}
-
-fn pin_type(seen: &mut Observation, ty: &Type) {
-    match ty {
-        Type::Struct(fields) => pin(seen, fields),
-        Type::List(element) => {
-            if let Some(below) = seen.element.as_deref_mut() {
-                pin_type(below, element);
-            }
-        }
-        Type::Map(value) => {
-            seen.collapse();
-            if let Some(below) = seen.dictionary.as_deref_mut() {
-                pin_type(below, value);
-            }
-        }
-        _ => {}
     }
 }
 

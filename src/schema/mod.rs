@@ -10,6 +10,7 @@ mod arrow_types;
 mod kind;
 mod names;
 mod observation;
+mod pin;
 mod resolve;
 
 pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field};
@@ -18,6 +19,7 @@ pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
 pub(crate) use names::fnv1a;
 pub use names::{MAX_NAME_BYTES, fold};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
+pub use pin::pin;
 pub use resolve::{Field, Type, fields_widen_losslessly, resolve};
 pub(crate) use resolve::{columns, is_dictionary, kinds, merged_dictionary};
 
