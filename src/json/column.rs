@@ -20,6 +20,8 @@ pub(super) struct Column {
     dictionary: bool,
     /// The current attempt met more keys than an object may have.
     pub(super) crowded: bool,
+    /// The objects became a dictionary since the last finished batch.
+    collapsed: bool,
     /// What the finished batches held.
     total: Tally,
     total_ints: Option<IntRange>,
@@ -163,6 +165,7 @@ impl Column {
             known: KindSet::EMPTY,
             dictionary: false,
             crowded: false,
+            collapsed: false,
             total: Tally::default(),
             total_ints: None,
             seen: [0; Kind::COUNT],
@@ -251,6 +254,7 @@ impl Column {
     #[cold]
     fn become_dictionary(&mut self) {
         let seen = merged_dictionary(&[&self.observe()]);
+        self.collapsed = true;
         self.data = Data::new(Class::Struct, true, self.depth, 0);
         self.adopt_below(&seen);
     }
@@ -349,10 +353,10 @@ impl Column {
         }
     }
 
-    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key or a meeting of rivals was
-    /// seen for the first time.
+    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key, a meeting of rivals or a
+    /// dictionary was seen for the first time.
     pub(super) fn commit(&mut self) -> bool {
-        let mut learned = false;
+        let mut learned = std::mem::take(&mut self.collapsed);
         for kind in Kind::ALL {
             let count = self.seen[kind as usize];
             if count > 0 {
