@@ -19,7 +19,7 @@ use super::scan::{Fault, FaultAt, PADDING, Window};
 use crate::schema::{Kind, Observation};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
-const CHECKED_TAIL: usize = if cfg!(test) { 64 } else { 64 << 10 };
+const CHECKED_TAIL: usize = if cfg!(any(test, fuzzing)) { 64 } else { 64 << 10 };
 
 /// What bounds and shapes decoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
