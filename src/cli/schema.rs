@@ -78,7 +78,7 @@ fn document(source: &str, version: Option<u64>, registry: &Registry) -> Value {
     json!({
         "source_id": source,
         "version": version,
-        "schema_version": registry.schema_version,
+        "schema_version": registry.schema_version(),
         "partition_by": registry.partitioning.to_string(),
         "records": registry.records_path.join("."),
         "columns": registry.fields.iter().map(|field| column(field, "")).collect::<Vec<_>>(),

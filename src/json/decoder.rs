@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::column::{Column, Data};
 use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
+use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
-use crate::schema::{Kind, Observation};
+use crate::schema::{Contract, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
 const CHECKED_TAIL: usize = if cfg!(test) { 64 } else { 64 << 10 };
@@ -28,11 +29,15 @@ pub struct DecodeOptions {
     pub max_depth: usize,
     /// Where the records of an envelope lie, as `["data", "items"]`; empty: every object is a record.
     pub records_path: Vec<String>,
+    /// What is said of the columns.
+    pub rule: Rule,
+    /// How those columns of the seed may change that a table has (whose observations bear a column's name).
+    pub contract: Contract,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { max_depth: 128, records_path: Vec::new() }
+        Self { max_depth: 128, records_path: Vec::new(), rule: Rule::default(), contract: Contract::default() }
     }
 }
 
@@ -75,6 +80,10 @@ pub enum Reason {
     CorruptCompression,
     /// The object inflates beyond the limits of size or ratio.
     ObjectTooLarge,
+    /// A value that does not fit its column, whose type is said or may not change.
+    TypeMismatch,
+    /// A value under a key that the table has no column for and may get none.
+    UnknownColumn,
 }
 
 impl Reason {
@@ -91,6 +100,8 @@ impl Reason {
             Self::RecordTooLarge => "record_too_large",
             Self::CorruptCompression => "corrupt_compression",
             Self::ObjectTooLarge => "object_too_large",
+            Self::TypeMismatch => "type_mismatch",
+            Self::UnknownColumn => "unknown_column",
         }
     }
 }
@@ -118,6 +129,8 @@ pub struct Reject {
     pub offset: u64,
     /// Where the fault was found in the raw object (decompressed).
     pub fault_offset: u64,
+    /// The column at fault, by its path of original keys, as `payload.items[].price`, when the table refuses a value.
+    pub column: Option<String>,
     /// They continue the reject before them, and count with it.
     pub continued: bool,
     /// The bytes.
@@ -164,6 +177,8 @@ pub struct Decoder {
     largest_record: usize,
     /// The batch was given away.
     taken: bool,
+    /// Records of the window (by object and offset) that a column refused although nothing was found in them.
+    unexplained: Vec<(usize, u64)>,
 }
 
 /// Why an attempt at a batch was given up.
@@ -176,12 +191,13 @@ impl Decoder {
     /// A decoder whose columns can already hold what `seed` saw.
     pub fn new(options: &DecodeOptions, seed: &Observation) -> Self {
         Self {
-            root: Column::root(seed),
+            root: Column::root(seed, &options.rule, options.contract),
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
             open: None,
             largest_record: 0,
             taken: false,
+            unexplained: Vec::new(),
         }
     }
 
@@ -192,9 +208,14 @@ impl Decoder {
         }
     }
 
-    /// What the decoded records looked like.
+    /// What the decoded records looked like; without naming raw objects.
     pub fn observe(&self) -> Observation {
-        self.root.observe()
+        self.root.observe(&|_| None)
+    }
+
+    /// What the decoded records looked like. `key` gives the key of a raw object by the caller's number.
+    pub fn observe_with_objects(&self, key: impl Fn(usize) -> String) -> Observation {
+        self.root.observe(&|object| Some(key(object as usize)))
     }
 
     /// The columns of the batch; `None` when they were taken before.
@@ -213,11 +234,23 @@ impl Decoder {
         assert!(i32::try_from(bytes.len()).is_ok(), "the offsets of strings and lists have 31 bits");
         let mut checked = !is_utf8(bytes, segments);
         self.taken = false;
+        self.unexplained.clear();
         loop {
             self.root.begin();
             match self.attempt(bytes, segments, checked) {
                 Ok((mut decoded, open)) => {
-                    decoded.learned = self.root.commit();
+                    let ends: Vec<u64> = decoded
+                        .counts
+                        .iter()
+                        .scan(0, |rows, counts| {
+                            *rows += counts.rows;
+                            Some(*rows)
+                        })
+                        .collect();
+                    decoded.learned = self.root.commit(&|row| {
+                        let segment = ends.partition_point(|end| *end <= row as u64);
+                        segments.get(segment).map_or(0, |segment| segment.object as u32)
+                    });
                     self.open = open;
                     return decoded;
                 }
@@ -289,6 +322,7 @@ impl Decoder {
             reason,
             offset: segment.offset + start as u64,
             fault_offset: segment.offset + found as u64,
+            column: None,
             continued,
             bytes: window.slice(start, end.max(start)).to_vec(),
         };
@@ -328,9 +362,24 @@ impl Decoder {
                             }
                         }
                     }
+                    let place = (segment.object, segment.offset + start as u64);
+                    if checked && let Some((refusal, stop)) = self.refusal(&window, start, place) {
+                        let mut refused = reject(start, stop, refusal.reason, refusal.at, false);
+                        refused.column = Some(refusal.path).filter(|path| !path.is_empty());
+                        decoded.rejects.push(refused);
+                        counts.rejected += 1;
+                        framer.passed(&window, start, stop);
+                        at = stop;
+                        continue;
+                    }
                     cursor.at = start;
                     cursor.depth = framer.depth();
-                    self.record(cursor)?;
+                    if let Err(again) = self.record(cursor) {
+                        if checked {
+                            self.unexplained.push(place);
+                        }
+                        return Err(again);
+                    }
                     self.largest_record = self.largest_record.max(cursor.at - start);
                     counts.rows += 1;
                     framer.passed(&window, start, cursor.at);
@@ -386,6 +435,18 @@ impl Decoder {
                 Some(window.len())
             }
         }
+    }
+
+    /// The value of the sound record at `start` that the table refuses, and the record's end.
+    fn refusal(&self, window: &Window<'_>, start: usize, place: (usize, u64)) -> Option<(Refusal, usize)> {
+        let Data::Struct(data) = &self.root.data else { return None };
+        let unexplained = || {
+            let refusal = Refusal { at: start, reason: Reason::TypeMismatch, path: String::new() };
+            self.unexplained.contains(&place).then_some(refusal)
+        };
+        let refusal = refusal(window, start, data).or_else(unexplained)?;
+        let end = window.value_end(start, 0, usize::MAX).ok()?;
+        Some((refusal, end))
     }
 
     /// Stores the record at the cursor as the next row.

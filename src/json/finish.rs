@@ -96,8 +96,13 @@ fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
             values.clear();
             Arc::new(array)
         }
-        (Data::Decimal(values), Type::Decimal) => {
+        (Data::Decimal(values), Type::Decimal { precision: 38, scale: 0 }) => {
             Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(38, 0)?)
+        }
+        (Data::Scaled { values, precision: p, scale: s }, Type::Decimal { precision, scale })
+            if p == precision && s == scale =>
+        {
+            Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(*precision, *scale as i8)?)
         }
         (Data::Timestamp(values), Type::Timestamp { .. }) => {
             Arc::new(TimestampMicrosecondArray::new(take(values), nulls).with_timezone("UTC"))
@@ -148,7 +153,7 @@ fn own_scalar_type(data: &Data) -> Option<Type> {
     Some(match data {
         Data::Bool(_) => Type::Bool,
         Data::Int(_) => Type::Int64,
-        Data::Decimal(_) => Type::Decimal,
+        Data::Decimal(_) => Type::Decimal { precision: 38, scale: 0 },
         Data::Date(_) => Type::Date,
         _ => return None,
     })
