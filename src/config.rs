@@ -22,6 +22,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::json::MAX_COLUMNS;
 use crate::partition::Partitioning;
 use crate::raw::Limits;
 use crate::schema::{Contract, Forced, Rule, fold};
@@ -159,7 +160,7 @@ impl Config {
             envelope_fields: setting!(envelope_fields).iter().flatten().map(|path| split_path(path)).collect(),
             contract: setting!(contract).unwrap_or_default(),
             rule,
-            max_columns: setting!(max_columns).unwrap_or(2_000).max(1),
+            max_columns: setting!(max_columns).unwrap_or(MAX_COLUMNS).max(1),
             partition_by: partition_by.transpose().map_err(|why| wrong("partition_by", why))?,
             records_path: setting!(records).map(|path| split_path(&path)),
             zstd_level,

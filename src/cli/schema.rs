@@ -85,10 +85,15 @@ fn document(source: &str, version: Option<u64>, registry: &Registry) -> Value {
     })
 }
 
+/// A key of the column; its name, when it holds all keys that have no column.
+fn first_key(field: &Field) -> &String {
+    field.keys.first().unwrap_or(&field.name)
+}
+
 fn column(field: &Field, parent: &str) -> Value {
     let path = match parent {
-        "" => field.keys[0].clone(),
-        parent => format!("{parent}.{}", field.keys[0]),
+        "" => first_key(field).clone(),
+        parent => format!("{parent}.{}", first_key(field)),
     };
     let mut ty = &field.ty;
     let mut below = path.clone();

@@ -296,7 +296,7 @@ impl Driver<'_> {
             at: format_timestamp(at_micros, false),
             table_version: plan.table.version().map_or(0, |version| version + 1),
         };
-        let registry = before.advance(&observed, &decode.rule, &run);
+        let registry = before.advance(&observed, &decode, &run);
         let mut unreadable: Vec<_> =
             results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)).collect();
         // What was written under other columns than the table will have is done again, now that they are settled.
@@ -332,6 +332,7 @@ impl Driver<'_> {
             max_depth: settings.max_depth,
             records_path: Vec::new(),
             rule: settings.rule.clone(),
+            max_columns: settings.max_columns,
             contract: settings.contract,
         };
         if let Some(registry) = &plan.registry {

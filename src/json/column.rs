@@ -228,6 +228,11 @@ impl Column {
         Self { known, data: Data::Struct(Box::new(fields)), ..Self::new(0, Some(rule)) }
     }
 
+    /// A column of JSON text, whatever comes.
+    pub(super) fn json_text() -> Self {
+        Self::new(1, Some(&Rule { ty: Some(Forced::Json), ..Rule::default() }))
+    }
+
     /// A column whose values are skipped.
     pub(super) fn skipped() -> Self {
         Self { data: Data::Skip, ..Self::new(1, None) }
@@ -309,6 +314,7 @@ impl Column {
             Data::Text(text) | Data::Json(text) => text.truncate(0),
             Data::Struct(data) => {
                 data.batch_together.clear();
+                data.rest.iter_mut().for_each(|rest| rest.begin());
                 for child in &mut data.children {
                     child.batch_place = u32::MAX;
                     child.column.begin();
@@ -516,6 +522,7 @@ impl Column {
         match &self.data {
             Data::Struct(data) => {
                 seen.together.clone_from(&data.together);
+                seen.overflow = data.rest.is_some();
                 for child in &data.children {
                     if child.column.total.total() > 0 {
                         let below = Observation { place: child.place, ..child.column.observe(name) };

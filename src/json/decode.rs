@@ -48,6 +48,7 @@ impl Cursor<'_> {
             return Ok(());
         }
         let mut previous = 0;
+        let mut key_at = at;
         for place in 0.. {
             let predicted = data.after[previous];
             let key = match data.children.get(predicted as usize) {
@@ -56,6 +57,7 @@ impl Cursor<'_> {
                     Key::Child(predicted)
                 }
                 _ => {
+                    key_at = at;
                     let (key, end) = self.key(data, at)?;
                     at = end;
                     data.after[previous] = if let Key::Child(child) = key { child } else { NO_CHILD };
@@ -76,6 +78,7 @@ impl Cursor<'_> {
                 }
                 Key::Refused if !self.window.holds_nothing(self.at) => return Err(Faulty),
                 Key::Skipped | Key::Refused => self.skip()?,
+                Key::Rest => self.rest_member(data, row, key_at)?,
             }
             at = self.window.skip_space(self.at);
             match self.window.byte(at) {
@@ -85,6 +88,22 @@ impl Cursor<'_> {
             }
         }
         self.leave(at);
+        Ok(())
+    }
+
+    /// Stores the member whose key is at `key_at` and whose value is at the position among those without a column.
+    #[cold]
+    fn rest_member(&mut self, data: &mut StructData, row: usize, key_at: usize) -> Result<(), Faulty> {
+        let (key_end, value) = (self.window.string_end(key_at)?.0, self.at);
+        self.skip()?;
+        let (window, end) = (self.window, self.at);
+        if let Some(rest) = &mut data.rest {
+            rest.add(row, |text| {
+                text.extend_from_slice(window.slice(key_at, key_end));
+                text.push(b':');
+                window.minify(value, end, text);
+            });
+        }
         Ok(())
     }
 

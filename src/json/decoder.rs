@@ -17,10 +17,13 @@ use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
 use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
-use crate::schema::{Contract, Kind, Observation, Rule};
+use crate::schema::{Contract, Field, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
 const CHECKED_TAIL: usize = if cfg!(test) { 64 } else { 64 << 10 };
+
+/// How many columns the records of a source may have unless it is said otherwise.
+pub const MAX_COLUMNS: usize = 2_000;
 
 /// What bounds and shapes decoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +34,21 @@ pub struct DecodeOptions {
     pub records_path: Vec<String>,
     /// What is said of the columns.
     pub rule: Rule,
+    /// Keys that records may have columns for; past it, the members of all others go into one column of JSON text.
+    pub max_columns: usize,
     /// How those columns of the seed may change that a table has (whose observations bear a column's name).
     pub contract: Contract,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { max_depth: 128, records_path: Vec::new(), rule: Rule::default(), contract: Contract::default() }
+        Self {
+            max_depth: 128,
+            records_path: Vec::new(),
+            rule: Rule::default(),
+            max_columns: MAX_COLUMNS,
+            contract: Contract::default(),
+        }
     }
 }
 
@@ -172,6 +183,7 @@ pub struct Decoder {
     root: Column,
     path: Arc<[String]>,
     max_depth: usize,
+    max_columns: usize,
     /// The state within the object that the last window did not end.
     open: Option<Framer>,
     largest_record: usize,
@@ -194,6 +206,7 @@ impl Decoder {
             root: Column::root(seed, &options.rule, options.contract),
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
+            max_columns: options.max_columns,
             open: None,
             largest_record: 0,
             taken: false,
@@ -201,10 +214,11 @@ impl Decoder {
         }
     }
 
-    /// Decodes only these top-level keys (which the seed must know); the values of all others are checked and dropped.
-    pub fn project(&mut self, keys: &BTreeSet<String>) {
+    /// Decodes only the columns `fields` (whose keys the seed must know); all other values are checked and dropped.
+    pub fn project(&mut self, fields: &[Field]) {
+        let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
         if let Data::Struct(data) = &mut self.root.data {
-            data.project(keys);
+            data.project(&keys, fields.iter().any(|field| field.keys.is_empty()));
         }
     }
 
@@ -254,7 +268,15 @@ impl Decoder {
                     self.open = open;
                     return decoded;
                 }
-                Err(Again::Wider) => self.root.widen(),
+                Err(Again::Wider) => {
+                    self.root.widen();
+                    if let Data::Struct(data) = &mut self.root.data
+                        && data.children.len() > self.max_columns
+                        && data.rest.is_none()
+                    {
+                        data.overflow(self.max_columns);
+                    }
+                }
                 Err(Again::Checked) => {
                     self.root.forget();
                     checked = true;
@@ -451,9 +473,13 @@ impl Decoder {
 
     /// Stores the record at the cursor as the next row.
     fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Again> {
-        let row = self.root.len;
+        let (row, max_columns) = (self.root.len, self.max_columns);
         let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
         cursor.object(data, row).map_err(|_| Again::Checked)?;
+        if let Some(rest) = &mut data.rest {
+            rest.end_record();
+        }
+        cursor.attempt.conflicts |= data.children.len() > max_columns && data.rest.is_none();
         self.root.count(Kind::Object);
         self.root.len += 1;
         Ok(())

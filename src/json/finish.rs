@@ -61,6 +61,12 @@ fn struct_arrays(data: &mut StructData, fields: &[Field], rows: usize) -> Result
 
 /// The array of one field: the children of all its keys, of which at most one has a value in each row.
 fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<ArrayRef, FinishError> {
+    if field.keys.is_empty()
+        && let Some(rest) = &mut data.rest
+    {
+        rest.column.pad(rows);
+        return array(&mut rest.column, &field.ty);
+    }
     let mut joined: Option<ArrayRef> = None;
     for key in &field.keys {
         let Some(child) = data.find_mut(key) else { continue };

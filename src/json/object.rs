@@ -27,6 +27,8 @@ pub(super) struct StructData {
     rule: Option<Box<Rule>>,
     /// Keys without a child are skipped, not added.
     closed: bool,
+    /// Of records: where the members go whose keys have no child.
+    pub(super) rest: Option<Box<Rest>>,
     /// What the table allows, when the object is one of its columns.
     pub(super) contract: Contract,
     /// Folded names that two keys of one object shared.
@@ -35,11 +37,54 @@ pub(super) struct StructData {
     pub(super) batch_together: BTreeSet<String>,
 }
 
+/// The members of records whose keys have no column: one JSON object for each record that has some.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) column: Column,
+    /// The object of the present record is begun.
+    open: bool,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { column: Column::json_text(), open: false }
+    }
+}
+
+impl Rest {
+    /// Appends a member of the record in `row`: `write` gives its key and value as JSON text.
+    pub(super) fn add(&mut self, row: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.column.pad(row);
+        let Data::Json(texts) = &mut self.column.data else { return };
+        texts.data.push(if std::mem::replace(&mut self.open, true) { b',' } else { b'{' });
+        write(&mut texts.data);
+    }
+
+    /// Ends the record.
+    pub(super) fn end_record(&mut self) {
+        if std::mem::take(&mut self.open)
+            && let Data::Json(texts) = &mut self.column.data
+        {
+            texts.data.push(b'}');
+            texts.finish_one();
+            self.column.finish_value();
+        }
+    }
+
+    /// Begins a batch.
+    pub(super) fn begin(&mut self) {
+        self.open = false;
+        self.column.begin();
+    }
+}
+
 /// What becomes of the values of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// They go into the column of this child.
     Child(u32),
+    /// They go, with the key, into the column of all keys that have none.
+    Rest,
     /// They are passed over.
     Skipped,
     /// The table refuses the record, unless there is nothing in the value.
@@ -85,6 +130,7 @@ impl StructData {
             depth,
             rule: rule.filter(|rule| !rule.fields.is_empty()).map(|rule| Box::new(rule.clone())),
             closed: false,
+            rest: None,
             contract: Contract::Evolve,
             together: BTreeSet::new(),
             batch_together: BTreeSet::new(),
@@ -109,6 +155,16 @@ impl StructData {
             }
         }
         self.contract = contract;
+        if parents.iter().any(|parent| parent.overflow) {
+            self.rest = Some(Box::default());
+        }
+    }
+
+    /// Keeps the first `keep` keys; the members of all others go into one column from now on.
+    #[cold]
+    pub(super) fn overflow(&mut self, keep: usize) {
+        self.keep_children(|index, _| index < keep);
+        self.rest = Some(Box::default());
     }
 
     /// What the table's contract says of a key that has no child.
@@ -131,8 +187,11 @@ impl StructData {
     }
 
     /// Keeps only the children that `keep` names; the values of all other keys are skipped.
-    pub(super) fn project(&mut self, keep: &BTreeSet<String>) {
+    pub(super) fn project(&mut self, keep: &BTreeSet<String>, rest: bool) {
         self.closed = true;
+        if !rest {
+            self.rest = None;
+        }
         for child in &mut self.children {
             if !keep.contains(&child.key) {
                 child.column = Column::skipped();
@@ -144,6 +203,9 @@ impl StructData {
     pub(super) fn child(&mut self, key: &[u8]) -> Key {
         if let Some(child) = self.index.get(key) {
             return Key::Child(*child);
+        }
+        if self.rest.is_some() {
+            return Key::Rest;
         }
         // The window is UTF-8, or the record is checked before its values count.
         let Some(key) = std::str::from_utf8(key).ok().filter(|_| !self.closed) else { return Key::Skipped };
@@ -210,11 +272,15 @@ impl StructData {
         if self.closed || !self.children.iter().any(|child| child.column.is_new()) {
             return;
         }
+        self.keep_children(|_, child| !child.column.is_new());
+    }
+
+    fn keep_children(&mut self, keep: impl Fn(usize, &Child) -> bool) {
         let mut kept = Self::new(self.depth, self.rule.as_deref());
         kept.together = std::mem::take(&mut self.together);
-        kept.contract = self.contract;
-        for child in std::mem::take(&mut self.children) {
-            if !child.column.is_new() {
+        (kept.contract, kept.rest) = (self.contract, self.rest.take());
+        for (index, child) in std::mem::take(&mut self.children).into_iter().enumerate() {
+            if keep(index, &child) {
                 let index = kept.add(&child.key);
                 let again = &mut kept.children[index as usize];
                 (again.column, again.place) = (child.column, child.place);

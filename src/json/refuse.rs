@@ -53,6 +53,7 @@ impl Search<'_> {
         self.members(at, |search, key, at| {
             let end = match data.find(key.as_bytes()) {
                 Some(child) => search.value(&child.column, at)?,
+                None if data.rest.is_some() => search.pass(at)?,
                 None => match data.new_key(key) {
                     NewKey::Refused if !search.window.holds_nothing(at) => {
                         return Err(Stop::Refused(at, Reason::UnknownColumn));

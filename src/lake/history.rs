@@ -89,7 +89,11 @@ fn compare_fields(
         match before.1.iter().find(|old| old.name == field.name) {
             None => {
                 let first = seen_after.iter().filter_map(|seen| seen.first_object()).min();
-                let reason = first.map_or_else(|| "first seen".to_owned(), |key| format!("first in {key}"));
+                let reason = match first {
+                    Some(key) => format!("first in {key}"),
+                    None if field.keys.is_empty() => "more columns than the table may have".to_owned(),
+                    None => "first seen".to_owned(),
+                };
                 out.push(ColumnChange { path, before: None, after: sql_type(&field.ty), reason });
             }
             Some(old) => {
@@ -137,7 +141,9 @@ fn promotion_reason(before: (Seen<'_>, &Type), after: (Seen<'_>, &Type)) -> Stri
         })
         .collect();
     match (before.1, after.1) {
-        (Type::Struct(_), Type::Map(_)) => format!("more than {MAX_OBJECT_KEYS} distinct keys"),
+        (Type::Struct(_), Type::Map(_)) => {
+            format!("its keys are data: more than {MAX_OBJECT_KEYS} of them, or more columns than the table may have")
+        }
         _ if !new.is_empty() => format!("also {}", new.join(", ")),
         _ => "the configuration says so".to_owned(),
     }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::history::{ColumnChange, RunStamp, SchemaVersion, changes, sql_type};
+use crate::json::DecodeOptions;
 use crate::partition::Partitioning;
-use crate::schema::{Field, Kind, Observation, Rule, Type, resolve_ruled};
+use crate::schema::{Field, Kind, Observation, Rule, Type, limit_columns, resolve_ruled};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,11 +42,13 @@ impl Registry {
 
     /// The registry after another run observed `observed`: the names of the columns there are stay.
     #[must_use]
-    pub fn advance(&self, observed: &Observation, rule: &Rule, run: &RunStamp) -> Self {
+    pub fn advance(&self, observed: &Observation, decode: &DecodeOptions, run: &RunStamp) -> Self {
         let mut next = self.clone();
+        let reserved = self.partitioning.names();
         next.observed.merge(observed);
-        next.fields = resolve_ruled(&next.observed, &self.partitioning.names(), rule);
-        next.rule = rule.types();
+        limit_columns(&mut next.observed, &reserved, &decode.rule, decode.max_columns);
+        next.fields = resolve_ruled(&next.observed, &reserved, &decode.rule);
+        next.rule = decode.rule.types();
         let changes = changes((&self.observed, &self.fields), (&next.observed, &next.fields));
         if !changes.is_empty() {
             let version = self.schema_version() + 1;

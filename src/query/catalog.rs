@@ -130,6 +130,7 @@ impl RawTables {
                 max_depth: settings.max_depth,
                 records_path,
                 rule: rule.clone(),
+                max_columns: settings.max_columns,
                 contract: Contract::Evolve,
             };
             observed.merge(&observe(&fetcher, &unseen, &decode, &settings.limits, self.threads)?);

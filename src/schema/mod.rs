@@ -8,6 +8,7 @@
 
 mod arrow_types;
 mod kind;
+mod limit;
 mod names;
 mod observation;
 mod resolve;
@@ -16,6 +17,7 @@ mod rules;
 pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field};
 pub(crate) use arrow_types::{element_field, entries_field};
 pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
+pub use limit::{leaves, limit_columns};
 pub(crate) use names::fnv1a;
 pub use names::{MAX_NAME_BYTES, fold};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};

@@ -118,6 +118,9 @@ pub struct Observation {
     /// Folded names that two differently spelled keys of one object shared.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub together: BTreeSet<String>,
+    /// Of records: the keys that are not in `fields` have no columns of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overflow: bool,
     /// The column name that a committed table gave to this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
@@ -152,6 +155,7 @@ impl Observation {
         if self.last < other.last {
             self.last.clone_from(&other.last);
         }
+        self.overflow |= other.overflow;
         self.ints = IntRange::union(self.ints, other.ints);
         self.together.extend(other.together.iter().cloned());
         self.column = match (self.column.take(), &other.column) {

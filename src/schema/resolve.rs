@@ -50,7 +50,8 @@ pub enum Type {
 pub struct Field {
     /// The column name (see [`crate::schema::fold()`]).
     pub name: String,
-    /// The JSON keys, in their original spelling, whose values it holds; sorted, at least one.
+    /// The JSON keys, in their original spelling, whose values it holds; sorted. None: it holds, as JSON text of an object,
+    /// all keys of the record that have no column of their own.
     pub keys: Vec<String>,
     /// Its type.
     pub ty: Type,
@@ -66,8 +67,18 @@ pub fn resolve(root: &Observation, reserved: &[String]) -> Vec<Field> {
 
 /// [`resolve`] under what people say of the columns.
 pub fn resolve_ruled(root: &Observation, reserved: &[String], rule: &Rule) -> Vec<Field> {
-    fields(&[root], reserved, 1, Some(rule))
+    let mut columns = fields(&[root], reserved, 1, Some(rule));
+    if root.overflow {
+        let is_free = |name: &String| !reserved.contains(name) && columns.iter().all(|field| field.name != *name);
+        let attempts = (0..).map(|attempt| distinct(OVERFLOW, "", attempt));
+        let name = std::iter::once(OVERFLOW.to_owned()).chain(attempts).find(is_free).unwrap_or_default();
+        columns.push(Field { name, keys: Vec::new(), ty: Type::Json });
+    }
+    columns
 }
+
+/// The name of the column for the keys that have none.
+const OVERFLOW: &str = "overflow";
 
 /// The kinds that these observations saw together.
 pub(crate) fn kinds(observations: &[&Observation]) -> KindSet {
