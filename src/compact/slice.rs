@@ -285,6 +285,7 @@ impl<'a> Run<'a> {
         let mut reject = Reject {
             object,
             reason,
+            column: None,
             offset,
             fault_offset: offset,
             continued: self.decoder.is_lost(),
@@ -315,7 +316,7 @@ impl<'a> Run<'a> {
         let bytes = feed.rest(used).to_vec();
         self.decoder.lose();
         let (object, reason) = (segment.object, Reason::RecordTooLarge);
-        self.reject(Reject { object, reason, offset, fault_offset: offset, continued: false, bytes })?;
+        self.reject(Reject { object, reason, column: None, offset, fault_offset: offset, continued: false, bytes })?;
         let all_used = feed.used(segment.end - segment.start);
         debug_assert!(all_used, "nothing is left of a segment that was used whole");
         Ok(())

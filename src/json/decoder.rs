@@ -75,6 +75,10 @@ pub enum Reason {
     CorruptCompression,
     /// The object inflates beyond the limits of size or ratio.
     ObjectTooLarge,
+    /// A value does not fit the column's type.
+    TypeMismatch,
+    /// A key that a frozen table has no column for.
+    UnknownColumn,
 }
 
 impl Reason {
@@ -91,6 +95,8 @@ impl Reason {
             Self::RecordTooLarge => "record_too_large",
             Self::CorruptCompression => "corrupt_compression",
             Self::ObjectTooLarge => "object_too_large",
+            Self::TypeMismatch => "type_mismatch",
+            Self::UnknownColumn => "unknown_column",
         }
     }
 }
@@ -114,6 +120,8 @@ pub struct Reject {
     pub object: usize,
     /// Why.
     pub reason: Reason,
+    /// The column at fault, when there is one.
+    pub column: Option<String>,
     /// Where the rejected bytes begin in the raw object (decompressed).
     pub offset: u64,
     /// Where the fault was found in the raw object (decompressed).
@@ -287,6 +295,7 @@ impl Decoder {
         let reject = |start: usize, end: usize, reason: Reason, found: usize, continued: bool| Reject {
             object: segment.object,
             reason,
+            column: None,
             offset: segment.offset + start as u64,
             fault_offset: segment.offset + found as u64,
             continued,
