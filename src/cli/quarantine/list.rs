@@ -50,8 +50,13 @@ enum ListFormat {
     Ndjson,
 }
 
-fn parse_reason(name: &str) -> std::result::Result<Reason, UnknownName> {
-    Reason::deserialize(name.into_deserializer())
+fn parse_reason(name: &str) -> Result<Reason, String> {
+    let parsed = Reason::deserialize(name.into_deserializer());
+    parsed.map_err(|error: UnknownName| {
+        let text = error.to_string();
+        // "unknown variant `x`, expected one of ...": clap says the first half in other words.
+        text.split_once(", ").map_or_else(|| text.clone(), |(_, expected)| expected.to_owned())
+    })
 }
 
 pub(super) async fn run(args: ListArgs, config: Config) -> Result<ExitCode> {
@@ -215,8 +220,11 @@ async fn write_text(
 ) -> Result<()> {
     let all = &summary.all;
     if all.rejects == 0 {
-        let of = if rejects.reasons.is_empty() { String::new() } else { format!(" as {}", rejects.reasons.join(", ")) };
-        return writeln!(out, "{source}: nothing is in quarantine{of}").context(cannot_write);
+        let with = match rejects.reasons {
+            [] => String::new(),
+            reasons => format!(" with the reason {}", reasons.join(" or ")),
+        };
+        return writeln!(out, "{source}: nothing is in quarantine{with}").context(cannot_write);
     }
     writeln!(out, "{source}: {} rejects of {} raw objects", all.rejects, all.objects()).context(cannot_write)?;
     let mut table =

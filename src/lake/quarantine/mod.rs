@@ -5,7 +5,10 @@
 //! Head --Quarantine::open--> files --QuarantineReader--> batches --rows_of--> Quarantined
 //! ```
 //!
-//! A reject is one row, or a row and the rows right behind it in the same file that are `continued`.
+//! A reject is one row, or a row and the rows right behind it in the same file that are `continued`. The bytes are those of
+//! the decompressed object from `byte_offset` on; but for `corrupt_compression` and `object_too_large`, also in a row that
+//! continues another reason, they are the stored object from its begin (or, when that could not be read again, the bytes
+//! that were at hand).
 
 mod read;
 mod summary;
