@@ -152,7 +152,7 @@ fn members_of_the_envelope_come_with_its_records() {
     let expected = [
         json!({"r": null, "t": null, "n": null, "c": 1}),
         json!({"r": "r1", "t": 2, "n": 1, "c": 2}),
-        json!({"r": "large", "t": 6000, "c": 6000}),
+        json!({"r": "large", "t": 6000, "n": null, "c": 6000}),
     ];
     assert_eq!(roots.sql(&rows.replace("TABLE", "lake.s")), expected);
     assert_eq!(roots.sql(&rows.replace("TABLE", "raw.s")), expected);
