@@ -1,5 +1,6 @@
 //! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine.
 
+mod explain;
 mod hidden;
 mod history;
 mod ledger;
@@ -8,6 +9,7 @@ mod registry;
 mod stored;
 mod table;
 
+pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::Hidden;
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
