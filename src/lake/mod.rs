@@ -1,5 +1,7 @@
-//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine.
+//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine; and the DDL that
+//! makes it a table of another engine.
 
+mod ddl;
 mod hidden;
 mod ledger;
 mod quarantine;
@@ -7,6 +9,7 @@ mod registry;
 mod stored;
 mod table;
 
+pub use ddl::{Dialect, TableDescription, ddl};
 pub use hidden::Hidden;
 pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
 pub use quarantine::{QuarantineWriter, quarantine_schema};
