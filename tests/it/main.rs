@@ -6,6 +6,7 @@
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `ddl` | the statements for other engines |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -14,6 +15,7 @@
 
 mod commit;
 mod compact;
+mod ddl;
 mod errors;
 mod faults;
 mod kill;

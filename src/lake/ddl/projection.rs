@@ -3,7 +3,7 @@
 //!
 //! | partition | projection | why |
 //! |---|---|---|
-//! | `day`, `month`, `hour`, `ingested` | `date`, from the oldest there is to tomorrow (or the newest there is) | moves on with time |
+//! | `day`, `month`, `hour`, `ingested` | `date`, from the oldest there is to tomorrow or the newest | moves on with time |
 //! | `year` | `integer`, from the oldest there is on | `date` needs a month |
 //! | `identity` | `injected`: each query names its values | `enum` would pass over values that come later, silently |
 
@@ -37,10 +37,11 @@ pub(super) fn remarks(table: &TableDescription<'_>) -> String {
     let exprs = table.partitioning.0.iter().enumerate();
     exprs
         .map(|(index, expr)| match (expr.name(), range(table, index, expr)) {
-            (name, Some((from, to))) => format!("--   {name}: {from} to {to}, and not the folder of null.\n"),
+            (name, Some((from, to))) => format!("--   {name}: {from} to {to}, without the folder of null.\n"),
             (name, None) => format!(
                 "--   {name}: those that the query names, as in WHERE {name} IN ('a', 'b'), without which it fails.\n\
-                 --     Values are spelled as in the folders: percent-encoded, and null is {NULL_PARTITION}.\n"
+                 --     (A projection of type enum would pass over values that come later.) Values are spelled as in\n\
+                 --     the folders: percent-encoded, and null is {NULL_PARTITION}.\n"
             ),
         })
         .collect()
@@ -65,34 +66,29 @@ fn column(table: &TableDescription<'_>, index: usize, expr: &Expr) -> Vec<(&'sta
     ]
 }
 
-/// The first and last value of a partition column that is projected by a range.
+/// The first and last value of a partition column that is projected by a range: from the oldest there is, or today, to
+/// the newest there is, or tomorrow.
 fn range(table: &TableDescription<'_>, index: usize, expr: &Expr) -> Option<(String, String)> {
-    if expr.transform == Transform::Identity {
-        return None;
-    }
-    let mut values: Vec<(i32, &str)> = table
-        .partitions
-        .iter()
-        .filter_map(|key| key.get(index)?.as_deref())
-        .filter_map(|value| Some((first_day(expr.transform, value)?, value)))
-        .collect();
+    let today = format_date(table.today);
+    let now = match expr.transform {
+        Transform::Identity => return None,
+        Transform::Year => today[..4].to_owned(),
+        Transform::Month => today[..7].to_owned(),
+        Transform::Day | Transform::IngestedDay => today,
+        Transform::Hour => format!("{today}-00"),
+    };
+    let there = table.partitions.iter().filter_map(|key| key.get(index)?.as_deref());
+    let mut values: Vec<(i32, &str)> =
+        there.chain([&*now]).filter_map(|value| Some((first_day(expr.transform, value)?, value))).collect();
     values.sort_unstable();
-    let newest = values.last().map_or(table.today, |(day, _)| (*day).max(table.today));
-    let oldest = values.first().map(|(_, value)| (*value).to_owned());
-    if expr.transform == Transform::Year {
-        let from = oldest.unwrap_or_else(|| civil(table.today).0.to_string());
-        return Some((from, (civil(newest).0 + YEARS_AHEAD).to_string()));
-    }
-    let from = oldest.unwrap_or_else(|| {
-        let today = format_date(table.today);
-        match expr.transform {
-            Transform::Month => today[..7].to_owned(),
-            Transform::Hour => format!("{today}-00"),
-            _ => today,
-        }
-    });
-    // Relative to the time of the query, so that the range moves on; it covers the newest partition from today on.
-    Some((from, format!("NOW+{}DAYS", (newest - table.today).max(1))))
+    let (first, last) = (values.first()?, values.last()?);
+    let to = match expr.transform {
+        Transform::Year => (civil(last.0).0 + YEARS_AHEAD).to_string(),
+        // Relative to the time of the query, so that the range moves on; a day more reaches the last hour of the day.
+        Transform::Hour => format!("NOW+{}DAYS", last.0 - table.today + 1),
+        _ => format!("NOW+{}DAYS", (last.0 - table.today).max(1)),
+    };
+    Some((first.1.to_owned(), to))
 }
 
 /// The first day of the period that a partition value names, in days since 1970-01-01.
