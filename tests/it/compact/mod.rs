@@ -3,6 +3,7 @@
 mod drift;
 mod partitions;
 mod promotion;
+mod reread;
 mod runs;
 mod shapes;
 mod summary;
