@@ -78,17 +78,22 @@ fn document(source: &str, version: Option<u64>, registry: &Registry) -> Value {
     json!({
         "source_id": source,
         "version": version,
-        "schema_version": registry.schema_version,
+        "schema_version": registry.schema_version(),
         "partition_by": registry.partitioning.to_string(),
         "records": registry.records_path.join("."),
         "columns": registry.fields.iter().map(|field| column(field, "")).collect::<Vec<_>>(),
     })
 }
 
+/// A key of the column; its name, when it holds all keys that have no column.
+fn first_key(field: &Field) -> &String {
+    field.keys.first().unwrap_or(&field.name)
+}
+
 fn column(field: &Field, parent: &str) -> Value {
     let path = match parent {
-        "" => field.keys[0].clone(),
-        parent => format!("{parent}.{}", field.keys[0]),
+        "" => first_key(field).clone(),
+        parent => format!("{parent}.{}", first_key(field)),
     };
     let mut ty = &field.ty;
     let mut below = path.clone();

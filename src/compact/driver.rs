@@ -21,10 +21,10 @@ use crate::clock::Clock;
 use crate::config::{Config, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{DecodeOptions, format_timestamp};
-use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Table, Totals, append, diff};
+use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, RunStamp, Table, Totals, append, diff};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
-use crate::schema::{Field, MAX_OBJECT_KEYS, Observation};
+use crate::schema::{Contract, Field, Observation, Rule, resolve_ruled};
 use crate::store::Location;
 use crate::write::{DataFile, ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, is_part_of, writer_properties};
 
@@ -264,11 +264,11 @@ impl Driver<'_> {
         settings: &Settings,
         report: &mut SourceReport,
     ) -> Result<Made> {
-        let (before, probed) = self.begin_registry(plan, context, settings, report)?;
+        let (before, probed, decode) = self.begin_registry(plan, context, settings, report)?;
         let at_micros = self.clock.now_micros();
         let workers = self.request.threads.min(settings.memory_bytes / 2 / MIN_WORKER_BYTES).max(1);
         let options = SliceOptions {
-            decode: DecodeOptions { max_depth: settings.max_depth, records_path: before.records_path.clone() },
+            decode: decode.clone(),
             limits: settings.limits.clone(),
             partitioning: before.partitioning.clone(),
             target_file_bytes: settings.target_file_bytes,
@@ -276,7 +276,9 @@ impl Driver<'_> {
             at_micros,
         };
         let mut known = before.observed.clone();
-        known.merge(&probed);
+        if decode.contract == Contract::Evolve {
+            known.merge(&probed);
+        }
         let task = |objects: Vec<RawObject>, known: &Observation, fields: Option<Vec<Field>>| SliceTask {
             run_id: self.run_id.clone(),
             objects,
@@ -289,13 +291,12 @@ impl Driver<'_> {
         let mut results = run_all(tasks, workers, |task| run_slice(&task, context))?;
         let mut observed = Observation::default();
         results.iter().for_each(|result| observed.merge(&result.observed));
-        let registry = before.advance(&observed);
-        if registry.observed.fields.len() > MAX_OBJECT_KEYS {
-            return Err(Error::new(
-                ErrorKind::Failed,
-                format!("the records have more than {MAX_OBJECT_KEYS} distinct top-level keys: are some of them data?"),
-            ));
-        }
+        let run = RunStamp {
+            run_id: self.run_id.clone(),
+            at: format_timestamp(at_micros, false),
+            table_version: plan.table.version().map_or(0, |version| version + 1),
+        };
+        let registry = before.advance(&observed, &decode, &run);
         let mut unreadable: Vec<_> =
             results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)).collect();
         // What was written under other columns than the table will have is done again, now that they are settled.
@@ -324,10 +325,22 @@ impl Driver<'_> {
         context: &SliceContext,
         settings: &Settings,
         report: &mut SourceReport,
-    ) -> Result<(Registry, Observation)> {
+    ) -> Result<(Registry, Observation, DecodeOptions)> {
         let pinned = plan.registry.as_ref().and_then(Registry::pinned_records_path);
         let wanted_path = settings.records_path.as_deref().or(pinned);
-        let probed = probe(&context.fetcher, &plan.new, wanted_path, settings.max_depth, &settings.limits)?;
+        let mut decode = DecodeOptions {
+            max_depth: settings.max_depth,
+            records_path: Vec::new(),
+            rule: settings.rule.clone(),
+            max_columns: settings.max_columns,
+            contract: settings.contract,
+        };
+        if let Some(registry) = &plan.registry {
+            decode.rule.inherit_types(&registry.rule);
+            registry.check_rule(&decode.rule).map_err(|why| Error::usage(format!("{}: {why}", report.source_id)))?;
+        }
+        let probed = probe(&context.fetcher, &plan.new, wanted_path, &decode, &settings.limits)?;
+        decode.records_path.clone_from(&probed.records_path);
         let wanted = self.request.partition_by.as_ref().or(settings.partition_by.as_ref());
         if let Some(registry) = &plan.registry {
             if let Some(wanted) = wanted.filter(|wanted| **wanted != registry.partitioning) {
@@ -338,19 +351,18 @@ impl Driver<'_> {
             }
             let mut registry = registry.clone();
             registry.records_path = probed.records_path;
-            return Ok((registry, probed.observed));
+            return Ok((registry, probed.observed, decode));
         }
         let Probed { records_path, observed, partitioning: chosen } = probed;
         let (partitioning, reason) = match wanted {
             Some(wanted) => {
                 let check = |observed: &Observation| {
-                    let fields = crate::schema::resolve(observed, &[]);
+                    let fields = resolve_ruled(observed, &[], &decode.rule);
                     let mut exprs = if fields.is_empty() { [].iter() } else { wanted.0.iter() };
                     exprs.try_for_each(|expr| expr.check(&fields)).map_err(Error::usage)
                 };
                 if check(&observed).is_err() {
                     // The first look may have missed the column.
-                    let decode = DecodeOptions { max_depth: settings.max_depth, records_path: records_path.clone() };
                     let threads = self.request.threads;
                     check(&observe(&context.fetcher, &plan.new, &decode, &settings.limits, threads)?)?;
                 }
@@ -365,15 +377,15 @@ impl Driver<'_> {
             report.notes.push(format!("the records lie at {}", records_path.join(".")));
         }
         let registry = Registry {
-            schema_version: 0,
-            changes: Vec::new(),
+            history: Vec::new(),
             partitioning,
             partitioning_reason: reason,
             records_path,
+            rule: Rule::default(),
             observed: Observation::default(),
             fields: Vec::new(),
         };
-        Ok((registry, observed))
+        Ok((registry, observed, decode))
     }
 
     fn rewrite_promoted(
@@ -391,7 +403,7 @@ impl Driver<'_> {
 
     async fn commit(&self, plan: &mut Plan, made: &Made, report: &mut SourceReport) -> Result<Outcome> {
         made.check_books()?;
-        made.fill(report);
+        made.fill(plan, report);
         let entries: Vec<Entry> = made.results.iter().flat_map(|result| result.entries.iter().cloned()).collect();
         if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
             let count = made.unreadable.len();
@@ -478,7 +490,7 @@ impl Made {
         Ok(())
     }
 
-    fn fill(&self, report: &mut SourceReport) {
+    fn fill(&self, plan: &Plan, report: &mut SourceReport) {
         let entries = || self.results.iter().flat_map(|result| &result.entries);
         let files = || self.results.iter().flat_map(|result| &result.files);
         report.objects = entries().count() as u64;
@@ -487,7 +499,8 @@ impl Made {
         report.bytes_in = self.results.iter().map(|result| result.bytes_in).sum();
         report.bytes_out = files().map(|file| file.size_bytes).sum();
         report.files = files().count() as u64;
-        report.schema_changes.clone_from(&self.registry.changes);
+        let changes = self.registry.changes_since(plan.registry.as_ref());
+        report.schema_changes = changes.iter().map(ToString::to_string).collect();
         for (object, why) in &self.unreadable {
             report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
             report.status = Status::PartialSuccess;

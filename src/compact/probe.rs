@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::json::{DecodeOptions, Decoder, Shape, agreed_path, arrow_schema, shape};
 use crate::partition::{Expr, Partitioning, Transform};
 use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
-use crate::schema::{Kind, Observation, Type, resolve};
+use crate::schema::{Kind, Observation, Rule, Type, resolve_ruled};
 
 /// How many objects are looked at, spread evenly over the listing.
 const PROBED_OBJECTS: usize = 16;
@@ -48,7 +48,7 @@ pub(super) struct Probed {
     pub partitioning: (Partitioning, String),
 }
 
-/// Looks at some of `objects`. `records_path`, when it is settled, is not looked for. Blocks.
+/// Looks at some of `objects`. `records_path`, when it is settled, is not looked for; that in `decode` does not count. Blocks.
 ///
 /// # Errors
 /// When rows cannot be built.
@@ -56,7 +56,7 @@ pub(super) fn probe(
     fetcher: &Fetcher,
     objects: &[RawObject],
     records_path: Option<&[String]>,
-    max_depth: usize,
+    decode: &DecodeOptions,
     limits: &Limits,
 ) -> Result<Probed> {
     let step = objects.len().div_ceil(PROBED_OBJECTS).max(1);
@@ -76,19 +76,19 @@ pub(super) fn probe(
             agreed_path(&shapes.collect::<Vec<Shape>>())
         }
     };
-    let options = DecodeOptions { max_depth, records_path: records_path.clone() };
+    let options = DecodeOptions { records_path: records_path.clone(), ..decode.clone() };
     let mut decoder = Decoder::new(&options, &Observation::default());
     let mut times: Vec<(String, i64, i64)> = Vec::new();
     for (window, segments) in &windows {
         let decoded = decoder.decode(window, segments);
         if decoded.rows > 0 {
-            note_times(&mut decoder, &mut times)?;
+            note_times(&mut decoder, &options.rule, &mut times)?;
         }
         decoder.close_object();
     }
     let observed = decoder.observe();
     let bytes: u64 = objects.iter().map(|object| object.size_bytes).sum();
-    let partitioning = choose_partitions(&observed, &times, bytes);
+    let partitioning = choose_partitions(&observed, &options.rule, &times, bytes);
     Ok(Probed { records_path, observed, partitioning })
 }
 
@@ -97,12 +97,12 @@ pub(super) fn probe(
 /// # Errors
 /// As those of a run's first look.
 pub fn find_records_path(fetcher: &Fetcher, objects: &[RawObject], limits: &Limits) -> Result<Vec<String>> {
-    Ok(probe(fetcher, objects, None, DecodeOptions::default().max_depth, limits)?.records_path)
+    Ok(probe(fetcher, objects, None, &DecodeOptions::default(), limits)?.records_path)
 }
 
 /// Widens the time ranges of the columns that have an event-time name, with those of the decoder's batch.
-fn note_times(decoder: &mut Decoder, times: &mut Vec<(String, i64, i64)>) -> Result<()> {
-    let fields: Vec<_> = resolve(&decoder.observe(), &[])
+fn note_times(decoder: &mut Decoder, rule: &Rule, times: &mut Vec<(String, i64, i64)>) -> Result<()> {
+    let fields: Vec<_> = resolve_ruled(&decoder.observe(), &[], rule)
         .into_iter()
         .filter(|field| EVENT_TIME_NAMES.contains(&field.name.as_str()))
         .filter(|field| matches!(field.ty, Type::Timestamp { .. } | Type::Date))
@@ -123,8 +123,13 @@ fn note_times(decoder: &mut Decoder, times: &mut Vec<(String, i64, i64)>) -> Res
 /// The event time is the first of [`EVENT_TIME_NAMES`] that is a top-level timestamp or date column with a value in every
 /// probed record. Its partitions are days, months or years: the finest that hold 32 MB of raw objects each, going by the
 /// range of times in the probed records. Without such a column: the day of ingestion.
-fn choose_partitions(observed: &Observation, times: &[(String, i64, i64)], bytes: u64) -> (Partitioning, String) {
-    let fields = resolve(observed, &[]);
+fn choose_partitions(
+    observed: &Observation,
+    rule: &Rule,
+    times: &[(String, i64, i64)],
+    bytes: u64,
+) -> (Partitioning, String) {
+    let fields = resolve_ruled(observed, &[], rule);
     let records = observed.tally.count(Kind::Object);
     let event_time = EVENT_TIME_NAMES.iter().find_map(|name| {
         let field = fields.iter().find(|field| field.name == *name)?;

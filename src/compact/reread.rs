@@ -20,11 +20,11 @@ use super::compare::same_rows;
 use super::pool::run_all;
 use super::rewrite::{Affected, Promotion, matching};
 use crate::error::{Context as _, Error, Result};
-use crate::json::{Decoder, FinishError, arrow_schema};
+use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
 use crate::lake::{ActiveFile, Merged, Segment};
 use crate::partition::{Part, PartitionKey, Partitioning, Transform, find, split};
 use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects};
-use crate::schema::{Field, Kind, Observation, Type, resolve};
+use crate::schema::{Contract, Field, Kind, Observation, Type, resolve_ruled};
 use crate::write::{DataFile, FileOrigin, RangeWriter, RowRange};
 
 /// So many partitions are written at a time at most; for more, the raw objects are read once more.
@@ -90,7 +90,7 @@ enum Guess {
 const GUESSES: [Guess; 4] =
     [Guess::Table, Guess::Slice(None), Guess::Slice(Some(Kind::Double)), Guess::Slice(Some(Kind::String))];
 
-/// A decoder of the columns that rows are assigned to partitions by.
+/// A decoder for the columns that rows are assigned to partitions by.
 struct Keys {
     decoder: Decoder,
     fields: Vec<Field>,
@@ -301,7 +301,7 @@ impl Promotion<'_> {
     ) -> Result<Result<(), Lost>> {
         let schema = arrow_schema(fields);
         let by = self.column_exprs();
-        let mut decoder = self.decoder(&self.after.observed, fields);
+        let mut decoder = Decoder::new(&self.options.decode, &self.after.observed);
         let mut rows = vec![0; slice.objects.len()];
         let mut feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
         loop {
@@ -366,14 +366,15 @@ impl Promotion<'_> {
         for expr in self.column_exprs().0 {
             kind.into_iter().for_each(|kind| add_kind(&mut observed, &self.before.fields, &expr.column, kind));
         }
-        let fields = resolve(&observed, &self.after.partitioning.names());
+        let fields = resolve_ruled(&observed, &self.after.partitioning.names(), &self.options.decode.rule);
         Ok((observed, fields))
     }
 
-    /// Observes the columns that rows are assigned to partitions by, under the names that the table has for them.
+    /// Observes a slice, its columns under the names that the table has for them.
     fn observe(&self, slice: &Slice) -> Result<Observation, Lost> {
         let mut observed = names_of(&self.before.observed);
-        let mut decoder = self.decoder(&observed, &self.key_fields(&self.before.fields));
+        let options = DecodeOptions { contract: Contract::Evolve, ..self.options.decode.clone() };
+        let mut decoder = Decoder::new(&options, &observed);
         let feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
         match decode_objects(feed, &mut decoder, |_, _| ControlFlow::Continue(())) {
             Ended::All | Ended::Stopped => {}
@@ -391,14 +392,9 @@ impl Promotion<'_> {
             return None;
         }
         let fields = self.key_fields(fields);
-        Some(Keys { decoder: self.decoder(observed, &fields), schema: arrow_schema(&fields), fields })
-    }
-
-    /// A decoder of some columns that knows all that was observed.
-    fn decoder(&self, observed: &Observation, fields: &[Field]) -> Decoder {
-        let mut decoder = Decoder::new(&self.options.decode, observed);
-        decoder.project(&fields.iter().flat_map(|field| field.keys.iter().cloned()).collect());
-        decoder
+        // Not only of these columns: what others refuse must be refused here, too.
+        let decoder = Decoder::new(&self.options.decode, observed);
+        Some(Keys { decoder, schema: arrow_schema(&fields), fields })
     }
 
     /// The partition expressions that are made of columns.

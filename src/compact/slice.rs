@@ -19,7 +19,7 @@ use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject};
 use crate::lake::{Entry, Hidden, QuarantineWriter};
 use crate::partition::Partitioning;
 use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
-use crate::schema::{Field, Observation, resolve};
+use crate::schema::{Field, Observation, resolve_ruled};
 use crate::write::{DataFile, FanoutWriter, Layout, Sink, Widened, WriteContext};
 
 /// A slice begins again at most so many times for its columns; each time it knows of a wider one.
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
     fn resolve(&self) -> Vec<Field> {
         let mut seen = self.known.clone();
         seen.merge(&self.decoder.observe());
-        resolve(&seen, &self.task.options.partitioning.names())
+        resolve_ruled(&seen, &self.task.options.partitioning.names(), &self.task.options.decode.rule)
     }
 
     /// The rest of an object cannot be read: it is one reject.
@@ -294,6 +294,7 @@ impl<'a> Run<'a> {
             reason,
             offset,
             fault_offset: offset,
+            column: None,
             continued: self.decoder.is_lost(),
             bytes: feed.rest(used).to_vec(),
         };
@@ -322,7 +323,7 @@ impl<'a> Run<'a> {
         let bytes = feed.rest(used).to_vec();
         self.decoder.lose();
         let (object, reason) = (segment.object, Reason::RecordTooLarge);
-        self.reject(Reject { object, reason, offset, fault_offset: offset, continued: false, bytes })?;
+        self.reject(Reject { object, reason, offset, fault_offset: offset, column: None, continued: false, bytes })?;
         let all_used = feed.used(segment.end - segment.start);
         debug_assert!(all_used, "nothing is left of a segment that was used whole");
         Ok(())
@@ -347,7 +348,7 @@ impl<'a> Run<'a> {
         Ok(Attempt::Done(Box::new(SliceResult {
             files,
             quarantine,
-            observed: self.decoder.observe(),
+            observed: self.decoder.observe_with_objects(|object| self.objects[object].key.clone()),
             fields,
             entries: entries.map(|(_, entry)| entry).collect(),
             unreadable: unreadable.collect(),

@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::column::{Column, Data};
 use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
+use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
-use crate::schema::{Kind, Observation};
+use crate::schema::{Contract, Field, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
 const CHECKED_TAIL: usize = if cfg!(test) { 64 } else { 64 << 10 };
+
+/// How many columns the records of a source may have unless it is said otherwise.
+pub const MAX_COLUMNS: usize = 2_000;
 
 /// What bounds and shapes decoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +32,23 @@ pub struct DecodeOptions {
     pub max_depth: usize,
     /// Where the records of an envelope lie, as `["data", "items"]`; empty: every object is a record.
     pub records_path: Vec<String>,
+    /// What is said of the columns.
+    pub rule: Rule,
+    /// Keys that records may have columns for; past it, the members of all others go into one column of JSON text.
+    pub max_columns: usize,
+    /// How those columns of the seed may change that a table has (whose observations bear a column's name).
+    pub contract: Contract,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { max_depth: 128, records_path: Vec::new() }
+        Self {
+            max_depth: 128,
+            records_path: Vec::new(),
+            rule: Rule::default(),
+            max_columns: MAX_COLUMNS,
+            contract: Contract::default(),
+        }
     }
 }
 
@@ -75,6 +91,10 @@ pub enum Reason {
     CorruptCompression,
     /// The object inflates beyond the limits of size or ratio.
     ObjectTooLarge,
+    /// A value that does not fit its column, whose type is said or may not change.
+    TypeMismatch,
+    /// A value under a key that the table has no column for and may get none.
+    UnknownColumn,
 }
 
 impl Reason {
@@ -91,6 +111,8 @@ impl Reason {
             Self::RecordTooLarge => "record_too_large",
             Self::CorruptCompression => "corrupt_compression",
             Self::ObjectTooLarge => "object_too_large",
+            Self::TypeMismatch => "type_mismatch",
+            Self::UnknownColumn => "unknown_column",
         }
     }
 }
@@ -118,6 +140,8 @@ pub struct Reject {
     pub offset: u64,
     /// Where the fault was found in the raw object (decompressed).
     pub fault_offset: u64,
+    /// The column at fault, by its path of original keys, as `payload.items[].price`, when the table refuses a value.
+    pub column: Option<String>,
     /// They continue the reject before them, and count with it.
     pub continued: bool,
     /// The bytes.
@@ -159,11 +183,14 @@ pub struct Decoder {
     root: Column,
     path: Arc<[String]>,
     max_depth: usize,
+    max_columns: usize,
     /// The state within the object that the last window did not end.
     open: Option<Framer>,
     largest_record: usize,
     /// The batch was given away.
     taken: bool,
+    /// Records of the window (by object and offset) that a column refused although nothing was found in them.
+    unexplained: Vec<(usize, u64)>,
 }
 
 /// Why an attempt at a batch was given up.
@@ -176,25 +203,33 @@ impl Decoder {
     /// A decoder whose columns can already hold what `seed` saw.
     pub fn new(options: &DecodeOptions, seed: &Observation) -> Self {
         Self {
-            root: Column::root(seed),
+            root: Column::root(seed, &options.rule, options.contract),
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
+            max_columns: options.max_columns,
             open: None,
             largest_record: 0,
             taken: false,
+            unexplained: Vec::new(),
         }
     }
 
-    /// Decodes only these top-level keys (which the seed must know); the values of all others are checked and dropped.
-    pub fn project(&mut self, keys: &BTreeSet<String>) {
+    /// Decodes only the columns `fields` (whose keys the seed must know); all other values are checked and dropped.
+    pub fn project(&mut self, fields: &[Field]) {
+        let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
         if let Data::Struct(data) = &mut self.root.data {
-            data.project(keys);
+            data.project(&keys, fields.iter().any(|field| field.keys.is_empty()));
         }
     }
 
-    /// What the decoded records looked like.
+    /// What the decoded records looked like; without naming raw objects.
     pub fn observe(&self) -> Observation {
-        self.root.observe()
+        self.root.observe(&|_| None)
+    }
+
+    /// What the decoded records looked like. `key` gives the key of a raw object by the caller's number.
+    pub fn observe_with_objects(&self, key: impl Fn(usize) -> String) -> Observation {
+        self.root.observe(&|object| Some(key(object as usize)))
     }
 
     /// The columns of the batch; `None` when they were taken before.
@@ -213,15 +248,35 @@ impl Decoder {
         assert!(i32::try_from(bytes.len()).is_ok(), "the offsets of strings and lists have 31 bits");
         let mut checked = !is_utf8(bytes, segments);
         self.taken = false;
+        self.unexplained.clear();
         loop {
             self.root.begin();
             match self.attempt(bytes, segments, checked) {
                 Ok((mut decoded, open)) => {
-                    decoded.learned = self.root.commit();
+                    let ends: Vec<u64> = decoded
+                        .counts
+                        .iter()
+                        .scan(0, |rows, counts| {
+                            *rows += counts.rows;
+                            Some(*rows)
+                        })
+                        .collect();
+                    decoded.learned = self.root.commit(&|row| {
+                        let segment = ends.partition_point(|end| *end <= row as u64);
+                        segments.get(segment).map_or(0, |segment| segment.object as u32)
+                    });
                     self.open = open;
                     return decoded;
                 }
-                Err(Again::Wider) => self.root.widen(),
+                Err(Again::Wider) => {
+                    self.root.widen();
+                    if let Data::Struct(data) = &mut self.root.data
+                        && data.children.len() > self.max_columns
+                        && data.rest.is_none()
+                    {
+                        data.overflow(self.max_columns);
+                    }
+                }
                 Err(Again::Checked) => {
                     self.root.forget();
                     checked = true;
@@ -289,6 +344,7 @@ impl Decoder {
             reason,
             offset: segment.offset + start as u64,
             fault_offset: segment.offset + found as u64,
+            column: None,
             continued,
             bytes: window.slice(start, end.max(start)).to_vec(),
         };
@@ -328,9 +384,24 @@ impl Decoder {
                             }
                         }
                     }
+                    let place = (segment.object, segment.offset + start as u64);
+                    if checked && let Some((refusal, stop)) = self.refusal(&window, start, place) {
+                        let mut refused = reject(start, stop, refusal.reason, refusal.at, false);
+                        refused.column = Some(refusal.path).filter(|path| !path.is_empty());
+                        decoded.rejects.push(refused);
+                        counts.rejected += 1;
+                        framer.passed(&window, start, stop);
+                        at = stop;
+                        continue;
+                    }
                     cursor.at = start;
                     cursor.depth = framer.depth();
-                    self.record(cursor)?;
+                    if let Err(again) = self.record(cursor) {
+                        if checked {
+                            self.unexplained.push(place);
+                        }
+                        return Err(again);
+                    }
                     self.largest_record = self.largest_record.max(cursor.at - start);
                     counts.rows += 1;
                     framer.passed(&window, start, cursor.at);
@@ -388,11 +459,27 @@ impl Decoder {
         }
     }
 
+    /// The value of the sound record at `start` that the table refuses, and the record's end.
+    fn refusal(&self, window: &Window<'_>, start: usize, place: (usize, u64)) -> Option<(Refusal, usize)> {
+        let Data::Struct(data) = &self.root.data else { return None };
+        let unexplained = || {
+            let refusal = Refusal { at: start, reason: Reason::TypeMismatch, path: String::new() };
+            self.unexplained.contains(&place).then_some(refusal)
+        };
+        let refusal = refusal(window, start, data).or_else(unexplained)?;
+        let end = window.value_end(start, 0, usize::MAX).ok()?;
+        Some((refusal, end))
+    }
+
     /// Stores the record at the cursor as the next row.
     fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Again> {
-        let row = self.root.len;
+        let (row, max_columns) = (self.root.len, self.max_columns);
         let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
         cursor.object(data, row).map_err(|_| Again::Checked)?;
+        if let Some(rest) = &mut data.rest {
+            rest.end_record();
+        }
+        cursor.attempt.conflicts |= data.children.len() > max_columns && data.rest.is_none();
         self.root.count(Kind::Object);
         self.root.len += 1;
         Ok(())

@@ -1,6 +1,7 @@
 //! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine.
 
 mod hidden;
+mod history;
 mod ledger;
 mod quarantine;
 mod registry;
@@ -8,8 +9,9 @@ mod stored;
 mod table;
 
 pub use hidden::Hidden;
+pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
 pub use quarantine::{QuarantineWriter, quarantine_schema};
-pub use registry::{Registry, changes, sql_type};
+pub use registry::Registry;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};

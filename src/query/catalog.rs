@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::json::DecodeOptions;
 use crate::lake::{Head, Hidden, Registry, Table, diff};
 use crate::raw::{Fetcher, list_objects};
-use crate::schema::{Observation, resolve};
+use crate::schema::{Contract, Observation, resolve_ruled};
 use crate::store::Location;
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -104,6 +104,7 @@ impl RawTables {
         let listing = list_objects(&location).await?;
         let mut observed = Observation::default();
         let mut records_path = settings.records_path.clone();
+        let mut rule = settings.rule.clone();
         let mut unseen = listing.objects.clone();
         if let Some(lake) = &self.lake {
             let table = Table::open(lake.folder(source_id)?).await?;
@@ -115,6 +116,7 @@ impl RawTables {
                 unseen = found.new;
                 unseen.extend(found.overwritten);
                 records_path = records_path.or(registry.pinned_records_path().map(<[String]>::to_vec));
+                rule.inherit_types(&registry.rule);
                 observed = registry.observed;
             }
         }
@@ -124,11 +126,17 @@ impl RawTables {
                 Some(path) => path,
                 None => find_records_path(&fetcher, &listing.objects, &settings.limits)?,
             };
-            let decode = DecodeOptions { max_depth: settings.max_depth, records_path };
+            let decode = DecodeOptions {
+                max_depth: settings.max_depth,
+                records_path,
+                rule: rule.clone(),
+                max_columns: settings.max_columns,
+                contract: Contract::Evolve,
+            };
             observed.merge(&observe(&fetcher, &unseen, &decode, &settings.limits, self.threads)?);
             Ok::<_, Error>(decode)
         })?;
-        let fields = resolve(&observed, &[]);
+        let fields = resolve_ruled(&observed, &[], &rule);
         let scan = RawScan { fetcher, decode, limits: settings.limits, observed, fields };
         Ok(RawTable::new(scan, listing.objects))
     }

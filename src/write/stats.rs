@@ -12,7 +12,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::file::NO_VALUES;
-use crate::json::format_timestamp;
+use crate::json::{format_decimal, format_timestamp};
 
 /// Text in statistics is cut to this many characters.
 const PREFIX_CHARS: usize = 32;
@@ -75,7 +75,7 @@ fn leaf(metadata: &ParquetMetaData, index: usize, column: &ColumnDescriptor) -> 
 enum Bounds {
     Bool(bool, bool),
     Int(i64, i64),
-    Decimal(i128, i128),
+    Decimal(i128, i128, u8),
     Double(f64, f64),
     Timestamp(i64, i64),
     Date(i32, i32),
@@ -85,14 +85,21 @@ enum Bounds {
 impl Bounds {
     fn of(statistics: &Statistics, column: &ColumnDescriptor) -> Option<Self> {
         let logical = column.logical_type_ref();
+        let scale = u8::try_from(column.type_scale()).ok();
         Some(match statistics {
             Statistics::Boolean(s) => Self::Bool(*s.min_opt()?, *s.max_opt()?),
             Statistics::Int32(s) => match logical {
                 Some(LogicalType::Date) => Self::Date(*s.min_opt()?, *s.max_opt()?),
+                Some(LogicalType::Decimal { .. }) => {
+                    Self::Decimal(i128::from(*s.min_opt()?), i128::from(*s.max_opt()?), scale?)
+                }
                 _ => Self::Int(i64::from(*s.min_opt()?), i64::from(*s.max_opt()?)),
             },
             Statistics::Int64(s) => match logical {
                 Some(LogicalType::Timestamp { .. }) => Self::Timestamp(*s.min_opt()?, *s.max_opt()?),
+                Some(LogicalType::Decimal { .. }) => {
+                    Self::Decimal(i128::from(*s.min_opt()?), i128::from(*s.max_opt()?), scale?)
+                }
                 _ => Self::Int(*s.min_opt()?, *s.max_opt()?),
             },
             Statistics::Double(s) => Self::Double(*s.min_opt()?, *s.max_opt()?),
@@ -102,7 +109,7 @@ impl Bounds {
                     wide[16_usize.checked_sub(bytes.len())?..].copy_from_slice(bytes);
                     Some(i128::from_be_bytes(wide))
                 };
-                Self::Decimal(number(s.min_opt()?.as_bytes())?, number(s.max_opt()?.as_bytes())?)
+                Self::Decimal(number(s.min_opt()?.as_bytes())?, number(s.max_opt()?.as_bytes())?, scale?)
             }
             Statistics::ByteArray(s) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -116,7 +123,7 @@ impl Bounds {
         match (self, other) {
             (Self::Bool(a, b), Self::Bool(c, d)) => Self::Bool(a.min(c), b.max(d)),
             (Self::Int(a, b), Self::Int(c, d)) => Self::Int(a.min(c), b.max(d)),
-            (Self::Decimal(a, b), Self::Decimal(c, d)) => Self::Decimal(a.min(c), b.max(d)),
+            (Self::Decimal(a, b, scale), Self::Decimal(c, d, _)) => Self::Decimal(a.min(c), b.max(d), scale),
             (Self::Double(a, b), Self::Double(c, d)) => Self::Double(a.min(c), b.max(d)),
             (Self::Timestamp(a, b), Self::Timestamp(c, d)) => Self::Timestamp(a.min(c), b.max(d)),
             (Self::Date(a, b), Self::Date(c, d)) => Self::Date(a.min(c), b.max(d)),
@@ -130,7 +137,7 @@ impl Bounds {
         match self {
             Self::Bool(min, max) => (Some(min.to_string()), Some(max.to_string())),
             Self::Int(min, max) => (Some(min.to_string()), Some(max.to_string())),
-            Self::Decimal(min, max) => (Some(min.to_string()), Some(max.to_string())),
+            Self::Decimal(min, max, scale) => (Some(format_decimal(min, scale)), Some(format_decimal(max, scale))),
             Self::Double(min, max) => (Some(format!("{min:?}")), Some(format!("{max:?}"))),
             // Milliseconds, rounded outwards: what every Delta reader takes.
             Self::Timestamp(min, max) => {

@@ -6,6 +6,7 @@ mod finishing;
 mod framing;
 mod many_keys;
 mod properties;
+mod rules;
 mod suite;
 mod types;
 

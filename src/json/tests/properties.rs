@@ -401,7 +401,7 @@ proptest! {
         let (batch, _) = columns_of(&DecodeOptions::default(), &[&text], &[usize::MAX], &whole.observation);
         let expected = texts(&batch.project(&kept).unwrap(), &fields);
         let mut decoder = Decoder::new(&DecodeOptions::default(), &whole.observation);
-        decoder.project(&fields.iter().flat_map(|field| field.keys.iter().cloned()).collect());
+        decoder.project(&fields);
         let (mut rows, mut rejects) = (Vec::new(), 0);
         feed(&mut decoder, &[&text], &sizes, |decoder, decoded, _| {
             rejects += decoded.rejects.iter().filter(|reject| !reject.continued).count();
