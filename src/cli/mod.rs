@@ -11,6 +11,7 @@
 mod compact;
 mod export;
 mod progress;
+mod quarantine;
 mod schema;
 mod sql;
 mod status;
@@ -46,7 +47,7 @@ pub struct Args {
 enum Command {
     /// Take new raw objects into the lake tables.
     Compact(compact::CompactArgs),
-    /// Answer SQL over lake.<source> (the table) and raw.<source> (raw JSON now).
+    /// Answer SQL over lake.<source> (the table), raw.<source> (raw JSON now) and quarantine.<source> (what was rejected).
     Sql(sql::SqlArgs),
     /// Write the records of a table as NDJSON, with their original keys.
     Export(export::ExportArgs),
@@ -54,6 +55,9 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Show what the tables hold and what they lack.
     Status(status::StatusArgs),
+    /// Show what was rejected.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -130,6 +134,7 @@ pub fn execute(args: Args) -> ExitCode {
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,
                 Command::Status(command) => status::run(command, config).await,
+                Command::Quarantine(command) => quarantine::run(command, config).await,
             }
         })
     });

@@ -156,6 +156,16 @@ struct Plan {
     notes: Vec<String>,
 }
 
+/// What a run begins with.
+struct Begun {
+    /// The registry that it builds on.
+    registry: Registry,
+    /// What a first look at the new objects gave.
+    observed: Observation,
+    decode: DecodeOptions,
+    window_bytes: usize,
+}
+
 /// What the workers made of a plan.
 struct Made {
     results: Vec<SliceResult>,
@@ -264,11 +274,13 @@ impl Driver<'_> {
         settings: &Settings,
         report: &mut SourceReport,
     ) -> Result<Made> {
-        let (before, probed, decode) = self.begin_registry(plan, context, settings, report)?;
+        let Begun { registry: before, observed: probed, decode, window_bytes } =
+            self.begin_registry(plan, context, settings, report)?;
         let at_micros = self.clock.now_micros();
         let workers = self.request.threads.min(settings.memory_bytes / 2 / MIN_WORKER_BYTES).max(1);
         let options = SliceOptions {
             decode: decode.clone(),
+            window_bytes,
             limits: settings.limits.clone(),
             partitioning: before.partitioning.clone(),
             target_file_bytes: settings.target_file_bytes,
@@ -325,7 +337,7 @@ impl Driver<'_> {
         context: &SliceContext,
         settings: &Settings,
         report: &mut SourceReport,
-    ) -> Result<(Registry, Observation, DecodeOptions)> {
+    ) -> Result<Begun> {
         let pinned = plan.registry.as_ref().and_then(Registry::pinned_records_path);
         let wanted_path = settings.records_path.as_deref().or(pinned);
         let mut decode = DecodeOptions {
@@ -351,9 +363,9 @@ impl Driver<'_> {
             }
             let mut registry = registry.clone();
             registry.records_path = probed.records_path;
-            return Ok((registry, probed.observed, decode));
+            return Ok(Begun { registry, observed: probed.observed, decode, window_bytes: probed.window_bytes });
         }
-        let Probed { records_path, observed, partitioning: chosen } = probed;
+        let Probed { records_path, observed, window_bytes, partitioning: chosen } = probed;
         let (partitioning, reason) = match wanted {
             Some(wanted) => {
                 let check = |observed: &Observation| {
@@ -385,7 +397,7 @@ impl Driver<'_> {
             observed: Observation::default(),
             fields: Vec::new(),
         };
-        Ok((registry, observed, decode))
+        Ok(Begun { registry, observed, decode, window_bytes })
     }
 
     fn rewrite_promoted(

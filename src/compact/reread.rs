@@ -303,7 +303,7 @@ impl Promotion<'_> {
         let by = self.column_exprs();
         let mut decoder = Decoder::new(&self.options.decode, &self.after.observed);
         let mut rows = vec![0; slice.objects.len()];
-        let mut feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
+        let mut feed = self.feed(slice);
         loop {
             let filled = feed.fill();
             if let Filled::Unreadable { object, error } = filled {
@@ -375,8 +375,7 @@ impl Promotion<'_> {
         let mut observed = names_of(&self.before.observed);
         let options = DecodeOptions { contract: Contract::Evolve, ..self.options.decode.clone() };
         let mut decoder = Decoder::new(&options, &observed);
-        let feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
-        match decode_objects(feed, &mut decoder, |_, _| ControlFlow::Continue(())) {
+        match decode_objects(self.feed(slice), &mut decoder, |_, _| ControlFlow::Continue(())) {
             Ended::All | Ended::Stopped => {}
             Ended::Unreadable { object, error } => {
                 return Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string()));
@@ -395,6 +394,11 @@ impl Promotion<'_> {
         // Not only of these columns: what others refuse must be refused here, too.
         let decoder = Decoder::new(&self.options.decode, observed);
         Some(Keys { decoder, schema: arrow_schema(&fields), fields })
+    }
+
+    fn feed<'s>(&self, slice: &'s Slice) -> Feed<'s> {
+        let feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
+        feed.with_window_bytes(self.options.window_bytes)
     }
 
     /// The partition expressions that are made of columns.

@@ -55,6 +55,8 @@ pub struct SliceOptions {
     pub target_file_bytes: usize,
     /// Bytes that gathered rows and open writers may hold.
     pub memory_bytes: usize,
+    /// Bytes of a window, unless one record needs more.
+    pub window_bytes: usize,
     /// When the run is, in microseconds since 1970-01-01T00:00:00Z.
     pub at_micros: i64,
 }
@@ -217,7 +219,8 @@ impl<'a> Run<'a> {
 
     /// Reads all objects; `Some` when the attempt must be given up.
     fn read_all(&mut self) -> Result<Option<Attempt>> {
-        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone());
+        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone())
+            .with_window_bytes(self.task.options.window_bytes);
         loop {
             let before = feed.bytes_read;
             let filled = feed.fill();
@@ -292,9 +295,9 @@ impl<'a> Run<'a> {
         let mut reject = Reject {
             object,
             reason,
+            column: None,
             offset,
             fault_offset: offset,
-            column: None,
             continued: self.decoder.is_lost(),
             bytes: feed.rest(used).to_vec(),
         };

@@ -531,7 +531,7 @@ impl Column {
                 }
             }
             Data::List(list) if list.element.total.total() > 0 => {
-                seen.element = Some(Box::new(list.element.observe(name)))
+                seen.element = Some(Box::new(list.element.observe(name)));
             }
             Data::Map(map) if self.total.total() > 0 => seen.dictionary = Some(Box::new(map.value.observe(name))),
             _ => {}

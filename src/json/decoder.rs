@@ -342,9 +342,9 @@ impl Decoder {
         let reject = |start: usize, end: usize, reason: Reason, found: usize, continued: bool| Reject {
             object: segment.object,
             reason,
+            column: None,
             offset: segment.offset + start as u64,
             fault_offset: segment.offset + found as u64,
-            column: None,
             continued,
             bytes: window.slice(start, end.max(start)).to_vec(),
         };

@@ -6,7 +6,7 @@
 use super::column::{Column, Data};
 use super::decoder::Reason;
 use super::object::{NewKey, StructData};
-use super::scalar::{number, time};
+use super::scalar::{Time, number, time};
 use super::scan::{FaultAt, Window};
 use crate::schema::{Kind, Rule};
 
@@ -170,7 +170,7 @@ impl Search<'_> {
             b'"' => {
                 let (end, _) = self.window.string_end(at)?;
                 self.window.unescape(at, end, &mut self.text)?;
-                return Ok((time(&self.text).map_or(Kind::String, |time| time.kind()), end));
+                return Ok((time(&self.text).map_or(Kind::String, Time::kind), end));
             }
             b'-' | b'0'..=b'9' => {
                 let (end, integer) = self.window.number_end(at)?;

@@ -11,7 +11,10 @@ mod table;
 pub use hidden::Hidden;
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
-pub use quarantine::{QuarantineWriter, quarantine_schema};
+pub use quarantine::{
+    Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, SummarizedFile, Tally,
+    quarantine_schema, rows_of,
+};
 pub use registry::Registry;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};

@@ -21,7 +21,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::partition::{PartitionKey, Partitioning, ValueType};
 use crate::schema::{Field, described_field};
 use crate::store::Location;
-use crate::write::DataFile;
+use crate::write::{DataFile, NO_VALUES};
 
 /// The `txn` application id whose version names the ledger's head.
 const LEDGER_APP: &str = "siltstone.ledger";
@@ -322,8 +322,12 @@ fn delta_schema(fields: &[Field], partitioning: &Partitioning) -> Result<StructT
     (&table_schema(fields, partitioning)).try_into_kernel().context(|| "cannot express the table's schema".to_owned())
 }
 
-/// The Arrow schema of a table: the columns, then the partition columns.
+/// The Arrow schema of a table: the columns, then the partition columns; [`NO_VALUES`] when there are neither (no Delta
+/// reader takes a table without columns).
 pub fn table_schema(fields: &[Field], partitioning: &Partitioning) -> Schema {
+    if fields.is_empty() && partitioning.0.is_empty() {
+        return Schema::new(vec![ArrowField::new(NO_VALUES, DataType::Boolean, true)]);
+    }
     let columns = fields.iter().map(described_field);
     let partitions = partitioning.0.iter().map(|expr| {
         let data_type = match expr.transform.value_type() {

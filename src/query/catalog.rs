@@ -1,4 +1,4 @@
-//! The names of SQL: `raw.<source>` and `lake.<source>`, loaded when a statement names them.
+//! The names of SQL: `raw.<source>`, `lake.<source>` and `quarantine.<source>`, loaded when a statement names them.
 
 use std::sync::Arc;
 
@@ -6,16 +6,19 @@ use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use tokio::runtime::Handle;
+use url::Position;
 
+use super::quarantine::QuarantineTable;
 use super::raw::{RawScan, RawTable};
 use crate::compact::{describe, find_records_path, observe};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::json::DecodeOptions;
-use crate::lake::{Head, Hidden, Registry, Table, diff};
+use crate::lake::{Head, Hidden, Quarantine, Registry, Table, diff};
 use crate::raw::{Fetcher, list_objects};
 use crate::schema::{Contract, Observation, resolve_ruled};
 use crate::store::Location;
@@ -76,6 +79,34 @@ impl LoadTable for LakeTables {
             DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
         let provider = DeltaScanNext::new(state.snapshot().clone(), config)?;
         Ok(Some(Arc::new(provider)))
+    }
+}
+
+/// What the lake tables keep in quarantine.
+#[derive(Debug)]
+pub(super) struct QuarantineTables {
+    pub(super) lake: Location,
+    pub(super) runtime: Arc<RuntimeEnv>,
+}
+
+#[async_trait]
+impl LoadTable for QuarantineTables {
+    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let location = self.lake.folder(name).map_err(external)?;
+        let store = ObjectStoreUrl::parse(&location.url()[..Position::BeforePath])?;
+        self.runtime.register_object_store(store.as_ref(), Arc::clone(location.store()));
+        let table = Table::open(location).await.map_err(external)?;
+        let id = match table.ledger_head().await {
+            Ok(Some(id)) => id,
+            Ok(None) => return Ok(None),
+            // The table of another writer may be queried, and has no quarantine.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+            Err(error) => return Err(external(error)),
+        };
+        let hidden = Hidden::new(table.location());
+        let head: Head = hidden.read_json(&Hidden::head_path(id)).await.map_err(external)?;
+        let quarantine = Quarantine::open(&hidden, &head).await.map_err(external)?;
+        Ok(Some(Arc::new(QuarantineTable { quarantine, store })))
     }
 }
 

@@ -203,6 +203,7 @@ fn split_key(path: &str) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 mod tests {
     use super::*;
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `compact` | raw shapes, runs, drift, promotions, partitions, the summary |
 //! | `quarantine` | what is no record is kept, counted and never read again |
+//! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `s3` | the same on a real S3 server, when one is named |
@@ -18,6 +19,7 @@ mod errors;
 mod faults;
 mod kill;
 mod quarantine;
+mod quarantine_table;
 mod queries;
 mod s3;
 mod sql;

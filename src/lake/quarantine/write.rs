@@ -1,13 +1,13 @@
-//! Quarantine files: the rejected bytes of raw objects, with where they stood and why.
+//! Writing quarantine files.
 
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 
+use super::quarantine_schema;
 use crate::error::{Context as _, Result};
 use crate::json::Reject;
 use crate::raw::RawObject;
@@ -15,24 +15,6 @@ use crate::write::{Sink, hidden_file_properties};
 
 /// Gathered bytes are encoded when there are this many.
 const BATCH_BYTES: usize = 8 << 20;
-
-/// The columns of a quarantine file.
-pub fn quarantine_schema() -> SchemaRef {
-    let text = |name| Field::new(name, DataType::Utf8, false);
-    let number = |name| Field::new(name, DataType::Int64, false);
-    Arc::new(Schema::new(vec![
-        text("run_id"),
-        Field::new("rejected_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
-        text("key"),
-        text("etag"),
-        number("size_bytes"),
-        text("reason"),
-        number("byte_offset"),
-        number("fault_offset"),
-        Field::new("continued", DataType::Boolean, false),
-        Field::new("raw", DataType::Binary, false),
-    ]))
-}
 
 /// Writes one quarantine file, which begins with the first reject.
 #[derive(Debug)]
@@ -81,7 +63,8 @@ impl QuarantineWriter {
         let schema = quarantine_schema();
         let mut run_id = StringBuilder::new();
         let mut at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-        let (mut key, mut etag, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+        let (mut key, mut etag) = (StringBuilder::new(), StringBuilder::new());
+        let (mut reason, mut column) = (StringBuilder::new(), StringBuilder::new());
         let (mut size, mut offset, mut fault) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
         let (mut continued, mut raw) = (BooleanBuilder::new(), BinaryBuilder::new());
         for (object, reject) in self.rows.drain(..) {
@@ -91,6 +74,7 @@ impl QuarantineWriter {
             etag.append_value(&object.etag);
             size.append_value(object.size_bytes as i64);
             reason.append_value(reject.reason.name());
+            column.append_option(reject.column);
             offset.append_value(reject.offset as i64);
             fault.append_value(reject.fault_offset as i64);
             continued.append_value(reject.continued);
@@ -104,6 +88,7 @@ impl QuarantineWriter {
             Arc::new(etag.finish()),
             Arc::new(size.finish()),
             Arc::new(reason.finish()),
+            Arc::new(column.finish()),
             Arc::new(offset.finish()),
             Arc::new(fault.finish()),
             Arc::new(continued.finish()),
