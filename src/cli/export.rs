@@ -26,11 +26,9 @@ pub(super) async fn run(args: ExportArgs, config: Config) -> Result<ExitCode> {
     let describe = || "cannot write records".to_owned();
     let mut line = Vec::new();
     for file in table.files()? {
-        let bytes = hidden.read(&file.path).await?;
-        let stored = StoredFile::open(&file.path, bytes, &registry.fields)?;
+        let mut stored = StoredFile::open(&hidden, &file.path, file.size_bytes, &registry.fields).await?;
         let fields = stored.fields.clone();
-        for batch in stored {
-            let batch = batch?;
+        while let Some(batch) = stored.next_batch().await? {
             for row in 0..batch.num_rows() {
                 line.clear();
                 write_record(&batch, &fields, row, &mut line);

@@ -5,23 +5,23 @@
 //!   --merge observations--> columns --(what a promotion invalidates: again)--> books --> ledger --> ONE commit
 //! ```
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
 
 use super::observe::observe;
+use super::pool::run_all;
 use super::probe::{Probed, probe};
 use super::report::{Report, SourceReport, Status};
-use super::rewrite::{is_promoted, rewrite};
+use super::rewrite::{Promotion, Rewritten};
 use super::slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
 use crate::clock::Clock;
 use crate::config::{Config, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{DecodeOptions, format_timestamp};
-use crate::lake::{ActiveFile, Change, Entry, Head, Hidden, Outcome, Registry, RunStamp, Table, Totals, append, diff};
+use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, RunStamp, Table, Totals, append, diff};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
 use crate::schema::{Contract, Field, Observation, Rule, resolve_ruled};
@@ -170,7 +170,7 @@ struct Begun {
 struct Made {
     results: Vec<SliceResult>,
     registry: Registry,
-    rewritten: Vec<(ActiveFile, DataFile)>,
+    rewritten: Rewritten,
     discarded: Vec<String>,
     /// Objects left for another run, and why.
     unreadable: Vec<(RawObject, String)>,
@@ -300,7 +300,7 @@ impl Driver<'_> {
         };
         let slices = cut(&plan.new, workers);
         let tasks = slices.into_iter().map(|objects| task(objects, &known, None)).collect();
-        let mut results = self.run_all(tasks, workers, context)?;
+        let mut results = run_all(tasks, workers, |task| run_slice(&task, context))?;
         let mut observed = Observation::default();
         results.iter().for_each(|result| observed.merge(&result.observed));
         let run = RunStamp {
@@ -324,9 +324,9 @@ impl Driver<'_> {
             fits
         });
         tracing::info!(slices = results.len() + again.len(), again = again.len(), "slices are done");
-        results.extend(self.run_all(again, workers, context)?);
+        results.extend(run_all(again, workers, |task| run_slice(&task, context))?);
         unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
-        let rewritten = self.rewrite_promoted(plan, &registry, context)?;
+        let rewritten = self.rewrite_promoted(plan, &registry, context, &options, workers)?;
         Ok(Made { results, registry, rewritten, discarded, unreadable })
     }
 
@@ -401,54 +401,17 @@ impl Driver<'_> {
         Ok(Begun { registry, observed, decode, window_bytes })
     }
 
-    /// Runs tasks on all workers.
-    fn run_all(&self, tasks: Vec<SliceTask>, workers: usize, context: &SliceContext) -> Result<Vec<SliceResult>> {
-        let workers = workers.min(tasks.len());
-        let queue = Mutex::new(tasks.into_iter().enumerate().collect::<VecDeque<_>>());
-        let done = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                        let Some((index, task)) = next else { return };
-                        let result = run_slice(&task, context);
-                        let failed = result.is_err();
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
-                        if failed {
-                            queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                        }
-                    }
-                });
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, result)| result).collect()
-    }
-
     fn rewrite_promoted(
         &self,
         plan: &Plan,
         registry: &Registry,
         context: &SliceContext,
-    ) -> Result<Vec<(ActiveFile, DataFile)>> {
-        let Some(before) = &plan.registry else { return Ok(Vec::new()) };
-        if !is_promoted(&before.fields, &registry.fields) {
-            return Ok(Vec::new());
-        }
-        let mut rewritten = Vec::new();
-        for file in plan.table.files()? {
-            let name = format!("{}-{}.zstd.parquet", self.clock.new_id(), rewritten.len());
-            let path = match registry.partitioning.hive_path(&file.partition) {
-                folder if folder.is_empty() => name,
-                folder => format!("{folder}/{name}"),
-            };
-            let again = rewrite(&file, &before.fields, &registry.fields, &context.write, &plan.hidden, path)?;
-            rewritten.extend(again.map(|again| (file, again)));
-        }
-        tracing::info!(files = rewritten.len(), "files with promoted columns were written again");
-        Ok(rewritten)
+        options: &SliceOptions,
+        workers: usize,
+    ) -> Result<Rewritten> {
+        let (Some(before), Some(head)) = (&plan.registry, &plan.head) else { return Ok(Rewritten::default()) };
+        let clock = self.clock;
+        Promotion { before, after: registry, context, options, workers, clock }.run(&plan.table, &head.segments)
     }
 
     async fn commit(&self, plan: &mut Plan, made: &Made, report: &mut SourceReport) -> Result<Outcome> {
@@ -485,7 +448,7 @@ impl Driver<'_> {
         let before = plan.registry.as_ref().map(|registry| &registry.fields);
         let mut add: Vec<DataFile> = made.results.iter().flat_map(|result| result.files.iter().cloned()).collect();
         let mut remove = Vec::new();
-        for (old, new) in &made.rewritten {
+        for (old, new) in &made.rewritten.files {
             remove.push(old.clone());
             add.push(new.clone());
         }
@@ -509,7 +472,7 @@ impl Made {
             .results
             .iter()
             .flat_map(|result| result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
-        let rewritten = self.rewritten.iter().map(|(_, new)| new.path.clone());
+        let rewritten = self.rewritten.files.iter().map(|(_, new)| new.path.clone());
         files.chain(rewritten).chain(self.discarded.iter().cloned()).collect()
     }
 
@@ -532,7 +495,7 @@ impl Made {
                 return unbalanced(format!("{rows} rows were decoded and {written} are in files"));
             }
         }
-        for (old, new) in &self.rewritten {
+        for (old, new) in &self.rewritten.files {
             if old.row_count != new.row_count {
                 return unbalanced(format!("{} has {} rows, written again {}", old.path, old.row_count, new.row_count));
             }
@@ -559,11 +522,7 @@ impl Made {
         if duplicates > 0 {
             report.notes.push(format!("{duplicates} keys occurred twice in an object; the last value was kept"));
         }
-        if !self.rewritten.is_empty() {
-            let bytes: u64 = self.rewritten.iter().map(|(_, new)| new.size_bytes).sum();
-            let files = self.rewritten.len();
-            report.notes.push(format!("{files} files ({bytes} bytes) were written again for promoted columns"));
-        }
+        report.notes.extend(self.rewritten.notes());
         if report.error_count > 0 {
             report.status = Status::PartialSuccess;
         }

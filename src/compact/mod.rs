@@ -1,9 +1,12 @@
 //! Compaction: new raw objects become rows of the lake table, each exactly once.
 
+mod compare;
 mod driver;
 mod observe;
+mod pool;
 mod probe;
 mod report;
+mod reread;
 mod rewrite;
 mod slice;
 

@@ -170,7 +170,14 @@ impl<'a> Run<'a> {
         let object = Path::parse(format!("{}/{quarantine_path}", context.write.table))
             .context(|| format!("bad path {quarantine_path}"))?;
         let sink = Sink::new(&context.write.store, object, &context.write.runtime);
-        let entry = |object: &RawObject| Entry { object: object.clone(), records_in: 0, rows_out: 0, quarantined: 0 };
+        let entry = |object: &RawObject| Entry {
+            object: object.clone(),
+            records_in: 0,
+            rows_out: 0,
+            quarantined: 0,
+            slice: prefix.clone(),
+        };
+        let entries = objects.iter().map(entry).collect();
         Ok(Self {
             task,
             context,
@@ -180,7 +187,7 @@ impl<'a> Run<'a> {
             writer: FanoutWriter::new(context.write.clone(), options.partitioning.clone(), layout, prefix),
             quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros, sink),
             quarantine_path,
-            entries: objects.iter().map(entry).collect(),
+            entries,
             begun: None,
             unreadable: Vec::new(),
             duplicate_keys: 0,

@@ -10,6 +10,7 @@
 //! Objects here are never changed. They count when the head that a committed version names refers to them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,15 +63,36 @@ impl Hidden {
     /// # Errors
     /// `Corrupt` when it is not there; `Failed` when it cannot be read.
     pub async fn read(&self, path: &str) -> Result<Bytes> {
-        let describe = || format!("cannot read {path} of {}", self.table.url());
         let object = self.table.child(path)?;
-        let found = self.table.store().get(&object).await.map_err(|error| match error {
+        let found = async { self.table.store().get(&object).await?.bytes().await };
+        found.await.map_err(|error| self.unread(path, error))
+    }
+
+    /// Reads a part of an object.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        let object = self.table.child(path)?;
+        self.table.store().get_range(&object, range).await.map_err(|error| self.unread(path, error))
+    }
+
+    /// Reads parts of an object; those that lie close together by one request.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let object = self.table.child(path)?;
+        self.table.store().get_ranges(&object, ranges).await.map_err(|error| self.unread(path, error))
+    }
+
+    fn unread(&self, path: &str, error: object_store::Error) -> Error {
+        match error {
             object_store::Error::NotFound { .. } => {
                 Error::new(ErrorKind::Corrupt, format!("{path} of {} is gone", self.table.url()))
             }
-            error => Error::failed(describe(), error),
-        })?;
-        found.bytes().await.context(describe)
+            error => Error::failed(format!("cannot read {path} of {}", self.table.url()), error),
+        }
     }
 
     /// Writes an object that must not be there.

@@ -29,6 +29,8 @@ use crate::write::hidden_file_properties;
 const FAN_IN: usize = 8;
 /// Entries that are read or written at once.
 const BATCH_ROWS: usize = 8192;
+/// The last column of a segment, which older ones lack.
+const SLICE: &str = "slice";
 
 /// A consumed raw object and what became of its records.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Entry {
     pub rows_out: u64,
     /// Records (or objects) in quarantine.
     pub quarantined: u64,
+    /// The attempt at a slice that wrote the rows: its id begins the names of their data files. Empty when not recorded.
+    pub slice: String,
 }
 
 /// A file of entries, sorted by key.
@@ -203,7 +207,17 @@ fn schema() -> SchemaRef {
         number("records_in"),
         number("rows_out"),
         number("quarantined"),
+        Field::new(SLICE, DataType::Utf8, false),
     ]))
+}
+
+/// Whether a segment has the columns of this version, or of the one before it.
+fn is_segment(found: &Schema) -> bool {
+    let (found, wanted) = (found.fields(), schema());
+    let found = found.iter().map(|field| (field.name(), field.data_type()));
+    let wanted: Vec<_> = wanted.fields().iter().map(|field| (field.name(), field.data_type())).collect();
+    let found: Vec<_> = found.collect();
+    found == wanted || found == wanted[..wanted.len() - 1]
 }
 
 fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
@@ -224,6 +238,7 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
             number(|entry| entry.records_in),
             number(|entry| entry.rows_out),
             number(|entry| entry.quarantined),
+            text(|entry| &entry.slice),
         ];
         writer.write(&RecordBatch::try_new(schema(), columns).context(describe)?).context(describe)?;
     }
@@ -315,13 +330,14 @@ impl Cursor {
                     records_in: number(3),
                     rows_out: number(4),
                     quarantined: number(5),
+                    slice: if batch.num_columns() > 6 { text(6) } else { String::new() },
                 }));
             }
             match self.reader.next() {
                 None => return Ok(None),
                 Some(batch) => {
                     let batch = batch.context(|| format!("the ledger segment {} is damaged", self.path))?;
-                    if batch.schema().fields().len() != schema().fields().len() {
+                    if !is_segment(&batch.schema()) {
                         return Err(crate::error::Error::new(
                             crate::error::ErrorKind::Corrupt,
                             format!("the ledger segment {} has other columns", self.path),

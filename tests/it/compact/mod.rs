@@ -4,6 +4,7 @@ mod config;
 mod drift;
 mod partitions;
 mod promotion;
+mod reread;
 mod runs;
 mod shapes;
 mod summary;
