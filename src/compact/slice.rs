@@ -239,11 +239,8 @@ impl<'a> Run<'a> {
                 (None, Filled::Unreadable { .. }) => continue,
                 (None, _) => return Ok(None),
             }
-            if let Some(segment) = feed.segments.last().filter(|segment| self.decoder.wants_envelope(segment)) {
-                match feed.envelope(segment.object, &self.task.options.decode) {
-                    Ok(envelope) => self.decoder.set_envelope(envelope),
-                    Err(error) => return Ok(Some(Attempt::Without(segment.object, error.to_string()))),
-                }
+            if let Err((object, error)) = feed.read_envelope(&self.task.options.decode, &mut self.decoder) {
+                return Ok(Some(Attempt::Without(object, error.to_string())));
             }
             let decoded = self.decoder.decode(&feed.window, &feed.segments);
             let used = decoded.used;

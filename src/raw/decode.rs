@@ -37,12 +37,8 @@ pub fn decode_objects(
         if feed.segments.is_empty() {
             return Ended::All;
         }
-        if let Some(segment) = feed.segments.last().filter(|segment| decoder.wants_envelope(segment)) {
-            let object = segment.object;
-            match feed.envelope(object, options) {
-                Ok(envelope) => decoder.set_envelope(envelope),
-                Err(error) => return Ended::Unreadable { object, error },
-            }
+        if let Err((object, error)) = feed.read_envelope(options, decoder) {
+            return Ended::Unreadable { object, error };
         }
         let decoded = decoder.decode(&feed.window, &feed.segments);
         if visit(decoder, &decoded).is_break() {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::listing::RawObject;
-use crate::json::{DecodeOptions, Envelope, EnvelopeReader, PADDING, Reason, Segment};
+use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Reason, Segment};
 
 /// How many bytes a window holds, unless one record needs more.
 pub const WINDOW_BYTES: usize = 2 << 20;
@@ -113,11 +113,21 @@ impl<'a> Feed<'a> {
         true
     }
 
-    /// Goes through an object for the members of its envelope, as far as it can be inflated. Blocks.
+    /// Gives `decoder`, which was made with `options`, the members of the envelope of the last segment's object, when it
+    /// wants them from behind this window. Blocks.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn envelope(&self, object: usize, options: &DecodeOptions) -> io::Result<Envelope> {
+    /// When the object cannot be read again; its number is given, too.
+    pub fn read_envelope(&self, options: &DecodeOptions, decoder: &mut Decoder) -> Result<(), (usize, io::Error)> {
+        if let Some(segment) = self.segments.last().filter(|segment| decoder.wants_envelope(segment)) {
+            let envelope = self.envelope(segment.object, options).map_err(|error| (segment.object, error))?;
+            decoder.set_envelope(envelope);
+        }
+        Ok(())
+    }
+
+    /// Goes through an object for the members of its envelope, as far as it can be inflated.
+    fn envelope(&self, object: usize, options: &DecodeOptions) -> io::Result<Envelope> {
         let objects = &self.objects[object..=object];
         let mut feed = Feed::new(self.fetcher, objects, self.limits.clone());
         let mut reader = EnvelopeReader::new(options);
