@@ -102,12 +102,28 @@ fn check_names(observed: &Observation, rule: &Rule) -> Result<(), String> {
 
 /// Writes the names of columns into the observation, and makes what became a map a dictionary for good.
 fn pin(observed: &mut Observation, fields: &[Field]) {
+    keep_left_behind(observed, fields);
     for field in fields {
         for key in &field.keys {
             if let Some(seen) = observed.fields.get_mut(key) {
                 seen.column = Some(field.name.clone());
                 pin_type(seen, &field.ty);
             }
+        }
+    }
+}
+
+/// A key that gets a column of its own leaves values in the one that it shared, whose type must go on holding them.
+fn keep_left_behind(observed: &mut Observation, fields: &[Field]) {
+    let left_behind = |(key, seen): (&String, &Observation)| {
+        let shared = fields.iter().find(|field| seen.column.as_ref() == Some(&field.name))?;
+        let heir = shared.keys.first().filter(|_| !shared.keys.contains(key))?;
+        Some((heir.clone(), Observation { column: None, place: None, ..seen.clone() }))
+    };
+    let left: Vec<_> = observed.fields.iter().filter_map(left_behind).collect();
+    for (heir, seen) in left {
+        if let Some(stays) = observed.fields.get_mut(&heir) {
+            stays.merge(&seen);
         }
     }
 }

@@ -181,7 +181,8 @@ impl Table {
             .iter()
             .map(|file| {
                 let path = file.path().into_owned();
-                let row_count = file.num_records().ok_or_else(|| {
+                let stats = file.stats().unwrap_or_default();
+                let row_count = file.num_records().or_else(|| num_records(&stats)).ok_or_else(|| {
                     Error::new(
                         ErrorKind::Corrupt,
                         format!("{path} has no numRecords in the log of {}", self.location.url()),
@@ -192,7 +193,7 @@ impl Table {
                 Ok(ActiveFile {
                     row_count: row_count as u64,
                     size_bytes: file.size().max(0) as u64,
-                    stats: file.stats().unwrap_or_default(),
+                    stats,
                     partition,
                     path,
                 })
@@ -311,6 +312,15 @@ impl Table {
         actions.push(Transaction::new_with_last_update(LEDGER_APP, change.ledger_head, Some(change.at_ms)).into());
         Ok(actions)
     }
+}
+
+/// The rows that statistics tell of.
+///
+/// The Delta library parses those of all files that one log entry added at once, by the columns of today. When those of one
+/// of them, which may be removed by now, do not fit, as an object where there is JSON text today, it takes all for lost.
+fn num_records(stats: &str) -> Option<usize> {
+    let stats: serde_json::Value = serde_json::from_str(stats).ok()?;
+    usize::try_from(stats.get("numRecords")?.as_u64()?).ok()
 }
 
 fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {

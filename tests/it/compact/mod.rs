@@ -1,5 +1,6 @@
 //! `siltstone compact`: what it takes, what it makes of it, and what it says.
 
+mod any_runs;
 mod config;
 mod drift;
 mod partitions;
