@@ -21,9 +21,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::compact::describe;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::lake::{Head, Hidden, Registry, Table};
 use crate::raw::check_source_id;
 use crate::store::Location;

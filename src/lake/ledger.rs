@@ -21,7 +21,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use serde::{Deserialize, Serialize};
 
 use super::hidden::Hidden;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::RawObject;
 use crate::write::hidden_file_properties;
 
@@ -206,6 +206,14 @@ fn schema() -> SchemaRef {
     ]))
 }
 
+/// Whether columns have the names and types of `wanted`, in that order.
+fn has_columns_of(found: &Schema, wanted: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<_> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    columns(found) == columns(wanted)
+}
+
 fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     let describe = || "cannot write a ledger segment".to_owned();
     let mut out = Vec::new();
@@ -231,8 +239,8 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     Ok(out.into())
 }
 
-/// The entries of a head's segments, sorted by key.
-#[derive(Debug)]
+/// The entries of several segments, sorted by key.
+#[derive(Debug, Default)]
 pub struct Merged {
     cursors: Vec<Cursor>,
     heap: BinaryHeap<Reverse<(Entry, usize)>>,
@@ -244,16 +252,24 @@ impl Merged {
     /// # Errors
     /// When one cannot be read.
     pub async fn open(hidden: &Hidden, segments: &[Segment]) -> Result<Self> {
-        let mut cursors = Vec::new();
-        let mut heap = BinaryHeap::new();
+        let mut merged = Self::default();
         for segment in segments {
-            let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
-            if let Some(entry) = cursor.next()? {
-                heap.push(Reverse((entry, cursors.len())));
-            }
-            cursors.push(cursor);
+            merged.add(hidden, segment).await?;
         }
-        Ok(Self { cursors, heap })
+        Ok(merged)
+    }
+
+    /// Opens another segment, before any entry was taken.
+    ///
+    /// # Errors
+    /// When it cannot be read; the others still can.
+    pub async fn add(&mut self, hidden: &Hidden, segment: &Segment) -> Result<()> {
+        let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
+        if let Some(entry) = cursor.next()? {
+            self.heap.push(Reverse((entry, self.cursors.len())));
+        }
+        self.cursors.push(cursor);
+        Ok(())
     }
 
     /// The next entry.
@@ -262,11 +278,19 @@ impl Merged {
     /// When a segment is damaged.
     #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
+        self.next_of().map(|next| next.map(|(entry, _)| entry)).map_err(|(error, _)| error)
+    }
+
+    /// The next entry and the number of the segment it is of, in the order in which they were opened.
+    ///
+    /// # Errors
+    /// When a segment is damaged, with its number.
+    pub(super) fn next_of(&mut self) -> Result<Option<(Entry, usize)>, (Error, usize)> {
         let Some(Reverse((entry, index))) = self.heap.pop() else { return Ok(None) };
-        if let Some(next) = self.cursors[index].next()? {
+        if let Some(next) = self.cursors[index].next().map_err(|error| (error, index))? {
             self.heap.push(Reverse((next, index)));
         }
-        Ok(Some(entry))
+        Ok(Some((entry, index)))
     }
 
     fn chunk(&mut self) -> Result<Vec<Entry>> {
@@ -297,9 +321,12 @@ impl std::fmt::Debug for Cursor {
 
 impl Cursor {
     fn open(path: &str, bytes: Bytes) -> Result<Self> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-            .context(|| format!("the ledger segment {path} is damaged"))?;
+        let describe = || format!("the ledger segment {path} is damaged");
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).context(describe)?;
+        if !has_columns_of(builder.schema(), &schema()) {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the ledger segment {path} has other columns")));
+        }
+        let reader = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
         Ok(Self { path: path.to_owned(), reader, batch: None, row: 0 })
     }
 
@@ -321,12 +348,6 @@ impl Cursor {
                 None => return Ok(None),
                 Some(batch) => {
                     let batch = batch.context(|| format!("the ledger segment {} is damaged", self.path))?;
-                    if batch.schema().fields().len() != schema().fields().len() {
-                        return Err(crate::error::Error::new(
-                            crate::error::ErrorKind::Corrupt,
-                            format!("the ledger segment {} has other columns", self.path),
-                        ));
-                    }
                     (self.batch, self.row) = (Some(batch), 0);
                 }
             }

@@ -11,9 +11,9 @@ use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use tokio::runtime::Handle;
 
 use super::raw::{RawScan, RawTable};
-use crate::compact::{describe, find_records_path, observe};
+use crate::compact::{find_records_path, observe};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, describe};
 use crate::json::DecodeOptions;
 use crate::lake::{Head, Hidden, Registry, Table, diff};
 use crate::raw::{Fetcher, list_objects};
