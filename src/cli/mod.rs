@@ -4,7 +4,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | success or partial success |
-//! | 1 | failure |
+//! | 1 | failure; `verify` found something |
 //! | 2 | wrong usage or configuration |
 //! | 3 | something was quarantined, with `--fail-on-quarantine` |
 
@@ -14,6 +14,7 @@ mod progress;
 mod schema;
 mod sql;
 mod status;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -53,6 +54,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Show what the tables hold and what they lack.
     Status(status::StatusArgs),
+    /// Check that log, files, ledger and quarantine agree, and that every reader can read every file.
+    Verify(verify::VerifyArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -129,6 +132,7 @@ pub fn execute(args: Args) -> ExitCode {
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,
                 Command::Status(command) => status::run(command, config).await,
+                Command::Verify(command) => verify::run(command, config).await,
             }
         })
     });

@@ -3,9 +3,11 @@
 mod hidden;
 mod ledger;
 mod quarantine;
+mod ranges;
 mod registry;
 mod stored;
 mod table;
+mod verify;
 
 pub use hidden::Hidden;
 pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
@@ -13,3 +15,4 @@ pub use quarantine::{QuarantineWriter, quarantine_schema};
 pub use registry::{Registry, changes, sql_type};
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};
+pub use verify::{Checked, Effect, Finding, FindingKind, Severity, Verification, verify};
