@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{OutputFormat, Roots};
 use crate::config::Config;
-use crate::error::{Context as _, Result};
-use crate::lake::{Finding, Severity, Verification, verify};
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::lake::{Finding, FindingKind, Severity, Verification, verify};
 use crate::raw::{check_source_id, list_sources};
 
 #[derive(Debug, clap::Args)]
@@ -36,12 +36,21 @@ pub(super) async fn run(args: VerifyArgs, config: Config) -> Result<ExitCode> {
     let lake = args.roots.need_lake(&config)?;
     let mut sources: BTreeSet<String> = args.sources.into_iter().collect();
     sources.iter().try_for_each(|source| check_source_id(source))?;
-    if sources.is_empty() {
+    let is_named = !sources.is_empty();
+    if !is_named {
         sources.extend(list_sources(&lake).await?.0);
+    }
+    let missing =
+        |what: String| Error::new(ErrorKind::NotFound, format!("there is no table {what}under {}", lake.url()));
+    if sources.is_empty() {
+        return Err(missing(String::new()));
     }
     let mut all = Vec::new();
     for source in sources {
         let verification = verify(&lake.folder(&source)?).await?;
+        if is_named && verification.findings.iter().any(|finding| finding.kind == FindingKind::NoTable) {
+            return Err(missing(format!("{source} ")));
+        }
         all.push(SourceVerification { source_id: source, verification });
     }
     let text = match args.format {

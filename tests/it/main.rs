@@ -6,6 +6,7 @@
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `verify` | sound lakes pass, every damage is found |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -23,3 +24,4 @@ mod s3;
 mod sql;
 mod structure;
 mod support;
+mod verify;

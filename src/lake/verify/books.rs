@@ -1,12 +1,11 @@
 //! The books: head, ledger, quarantine, and the heads before.
 
-use std::sync::Arc;
-
 use arrow::array::AsArray as _;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStore as _;
 use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
 use super::finding::{Finding, FindingKind, Findings};
@@ -140,8 +139,7 @@ async fn read_ledger(hidden: &Hidden, head: &Head, checked: &mut Checked, found:
 fn check_entry(path: &str, entry: &Entry, sums: &mut Totals, found: &mut Findings) {
     let Entry { object, records_in, rows_out, quarantined } = entry;
     if rows_out.checked_add(*quarantined) != Some(*records_in) {
-        let reason =
-            format!("{}: {records_in} records found, {rows_out} rows, {quarantined} quarantined", object.key);
+        let reason = format!("{}: {records_in} records found, {rows_out} rows, {quarantined} quarantined", object.key);
         found.push(Finding::error(FindingKind::Books, path, reason));
     }
     sums.objects += 1;
@@ -151,12 +149,7 @@ fn check_entry(path: &str, entry: &Entry, sums: &mut Totals, found: &mut Finding
 }
 
 /// Counts the rejects in the quarantine files that a head names.
-pub(super) async fn check_quarantine(
-    location: &Location,
-    head: &Head,
-    checked: &mut Checked,
-    found: &mut Findings,
-) {
+pub(super) async fn check_quarantine(location: &Location, head: &Head, checked: &mut Checked, found: &mut Findings) {
     let mut counts = futures::stream::iter(&head.quarantine)
         .map(|path| async move { (path, count_rejects(location, path).await) })
         .buffered(CONCURRENCY);
@@ -193,11 +186,10 @@ async fn count_rejects(location: &Location, path: &str) -> Result<u64> {
         }
         opened => opened.context(describe)?,
     };
-    let builder = ParquetRecordBatchStreamBuilder::new(file).await.context(describe)?;
-    let is_flag = |field: &Arc<_>| -> bool {
-        let field: &arrow::datatypes::Field = field;
-        field.name() == "continued" && *field.data_type() == DataType::Boolean
-    };
+    // As for the ledger: the Parquet types say all.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchStreamBuilder::new_with_options(file, options).await.context(describe)?;
+    let is_flag = |field: &FieldRef| field.name() == "continued" && *field.data_type() == DataType::Boolean;
     let Some(column) = builder.schema().fields().iter().position(is_flag) else {
         return Err(Error::new(ErrorKind::Corrupt, "the quarantine file has no column `continued`"));
     };
@@ -244,8 +236,12 @@ pub(super) async fn check_ancestors(location: &Location, head: &Head, checked: &
         match read {
             Ok(before) => {
                 check_head(parent, &before, found);
-                check_growth(parent, &before, &child, found);
-                child = Head { id: parent, ..before };
+                if before.id != parent {
+                    // Another head is in its place: it tells nothing of the parent.
+                    return;
+                }
+                check_growth(&before, &child, found);
+                child = before;
             }
             Err(error) => {
                 found.push(Finding::error(FindingKind::Head, Hidden::head_path(parent), describe(&error)));
@@ -256,7 +252,7 @@ pub(super) async fn check_ancestors(location: &Location, head: &Head, checked: &
 }
 
 /// Checks that `child` only adds to its parent.
-fn check_growth(id: i64, parent: &Head, child: &Head, found: &mut Findings) {
+fn check_growth(parent: &Head, child: &Head, found: &mut Findings) {
     let (before, after) = (parent.totals, child.totals);
     let grows = before.objects <= after.objects
         && before.records_in <= after.records_in
@@ -264,11 +260,12 @@ fn check_growth(id: i64, parent: &Head, child: &Head, found: &mut Findings) {
         && before.quarantined <= after.quarantined;
     if !grows {
         let reason = format!("its totals are more than those of {}, which follows it", Hidden::head_path(child.id));
-        found.push(Finding::error(FindingKind::Head, Hidden::head_path(id), reason));
+        found.push(Finding::error(FindingKind::Head, Hidden::head_path(parent.id), reason));
     }
     if !child.quarantine.starts_with(&parent.quarantine) {
-        let reason = format!("it names quarantine files that {}, which follows it, does not", Hidden::head_path(child.id));
-        found.push(Finding::error(FindingKind::Head, Hidden::head_path(id), reason));
+        let reason =
+            format!("it names quarantine files that {}, which follows it, does not", Hidden::head_path(child.id));
+        found.push(Finding::error(FindingKind::Head, Hidden::head_path(parent.id), reason));
     }
 }
 

@@ -134,7 +134,8 @@ impl Check<'_> {
         if is_in_map {
             for field in table.iter().filter(|field| held.iter().all(|mine| mine.name() != field.name())) {
                 let reason = "the values of the map lack this field".to_owned();
-                let effect = Effect::new("DataFusion, delta-rs", "a map cannot be cast to one whose values have more fields");
+                let effect =
+                    Effect::new("DataFusion, delta-rs", "a map cannot be cast to one whose values have more fields");
                 self.push(FindingKind::MapField, &below(parent, field.name()), reason, vec![effect]);
             }
         }
@@ -144,7 +145,10 @@ impl Check<'_> {
         if is_top && self.partitions.iter().any(|partition| partition.eq_ignore_ascii_case(name)) {
             let reason = "the file holds a partition column, whose value is in the log".to_owned();
             let effects = vec![
-                Effect::new("Spark", "duplicate columns in data and partition schema, when it reads the folder without the log"),
+                Effect::new(
+                    "Spark",
+                    "duplicate columns in data and partition schema, when it reads the folder without the log",
+                ),
                 Effect::new("DataFusion, Polars", "a duplicate column, when they read the folder without the log"),
             ];
             return self.push(FindingKind::PartitionInFile, column, reason, effects);
@@ -214,7 +218,8 @@ impl Check<'_> {
         let below = format!("{column}[]");
         let two_levels = |what: &str| format!("the list has two levels, not three: {what} is its element");
         // The rules for old files of parquet-format, LogicalTypes.md.
-        let element = match (repeated.is_primitive(), if repeated.is_primitive() { &[] } else { repeated.get_fields() }) {
+        let element = match (repeated.is_primitive(), if repeated.is_primitive() { &[] } else { repeated.get_fields() })
+        {
             (true, _) => {
                 let reason = two_levels(&format!("the repeated `{}`", repeated.name()));
                 self.push(FindingKind::NestedLayout, column, reason, Vec::new());
@@ -236,8 +241,14 @@ impl Check<'_> {
                 let reason = two_levels(&format!("the repeated group `{}`", repeated.name()));
                 let is_taken_apart =
                     matches!(repeated.name(), "array" | "list") && Shape::of_one(wanted) == Shape::Struct;
-                let hive = Effect::new("Hive", format!("takes the first field of `{}` for the element", repeated.name()));
-                self.push(FindingKind::NestedLayout, column, reason, is_taken_apart.then_some(hive).into_iter().collect());
+                let hive =
+                    Effect::new("Hive", format!("takes the first field of `{}` for the element", repeated.name()));
+                self.push(
+                    FindingKind::NestedLayout,
+                    column,
+                    reason,
+                    is_taken_apart.then_some(hive).into_iter().collect(),
+                );
                 repeated
             }
         };
