@@ -68,23 +68,25 @@ pub(super) async fn run(args: VerifyArgs, config: Config) -> Result<ExitCode> {
 fn render(source: &SourceVerification) -> String {
     let SourceVerification { source_id, verification } = source;
     let checked = &verification.checked;
-    let version = verification.version.map_or_else(|| "no version".to_owned(), |version| format!("version {version}"));
-    let mut text = format!(
-        "{source_id}: {version}, {} rows in {} files ({:.1} MB), {} raw objects in {} segments of the ledger, {} rejects in {} quarantine files, {} heads: {}\n",
-        checked.rows,
-        checked.files,
-        checked.bytes as f64 / 1e6,
-        checked.entries,
-        checked.segments,
-        checked.rejects,
-        checked.quarantine_files,
-        checked.heads,
-        match verification.findings.len() as u64 + verification.findings_left_out {
-            0 => "nothing wrong".to_owned(),
-            1 => "1 finding".to_owned(),
-            count => format!("{count} findings"),
-        }
-    );
+    let found = match verification.findings.len() as u64 + verification.findings_left_out {
+        0 => "nothing wrong".to_owned(),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    let mut text = match verification.version {
+        None => format!("{source_id}: no version can be read: {found}\n"),
+        Some(version) => format!(
+            "{source_id}: version {version}, {} rows in {} files ({:.1} MB), {} raw objects in {} segments of the ledger, {} rejects in {} quarantine files, {} heads: {found}\n",
+            checked.rows,
+            checked.files,
+            checked.bytes as f64 / 1e6,
+            checked.entries,
+            checked.segments,
+            checked.rejects,
+            checked.quarantine_files,
+            checked.heads,
+        ),
+    };
     verification.findings.iter().for_each(|finding| text.push_str(&render_finding(finding)));
     if verification.findings_left_out > 0 {
         text.push_str(&format!("  and {} more of these\n", verification.findings_left_out));

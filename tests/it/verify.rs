@@ -371,13 +371,13 @@ fn lists_that_are_not_in_three_levels_are_found() {
         (
             "optional group ls (LIST) { repeated group array { optional int64 a; optional binary b (STRING); } }",
             "ls",
-            "the repeated group `array` is its element",
+            "the repeated `array` is its element",
             &["Hive: takes the first field of `array` for the element"],
         ),
         (
             "optional group ls (LIST) { repeated group ls_tuple { optional int64 a; } }",
             "ls",
-            "the repeated group `ls_tuple` is its element",
+            "the repeated `ls_tuple` is its element",
             &[],
         ),
         (

@@ -193,10 +193,12 @@ impl Check<'_> {
 
     fn other_shape(&mut self, mine: Shape, theirs: Shape, column: &str) {
         let reason = format!("the file holds {} where the table says {}", mine.name(), theirs.name());
-        let effect = if mine == Shape::Leaf || theirs == Shape::Leaf {
+        let effect = if mine == Shape::Repeated {
+            Effect::new("Trino, Athena", "NOT_SUPPORTED: a repeated field outside of a list")
+        } else if mine == Shape::Leaf || theirs == Shape::Leaf {
             Effect::new("Spark, Trino, Athena, Hive", "ClassCastException or the like: a group is no primitive type")
         } else {
-            Effect::new("Spark, Trino, Athena", "fail, or read the column as null")
+            Effect::new("Trino, Athena", "fail, or read the column as null")
         };
         self.push(FindingKind::ColumnType, column, reason, vec![effect]);
     }
@@ -215,44 +217,35 @@ impl Check<'_> {
         if Shape::of(repeated) != Shape::Repeated {
             return self.malformed(column, "LIST");
         }
-        let below = format!("{column}[]");
-        let two_levels = |what: &str| format!("the list has two levels, not three: {what} is its element");
+        let two_levels =
+            format!("the list has two levels, not three: the repeated `{}` is its element", repeated.name());
         // The rules for old files of parquet-format, LogicalTypes.md.
-        let element = match (repeated.is_primitive(), if repeated.is_primitive() { &[] } else { repeated.get_fields() })
-        {
-            (true, _) => {
-                let reason = two_levels(&format!("the repeated `{}`", repeated.name()));
-                self.push(FindingKind::NestedLayout, column, reason, Vec::new());
+        let element = match children(repeated) {
+            [] if repeated.is_primitive() => {
+                self.push(FindingKind::NestedLayout, column, two_levels, Vec::new());
                 repeated
             }
-            (_, [element]) if !is_tuple(repeated, element, held.name()) => {
-                if (repeated.name(), element.name()) != ("list", "element") {
-                    let reason = format!(
-                        "the levels of the list are named {}.{} and not list.element",
-                        repeated.name(),
-                        element.name()
-                    );
+            [] => return self.malformed(column, "LIST"),
+            [element] if !is_tuple(repeated, element, held.name()) => {
+                let names = (repeated.name(), element.name());
+                if names != ("list", "element") {
+                    let reason =
+                        format!("the levels of the list are named {}.{} and not list.element", names.0, names.1);
                     self.push(FindingKind::NestedLayout, column, reason, Vec::new());
                 }
                 element
             }
-            (_, []) => return self.malformed(column, "LIST"),
             _ => {
-                let reason = two_levels(&format!("the repeated group `{}`", repeated.name()));
-                let is_taken_apart =
-                    matches!(repeated.name(), "array" | "list") && Shape::of_one(wanted) == Shape::Struct;
-                let hive =
-                    Effect::new("Hive", format!("takes the first field of `{}` for the element", repeated.name()));
-                self.push(
-                    FindingKind::NestedLayout,
-                    column,
-                    reason,
-                    is_taken_apart.then_some(hive).into_iter().collect(),
-                );
+                let mut effects = Vec::new();
+                if matches!(repeated.name(), "array" | "list") && Shape::of_one(wanted) == Shape::Struct {
+                    let effect = format!("takes the first field of `{}` for the element", repeated.name());
+                    effects.push(Effect::new("Hive", effect));
+                }
+                self.push(FindingKind::NestedLayout, column, two_levels, effects);
                 repeated
             }
         };
-        self.value(element, wanted, &below, is_in_map);
+        self.value(element, wanted, &format!("{column}[]"), is_in_map);
     }
 
     fn map(&mut self, held: &Type, table: &Type, column: &str) {
@@ -298,16 +291,16 @@ fn is_tuple(repeated: &Type, only: &Type, list: &str) -> bool {
 
 /// The element of a list that is laid out in three levels.
 fn standard_element(list: &Type) -> Option<&Type> {
-    match list.get_fields() {
-        [repeated] if !repeated.is_primitive() => repeated.get_fields().first().map(AsRef::as_ref),
+    match children(list) {
+        [repeated] => children(repeated).first().map(AsRef::as_ref),
         _ => None,
     }
 }
 
 /// Key and value of a map that is laid out in three levels.
 fn standard_entry(map: &Type) -> Option<[&Type; 2]> {
-    match map.get_fields() {
-        [repeated] if !repeated.is_primitive() => match repeated.get_fields() {
+    match children(map) {
+        [repeated] => match children(repeated) {
             [key, value] => Some([key, value]),
             _ => None,
         },
@@ -315,6 +308,12 @@ fn standard_entry(map: &Type) -> Option<[&Type; 2]> {
     }
 }
 
-fn below(parent: &str, name: &str) -> String {
+/// The fields of a group; none of a primitive type.
+fn children(ty: &Type) -> &[TypePtr] {
+    if ty.is_primitive() { &[] } else { ty.get_fields() }
+}
+
+/// The path of a field of `parent`, which is empty for a column.
+pub(super) fn below(parent: &str, name: &str) -> String {
     if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }

@@ -156,3 +156,18 @@ impl Findings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_findings_of_a_kind_only_the_first_are_kept() {
+        let mut found = Findings::default();
+        for n in 0..MAX_OF_A_KIND + 5 {
+            found.push(Finding::error(FindingKind::Missing, format!("{n}"), "gone"));
+        }
+        found.push(Finding::error(FindingKind::Size, "x", "grown"));
+        assert_eq!((found.list.len() as u64, found.left_out), (MAX_OF_A_KIND + 1, 5));
+    }
+}

@@ -8,7 +8,7 @@ use deltalake_core::kernel::{DataType, Protocol, StructField, StructType};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::TypePtr;
 
-use super::columns::{is_plain, name_finding};
+use super::columns::{below, is_plain, name_finding};
 use super::finding::{Effect, Finding, FindingKind, Findings};
 use crate::error::{Context as _, Result};
 use crate::lake::registry::Registry;
@@ -128,10 +128,6 @@ fn compare_types(logged: &DataType, wanted: &DataType, column: &str, found: &mut
 /// What the metadata of a column says under `key`.
 fn note(field: &StructField, key: &str) -> Option<String> {
     field.metadata().get(key).map(ToString::to_string)
-}
-
-fn below(parent: &str, name: &str) -> String {
-    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }
 
 /// How the columns of a Delta schema are to be stored: without the partition columns, as Siltstone would write them.
