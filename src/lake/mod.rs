@@ -1,4 +1,4 @@
-//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine.
+//! The lake table of a source: the Delta table, beside it the ledger, the registry and the quarantine; and the proof of them all.
 
 mod hidden;
 mod ledger;
