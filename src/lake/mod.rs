@@ -1,4 +1,5 @@
-//! The lake table of a source: the Delta table, beside it the ledger, the registry and the quarantine; and the proof of them all.
+//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine; and the check
+//! that they agree.
 
 mod hidden;
 mod ledger;
