@@ -4,7 +4,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | success or partial success |
-//! | 1 | failure |
+//! | 1 | failure; `verify` found something |
 //! | 2 | wrong usage or configuration |
 //! | 3 | something was quarantined, with `--fail-on-quarantine` |
 
@@ -15,6 +15,7 @@ mod quarantine;
 mod schema;
 mod sql;
 mod status;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -22,9 +23,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::compact::describe;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::lake::{Head, Hidden, Registry, Table};
 use crate::raw::check_source_id;
 use crate::store::Location;
@@ -58,6 +58,8 @@ enum Command {
     /// Show what was rejected.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Check that log, files, ledger and quarantine agree, and that every reader can read every file.
+    Verify(verify::VerifyArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -135,6 +137,7 @@ pub fn execute(args: Args) -> ExitCode {
                 Command::Schema(command) => schema::run(command, config).await,
                 Command::Status(command) => status::run(command, config).await,
                 Command::Quarantine(command) => quarantine::run(command, config).await,
+                Command::Verify(command) => verify::run(command, config).await,
             }
         })
     });

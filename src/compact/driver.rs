@@ -19,7 +19,7 @@ use super::rewrite::{Promotion, Rewritten};
 use super::slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
 use crate::clock::Clock;
 use crate::config::{Config, Settings};
-use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::{DecodeOptions, format_timestamp};
 use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, RunStamp, Table, Totals, append, diff};
 use crate::partition::Partitioning;
@@ -122,20 +122,6 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
         Some(error) if report.status == Status::Failed => Err(error),
         _ => Ok(report),
     }
-}
-
-/// An error with its causes, on one line.
-pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 struct Driver<'a> {

@@ -10,7 +10,7 @@ mod reread;
 mod rewrite;
 mod slice;
 
-pub use driver::{Progress, Request, Silent, compact, describe};
+pub use driver::{Progress, Request, Silent, compact};
 pub use observe::observe;
 pub use probe::{EVENT_TIME_NAMES, find_records_path};
 pub use report::{Report, SourceReport, Status};

@@ -17,11 +17,12 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::hidden::Hidden;
-use crate::error::{Context as _, Result};
+use super::ranges::lies_within;
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::RawObject;
 use crate::write::hidden_file_properties;
 
@@ -211,12 +212,12 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// Whether a segment has the columns of this version, or of the one before it.
+/// Whether a segment has the columns of this version, or of the one before it, which knew no slices.
 fn is_segment(found: &Schema) -> bool {
-    let (found, wanted) = (found.fields(), schema());
-    let found = found.iter().map(|field| (field.name(), field.data_type()));
-    let wanted: Vec<_> = wanted.fields().iter().map(|field| (field.name(), field.data_type())).collect();
-    let found: Vec<_> = found.collect();
+    let columns = |schema: &Schema| -> Vec<_> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    let (found, wanted) = (columns(found), columns(&schema()));
     found == wanted || found == wanted[..wanted.len() - 1]
 }
 
@@ -246,8 +247,8 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     Ok(out.into())
 }
 
-/// The entries of a head's segments, sorted by key.
-#[derive(Debug)]
+/// The entries of several segments, sorted by key.
+#[derive(Debug, Default)]
 pub struct Merged {
     cursors: Vec<Cursor>,
     heap: BinaryHeap<Reverse<(Entry, usize)>>,
@@ -259,16 +260,24 @@ impl Merged {
     /// # Errors
     /// When one cannot be read.
     pub async fn open(hidden: &Hidden, segments: &[Segment]) -> Result<Self> {
-        let mut cursors = Vec::new();
-        let mut heap = BinaryHeap::new();
+        let mut merged = Self::default();
         for segment in segments {
-            let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
-            if let Some(entry) = cursor.next()? {
-                heap.push(Reverse((entry, cursors.len())));
-            }
-            cursors.push(cursor);
+            merged.add(hidden, segment).await?;
         }
-        Ok(Self { cursors, heap })
+        Ok(merged)
+    }
+
+    /// Opens another segment, before any entry was taken.
+    ///
+    /// # Errors
+    /// When it cannot be read; the others still can.
+    pub async fn add(&mut self, hidden: &Hidden, segment: &Segment) -> Result<()> {
+        let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
+        if let Some(entry) = cursor.next()? {
+            self.heap.push(Reverse((entry, self.cursors.len())));
+        }
+        self.cursors.push(cursor);
+        Ok(())
     }
 
     /// The next entry.
@@ -277,11 +286,19 @@ impl Merged {
     /// When a segment is damaged.
     #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
+        self.next_of().map(|next| next.map(|(entry, _)| entry)).map_err(|(error, _)| error)
+    }
+
+    /// The next entry and the number of the segment it is of, in the order in which they were opened.
+    ///
+    /// # Errors
+    /// When a segment is damaged, with its number.
+    pub(super) fn next_of(&mut self) -> Result<Option<(Entry, usize)>, (Error, usize)> {
         let Some(Reverse((entry, index))) = self.heap.pop() else { return Ok(None) };
-        if let Some(next) = self.cursors[index].next()? {
+        if let Some(next) = self.cursors[index].next().map_err(|error| (error, index))? {
             self.heap.push(Reverse((next, index)));
         }
-        Ok(Some(entry))
+        Ok(Some((entry, index)))
     }
 
     fn chunk(&mut self) -> Result<Vec<Entry>> {
@@ -312,9 +329,18 @@ impl std::fmt::Debug for Cursor {
 
 impl Cursor {
     fn open(path: &str, bytes: Bytes) -> Result<Self> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-            .context(|| format!("the ledger segment {path} is damaged"))?;
+        let describe = || format!("the ledger segment {path} is damaged");
+        // The Parquet types say all; the Arrow schema beside them, when damaged, is not always told by an error.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let size_bytes = bytes.len() as u64;
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).context(describe)?;
+        if !is_segment(builder.schema()) {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the ledger segment {path} has other columns")));
+        }
+        if !lies_within(builder.metadata(), size_bytes) {
+            return Err(Error::new(ErrorKind::Corrupt, describe()));
+        }
+        let reader = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
         Ok(Self { path: path.to_owned(), reader, batch: None, row: 0 })
     }
 
@@ -337,12 +363,6 @@ impl Cursor {
                 None => return Ok(None),
                 Some(batch) => {
                     let batch = batch.context(|| format!("the ledger segment {} is damaged", self.path))?;
-                    if !is_segment(&batch.schema()) {
-                        return Err(crate::error::Error::new(
-                            crate::error::ErrorKind::Corrupt,
-                            format!("the ledger segment {} has other columns", self.path),
-                        ));
-                    }
                     (self.batch, self.row) = (Some(batch), 0);
                 }
             }

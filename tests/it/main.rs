@@ -8,6 +8,7 @@
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `ddl` | the statements for other engines |
+//! | `verify` | sound lakes pass, every damage is found |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -27,3 +28,4 @@ mod s3;
 mod sql;
 mod structure;
 mod support;
+mod verify;
