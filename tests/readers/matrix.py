@@ -140,10 +140,10 @@ def filters(table):
 
 
 class Outcome:
-    """How a reader read a table: what deviates in rows or types, and in what filters leave; filters tried and right."""
+    """How a reader read a table: what deviates in rows or types, and for each filter that is wrong; filters tried."""
 
-    def __init__(self, rows=None, filtered=None, tried=0, right=0):
-        self.rows, self.filtered, self.tried, self.right = rows, filtered, tried, right
+    def __init__(self, rows):
+        self.rows, self.filtered, self.tried, self.right = rows, [], 0, 0
 
 
 def attempt(read, *args):
@@ -177,13 +177,13 @@ def check(reader, lake_table, table):
     outcome.tried = len(wanted)
     counts, refused = attempt(reader.count, lake_table, [one for one, _ in wanted])
     if refused:
-        outcome.filtered = f"filter {refused}"
+        outcome.filtered.append(f"filter {refused}")
         return outcome
     for ((name, kind, value), rows), count in zip(wanted, counts):
         outcome.right += rows == count
-        if rows != count and not outcome.filtered:
+        if rows != count:
             what = "is null" if value is None else f"= {short(notation.canonical(value, kind))}"
-            outcome.filtered = f"filter `{name} {what}` leaves {count} of {rows} rows"
+            outcome.filtered.append(f"filter `{name} {what}` leaves {count} of {rows} rows")
     return outcome
 
 
@@ -203,8 +203,8 @@ class Column:
         for table, lake_table in lake_tables.items():
             self.outcomes[table.source] = check(reader, lake_table, table)
         for setting, kind, read, *remark in reader.without:
-            table, lake_table = next(pair for pair in reversed(lake_tables.items()) if pair[0].case.kind == kind)
-            what = compare(read, lake_table, table) or "nothing deviates"
+            shown = [pair for pair in lake_tables.items() if pair[0].case.kind == kind]
+            what = compare(read, *reversed(shown[-1])) or "nothing deviates" if shown else "not tried"
             self.without.append((setting, kind, what, *remark))
         if hasattr(reader, "close"):
             reader.close()

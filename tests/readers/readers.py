@@ -2,9 +2,9 @@
 
 `read` gives the types of the columns by name and the rows. `count` gives the rows that each filter leaves; a filter is
 a column, its type and a value (None: is null). For filters a reader skips files and row groups, by the statistics in
-the log and in the footers. `without` lists what the reader needs: a setting, the kind of promotion that shows it, a read
-without the setting, and perhaps a remark. `known` lists deviations that are the reader's own: a pattern for the kind,
-one for the deviation, and the reason.
+the log and in the footers. `without` lists what the reader needs: a setting, the kind of promotion that shows it, a
+read without the setting, and perhaps a remark. `known` lists deviations that are the reader's own: a pattern for the
+kind, one for the deviation, and the reason.
 """
 
 import datetime

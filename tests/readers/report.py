@@ -123,9 +123,8 @@ def render(binary, tables, log, columns, work):
             return "-"
         if outcome.rows:
             return note(column.title, kind, outcome.rows, column.reason(kind, outcome.rows))
-        if outcome.filtered:
-            return "filter " + note(column.title, kind, outcome.filtered, column.reason(kind, outcome.filtered))
-        return "ok"
+        found = [note(column.title, kind, what, column.reason(kind, what)) for what in outcome.filtered]
+        return f"filter {', '.join(dict.fromkeys(found))}" if found else "ok"
 
     cases = list(dict.fromkeys(table.case for table in tables))
     for case in cases:
