@@ -10,6 +10,7 @@
 
 mod compact;
 mod export;
+mod plan;
 mod progress;
 mod quarantine;
 mod schema;
@@ -47,6 +48,8 @@ pub struct Args {
 enum Command {
     /// Take new raw objects into the lake tables.
     Compact(compact::CompactArgs),
+    /// Show what compact would do: what is read, added, changed and written again. Nothing is written.
+    Plan(plan::PlanArgs),
     /// Answer SQL over lake.<source> (the table), raw.<source> (raw JSON now) and quarantine.<source> (what was rejected).
     Sql(sql::SqlArgs),
     /// Write the records of a table as NDJSON, with their original keys.
@@ -132,6 +135,7 @@ pub fn execute(args: Args) -> ExitCode {
         runtime.block_on(async {
             match args.command {
                 Command::Compact(command) => compact::run(command, config).await,
+                Command::Plan(command) => plan::run(command, config).await,
                 Command::Sql(command) => sql::run(command, config).await,
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,
@@ -185,6 +189,14 @@ async fn open_table(lake: &Location, source_id: &str) -> Result<(Table, Head, Re
     let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
     let registry = hidden.read_json(&head.registry).await?;
     Ok((table, head, registry))
+}
+
+/// The first of many lines, and how many more `what` there are.
+fn shorten<'a>(lines: &'a [String], what: &'a str) -> impl Iterator<Item = String> + 'a {
+    const SHOWN: usize = 20;
+    let more = lines.len().saturating_sub(SHOWN);
+    let rest = (more > 0).then(|| format!("and {more} more {what}"));
+    lines.iter().take(SHOWN).cloned().chain(rest)
 }
 
 /// How many threads there are to use.

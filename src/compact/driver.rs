@@ -54,6 +54,27 @@ pub struct Request {
     pub threads: usize,
 }
 
+impl Request {
+    /// The sources, and notes on what was passed over, once all that can be checked without reading is.
+    pub(super) async fn sources(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let mut notes = Vec::new();
+        let sources = if self.sources.is_empty() {
+            let (sources, others) = list_sources(&self.raw).await?;
+            let passed = |name| format!("the folder {name:?} is no source id and was passed over");
+            notes.extend(others.into_iter().map(passed));
+            if sources.is_empty() {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", self.raw.url())));
+            }
+            sources
+        } else {
+            self.sources.iter().try_for_each(|id| check_source_id(id))?;
+            self.sources.clone()
+        };
+        sources.iter().try_for_each(|id| self.config.settings(id).map(drop))?;
+        Ok((sources, notes))
+    }
+}
+
 /// Hears how far a run is.
 pub trait Progress: Send + Sync {
     /// A source is begun: so many new objects and stored bytes. `bytes_read` counts decompressed bytes from now on.
@@ -78,26 +99,9 @@ impl Progress for Silent {
 /// When nothing could be begun: a wrong source id, no raw root, wrong settings, or a request that is wrong for every source.
 /// What fails otherwise is in the report.
 pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progress) -> Result<Report> {
-    let mut notes = Vec::new();
-    let sources = if request.sources.is_empty() {
-        let (sources, others) = list_sources(&request.raw).await?;
-        notes.extend(others.into_iter().map(|name| format!("the folder {name:?} is no source id and was passed over")));
-        if sources.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", request.raw.url())));
-        }
-        sources
-    } else {
-        request.sources.iter().try_for_each(|id| check_source_id(id))?;
-        request.sources.clone()
-    };
-    sources.iter().try_for_each(|id| request.config.settings(id).map(drop))?;
-    let encoders = rayon::ThreadPoolBuilder::new()
-        .num_threads(request.threads.max(1))
-        .thread_name(|n| format!("encode-{n}"))
-        .build()
-        .context(|| "cannot start threads".to_owned())?;
-    let run_id = clock.new_id();
-    let driver = Driver { request, clock, progress, run_id: run_id.clone(), encoders: Arc::new(encoders) };
+    let (sources, mut notes) = request.sources().await?;
+    let driver = Driver::new(request, clock, progress)?;
+    let run_id = driver.run_id.clone();
     let mut reports = Vec::new();
     let mut refusal = None;
     for source_id in sources {
@@ -124,22 +128,23 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
     }
 }
 
-struct Driver<'a> {
-    request: &'a Request,
+/// What carries a request out.
+pub(super) struct Driver<'a> {
+    pub(super) request: &'a Request,
     clock: &'a dyn Clock,
-    progress: &'a dyn Progress,
+    pub(super) progress: &'a dyn Progress,
     run_id: String,
     encoders: Arc<ThreadPool>,
 }
 
 /// What is to be done for a source, and on what it builds.
-struct Plan {
-    table: Table,
+pub(super) struct Plan {
+    pub(super) table: Table,
     hidden: Hidden,
     head: Option<Head>,
-    registry: Option<Registry>,
-    new: Vec<RawObject>,
-    notes: Vec<String>,
+    pub(super) registry: Option<Registry>,
+    pub(super) new: Vec<RawObject>,
+    pub(super) notes: Vec<String>,
 }
 
 /// What a run begins with.
@@ -153,16 +158,29 @@ struct Begun {
 }
 
 /// What the workers made of a plan.
-struct Made {
-    results: Vec<SliceResult>,
-    registry: Registry,
+pub(super) struct Made {
+    pub(super) results: Vec<SliceResult>,
+    pub(super) registry: Registry,
     rewritten: Rewritten,
     discarded: Vec<String>,
     /// Objects left for another run, and why.
     unreadable: Vec<(RawObject, String)>,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    /// A driver with threads of its own.
+    ///
+    /// # Errors
+    /// When threads cannot be started.
+    pub(super) fn new(request: &'a Request, clock: &'a dyn Clock, progress: &'a dyn Progress) -> Result<Self> {
+        let encoders = rayon::ThreadPoolBuilder::new()
+            .num_threads(request.threads.max(1))
+            .thread_name(|n| format!("encode-{n}"))
+            .build()
+            .context(|| "cannot start threads".to_owned())?;
+        Ok(Self { request, clock, progress, run_id: clock.new_id(), encoders: Arc::new(encoders) })
+    }
+
     async fn source(&self, source_id: &str) -> Result<SourceReport> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
@@ -182,7 +200,8 @@ impl Driver<'_> {
         Err(Error::new(ErrorKind::Conflict, lost))
     }
 
-    async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+    /// Compares the listing of a source with its ledger.
+    pub(super) async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
         let table = Table::open(self.request.lake.folder(source_id)?).await?;
         let hidden = Hidden::new(table.location());
         let head: Option<Head> = match table.ledger_head().await? {
@@ -212,27 +231,8 @@ impl Driver<'_> {
         settings: &Settings,
         mut report: SourceReport,
     ) -> Result<Option<SourceReport>> {
-        let runtime = Handle::current();
         let source_id = report.source_id.clone();
-        let write = WriteContext {
-            store: Arc::clone(plan.table.location().store()),
-            table: plan.table.location().prefix()?,
-            runtime: runtime.clone(),
-            encoders: Arc::clone(&self.encoders),
-            properties: writer_properties(settings.zstd_level)
-                .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
-            row_group_rows: ROW_GROUP_ROWS,
-            row_group_bytes: ROW_GROUP_BYTES,
-        };
-        let bytes_read = Arc::new(AtomicU64::new(0));
-        let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
-        self.progress.source_begins(&source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));
-        let context = SliceContext {
-            fetcher: Fetcher::new(raw, &runtime)?,
-            write,
-            hidden: plan.hidden.clone(),
-            progress: bytes_read,
-        };
+        let context = self.slice_context(&plan, raw, settings, &source_id, &Handle::current())?;
         // The workers block; they must not do so on the runtime's own threads.
         let made = tokio::task::block_in_place(|| self.make(&plan, &context, settings, &mut report));
         self.progress.source_ends(&source_id);
@@ -252,7 +252,33 @@ impl Driver<'_> {
         }
     }
 
-    /// Runs the workers until their results fit one set of columns.
+    /// What the workers need, once a source is begun.
+    pub(super) fn slice_context(
+        &self,
+        plan: &Plan,
+        raw: &Location,
+        settings: &Settings,
+        source_id: &str,
+        runtime: &Handle,
+    ) -> Result<SliceContext> {
+        let write = WriteContext {
+            store: Arc::clone(plan.table.location().store()),
+            table: plan.table.location().prefix()?,
+            runtime: runtime.clone(),
+            encoders: Arc::clone(&self.encoders),
+            properties: writer_properties(settings.zstd_level)
+                .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
+            row_group_rows: ROW_GROUP_ROWS,
+            row_group_bytes: ROW_GROUP_BYTES,
+        };
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
+        self.progress.source_begins(source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));
+        let fetcher = Fetcher::new(raw, runtime)?;
+        Ok(SliceContext { fetcher, write, hidden: plan.hidden.clone(), progress: bytes_read })
+    }
+
+    /// Runs the workers, then writes files of earlier runs again whose columns became wider.
     fn make(
         &self,
         plan: &Plan,
@@ -260,6 +286,23 @@ impl Driver<'_> {
         settings: &Settings,
         report: &mut SourceReport,
     ) -> Result<Made> {
+        let (mut made, options, workers) = self.make_slices(plan, context, settings, report)?;
+        if let (Some(promotion), Some(head)) =
+            (self.promotion(plan, &made.registry, context, &options, workers), &plan.head)
+        {
+            made.rewritten = promotion.run(&plan.table, &head.segments)?;
+        }
+        Ok(made)
+    }
+
+    /// Runs the workers until their results fit one set of columns. Tells how they ran, too.
+    pub(super) fn make_slices(
+        &self,
+        plan: &Plan,
+        context: &SliceContext,
+        settings: &Settings,
+        report: &mut SourceReport,
+    ) -> Result<(Made, SliceOptions, usize)> {
         let Begun { registry: before, observed: probed, decode, window_bytes } =
             self.begin_registry(plan, context, settings, report)?;
         let at_micros = self.clock.now_micros();
@@ -312,8 +355,8 @@ impl Driver<'_> {
         tracing::info!(slices = results.len() + again.len(), again = again.len(), "slices are done");
         results.extend(run_all(again, workers, |task| run_slice(&task, context))?);
         unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
-        let rewritten = self.rewrite_promoted(plan, &registry, context, &options, workers)?;
-        Ok(Made { results, registry, rewritten, discarded, unreadable })
+        let made = Made { results, registry, rewritten: Rewritten::default(), discarded, unreadable };
+        Ok((made, options, workers))
     }
 
     /// The registry that this run builds on, and what a first look at the new objects gave.
@@ -387,17 +430,17 @@ impl Driver<'_> {
         Ok(Begun { registry, observed, decode, window_bytes })
     }
 
-    fn rewrite_promoted(
-        &self,
-        plan: &Plan,
-        registry: &Registry,
-        context: &SliceContext,
-        options: &SliceOptions,
+    /// The change of the columns of a table that is there.
+    pub(super) fn promotion<'p>(
+        &'p self,
+        plan: &'p Plan,
+        after: &'p Registry,
+        context: &'p SliceContext,
+        options: &'p SliceOptions,
         workers: usize,
-    ) -> Result<Rewritten> {
-        let (Some(before), Some(head)) = (&plan.registry, &plan.head) else { return Ok(Rewritten::default()) };
-        let clock = self.clock;
-        Promotion { before, after: registry, context, options, workers, clock }.run(&plan.table, &head.segments)
+    ) -> Option<Promotion<'p>> {
+        let before = plan.registry.as_ref()?;
+        Some(Promotion { before, after, context, options, workers, clock: self.clock })
     }
 
     async fn commit(&self, plan: &mut Plan, made: &Made, report: &mut SourceReport) -> Result<Outcome> {
@@ -463,7 +506,7 @@ impl Made {
     }
 
     /// Proves that every record found is a row or in quarantine, and that every row is in a file.
-    fn check_books(&self) -> Result<()> {
+    pub(super) fn check_books(&self) -> Result<()> {
         let unbalanced =
             |what: String| Err(Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}")));
         for result in &self.results {
@@ -489,7 +532,7 @@ impl Made {
         Ok(())
     }
 
-    fn fill(&self, plan: &Plan, report: &mut SourceReport) {
+    pub(super) fn fill(&self, plan: &Plan, report: &mut SourceReport) {
         let entries = || self.results.iter().flat_map(|result| &result.entries);
         let files = || self.results.iter().flat_map(|result| &result.files);
         report.objects = entries().count() as u64;

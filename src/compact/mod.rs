@@ -3,6 +3,7 @@
 mod compare;
 mod driver;
 mod observe;
+mod plan;
 mod pool;
 mod probe;
 mod report;
@@ -12,6 +13,7 @@ mod slice;
 
 pub use driver::{Progress, Request, Silent, compact};
 pub use observe::observe;
+pub use plan::{SourcePlan, plan};
 pub use probe::{EVENT_TIME_NAMES, find_records_path};
 pub use report::{Report, SourceReport, Status};
 pub use slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
