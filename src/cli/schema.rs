@@ -1,14 +1,19 @@
 //! `siltstone schema`
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde_json::{Value, json};
 
 use super::{OutputFormat, Roots, open_table};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::error::{Context as _, Result};
-use crate::lake::{Registry, sql_type};
+use crate::lake::{Dialect, Registry, Table, TableDescription, ddl, sql_type};
+use crate::partition::PartitionKey;
 use crate::schema::{Field, Type};
 
 #[derive(Debug, clap::Args)]
@@ -21,17 +26,50 @@ pub(super) struct SchemaArgs {
     /// A tree for people, or JSON.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
+    /// The statements that make the table queryable in another engine.
+    #[arg(long, value_enum, value_name = "ENGINE", conflicts_with = "format")]
+    ddl: Option<Dialect>,
+}
+
+impl ValueEnum for Dialect {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Athena, Self::Hive, Self::Spark, Self::DuckDb, Self::Trino]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Athena => "athena",
+            Self::Hive => "hive",
+            Self::Spark => "spark",
+            Self::DuckDb => "duckdb",
+            Self::Trino => "trino",
+        }))
+    }
 }
 
 pub(super) async fn run(args: SchemaArgs, config: Config) -> Result<ExitCode> {
     let lake = args.roots.need_lake(&config)?;
     let (table, _, registry) = open_table(&lake, &args.source).await?;
-    let text = match args.format {
-        OutputFormat::Text => tree(&args.source, &registry),
-        OutputFormat::Json => format!("{}\n", document(&args.source, table.version(), &registry)),
+    let text = match (args.ddl, args.format) {
+        (Some(dialect), _) => statements(&args.source, &table, &registry, dialect)?,
+        (None, OutputFormat::Text) => tree(&args.source, &registry),
+        (None, OutputFormat::Json) => format!("{}\n", document(&args.source, table.version(), &registry)),
     };
     std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the schema".to_owned())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn statements(source: &str, table: &Table, registry: &Registry, dialect: Dialect) -> Result<String> {
+    let partitions: BTreeSet<PartitionKey> = table.files()?.into_iter().map(|file| file.partition).collect();
+    let description = TableDescription {
+        source_id: source,
+        url: table.location().url(),
+        fields: &registry.fields,
+        partitioning: &registry.partitioning,
+        partitions: &partitions.into_iter().collect::<Vec<_>>(),
+        today: SystemClock.now_micros().div_euclid(86_400_000_000) as i32,
+    };
+    Ok(ddl(&description, dialect))
 }
 
 fn tree(source: &str, registry: &Registry) -> String {

@@ -344,6 +344,7 @@ impl Driver<'_> {
             max_depth: settings.max_depth,
             records_path: Vec::new(),
             rule: settings.rule.clone(),
+            envelope_fields: settings.envelope_fields.clone(),
             max_columns: settings.max_columns,
             contract: settings.contract,
         };

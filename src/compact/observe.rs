@@ -45,7 +45,7 @@ fn observe_slice(
 ) -> Result<Observation> {
     let mut decoder = Decoder::new(options, &Observation::default());
     let feed = Feed::new(fetcher, objects, limits.clone());
-    match decode_objects(feed, &mut decoder, |_, _| ControlFlow::Continue(())) {
+    match decode_objects(feed, options, &mut decoder, |_, _| ControlFlow::Continue(())) {
         Ended::All | Ended::Stopped => Ok(decoder.observe_with_objects(|object| objects[object].key.clone())),
         Ended::Unreadable { object, error } => {
             let key = objects.get(object).map_or("", |object| object.key.as_str());

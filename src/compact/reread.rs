@@ -310,6 +310,11 @@ impl Promotion<'_> {
                 return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
             }
             let Some(last) = feed.segments.last().copied() else { break };
+            let mut decoders = std::iter::once(&mut decoder).chain(keys.iter_mut().map(|keys| &mut keys.decoder));
+            let enveloped = decoders.try_for_each(|decoder| feed.read_envelope(&self.options.decode, decoder));
+            if let Err((object, error)) = enveloped {
+                return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
+            }
             let decoded = decoder.decode(&feed.window, &feed.segments);
             let keyed = keys.as_mut().map(|keys| keys.decoder.decode(&feed.window, &feed.segments));
             if keyed.is_some_and(|keyed| (keyed.rows, keyed.used) != (decoded.rows, decoded.used)) {
@@ -375,7 +380,7 @@ impl Promotion<'_> {
         let mut observed = names_of(&self.before.observed);
         let options = DecodeOptions { contract: Contract::Evolve, ..self.options.decode.clone() };
         let mut decoder = Decoder::new(&options, &observed);
-        match decode_objects(self.feed(slice), &mut decoder, |_, _| ControlFlow::Continue(())) {
+        match decode_objects(self.feed(slice), &options, &mut decoder, |_, _| ControlFlow::Continue(())) {
             Ended::All | Ended::Stopped => {}
             Ended::Unreadable { object, error } => {
                 return Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string()));
@@ -396,7 +401,7 @@ impl Promotion<'_> {
         Some(Keys { decoder, schema: arrow_schema(&fields), fields })
     }
 
-    fn feed<'s>(&self, slice: &'s Slice) -> Feed<'s> {
+    fn feed<'s>(&'s self, slice: &'s Slice) -> Feed<'s> {
         let feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
         feed.with_window_bytes(self.options.window_bytes)
     }

@@ -239,6 +239,9 @@ impl<'a> Run<'a> {
                 (None, Filled::Unreadable { .. }) => continue,
                 (None, _) => return Ok(None),
             }
+            if let Err((object, error)) = feed.read_envelope(&self.task.options.decode, &mut self.decoder) {
+                return Ok(Some(Attempt::Without(object, error.to_string())));
+            }
             let decoded = self.decoder.decode(&feed.window, &feed.segments);
             let used = decoded.used;
             if let Some(redo) = self.store(&feed, decoded)? {

@@ -161,7 +161,7 @@ impl Cursor<'_> {
     }
 
     /// Reads the value at the position as the next row of `column`.
-    fn value(&mut self, column: &mut Column) -> Result<(), Faulty> {
+    pub(super) fn value(&mut self, column: &mut Column) -> Result<(), Faulty> {
         if matches!(column.data, Data::Skip) {
             self.skip()?;
             column.finish_value();

@@ -32,6 +32,8 @@ pub struct DecodeOptions {
     pub max_depth: usize,
     /// Where the records of an envelope lie, as `["data", "items"]`; empty: every object is a record.
     pub records_path: Vec<String>,
+    /// Paths of members of the envelope whose values become columns of its records, under the keys `envelope.<path>`.
+    pub envelope_fields: Vec<Vec<String>>,
     /// What is said of the columns.
     pub rule: Rule,
     /// Keys that records may have columns for; past it, the members of all others go into one column of JSON text.
@@ -45,6 +47,7 @@ impl Default for DecodeOptions {
         Self {
             max_depth: 128,
             records_path: Vec::new(),
+            envelope_fields: Vec::new(),
             rule: Rule::default(),
             max_columns: MAX_COLUMNS,
             contract: Contract::default(),
@@ -184,6 +187,11 @@ pub struct Decoder {
     path: Arc<[String]>,
     max_depth: usize,
     max_columns: usize,
+    /// Paths of the envelope's members that records get, and the keys that they get them under.
+    members: Arc<[Vec<String>]>,
+    member_keys: Vec<String>,
+    /// The JSON texts of the unfinished object's members, with padding.
+    envelope: Envelope,
     /// The state within the object that the last window did not end.
     open: Option<Framer>,
     largest_record: usize,
@@ -207,6 +215,9 @@ impl Decoder {
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
             max_columns: options.max_columns,
+            members: options.envelope_fields.clone().into(),
+            member_keys: options.envelope_fields.iter().map(|path| format!("envelope.{}", path.join("."))).collect(),
+            envelope: Envelope::default(),
             open: None,
             largest_record: 0,
             taken: false,
@@ -285,9 +296,21 @@ impl Decoder {
         }
     }
 
+    /// Whether the object that `segment` begins must be gone through before it is decoded, for its envelope's members
+    /// (see [`EnvelopeReader`]): what stands behind the records is wanted with the first of them.
+    pub fn wants_envelope(&self, segment: &Segment) -> bool {
+        !self.members.is_empty() && !self.path.is_empty() && segment.offset == 0 && !segment.last
+    }
+
+    /// Says what an [`EnvelopeReader`] found in the object that is decoded next and does not end in its first window.
+    pub fn set_envelope(&mut self, envelope: Envelope) {
+        self.envelope = envelope;
+    }
+
     /// Gives up the object that the last window did not end: what is still to come of it is one reject.
     pub fn lose(&mut self) {
-        self.open.get_or_insert_with(|| Framer::new(Arc::clone(&self.path), self.max_depth)).lose();
+        let framer = self.framer();
+        self.open.get_or_insert(framer).lose();
     }
 
     /// Whether what is still to come of the unfinished object was given up.
@@ -300,6 +323,10 @@ impl Decoder {
         self.open = None;
     }
 
+    fn framer(&self) -> Framer {
+        Framer::new(Arc::clone(&self.path), self.max_depth)
+    }
+
     fn attempt(
         &mut self,
         bytes: &[u8],
@@ -310,10 +337,18 @@ impl Decoder {
         let mut open = self.open.clone();
         let mut attempt = Attempt::default();
         for segment in segments {
-            let window = Window::new(&bytes[segment.start..segment.end + PADDING]);
-            let mut framer = open.take().unwrap_or_else(|| Framer::new(Arc::clone(&self.path), self.max_depth));
+            let padded = &bytes[segment.start..segment.end + PADDING];
+            let window = Window::new(padded);
+            let envelope = if self.members.is_empty() || segment.offset > 0 || !segment.last {
+                self.envelope.clone()
+            } else {
+                let mut reader = EnvelopeReader { framer: self.framer().with_members(&self.members) };
+                reader.read(padded, true);
+                reader.finish()
+            };
+            let mut framer = open.take().unwrap_or_else(|| self.framer());
             let mut cursor = Cursor { window, at: 0, max_depth: self.max_depth, depth: 0, attempt: &mut attempt };
-            let counts = self.segment(&mut cursor, &mut framer, *segment, checked, &mut decoded)?;
+            let counts = self.segment(&mut cursor, &mut framer, *segment, &envelope, checked, &mut decoded)?;
             decoded.counts.push(counts);
             if !segment.last {
                 open = Some(framer);
@@ -332,6 +367,7 @@ impl Decoder {
         cursor: &mut Cursor<'_>,
         framer: &mut Framer,
         segment: Segment,
+        envelope: &Envelope,
         checked: bool,
         decoded: &mut Decoded,
     ) -> Result<Counts, Again> {
@@ -396,7 +432,7 @@ impl Decoder {
                     }
                     cursor.at = start;
                     cursor.depth = framer.depth();
-                    if let Err(again) = self.record(cursor) {
+                    if let Err(again) = self.record(cursor, envelope) {
                         if checked {
                             self.unexplained.push(place);
                         }
@@ -472,17 +508,95 @@ impl Decoder {
     }
 
     /// Stores the record at the cursor as the next row.
-    fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Again> {
+    fn record(&mut self, cursor: &mut Cursor<'_>, envelope: &Envelope) -> Result<(), Again> {
         let (row, max_columns) = (self.root.len, self.max_columns);
         let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
         cursor.object(data, row).map_err(|_| Again::Checked)?;
         if let Some(rest) = &mut data.rest {
             rest.end_record();
         }
+        for (index, (key, text)) in self.member_keys.iter().zip(envelope.0.iter()).enumerate() {
+            let Some(text) = text else { continue };
+            let child = data.add(key) as usize;
+            let child = &mut data.children[child];
+            // A record's own key of that name comes first.
+            if child.column.len <= row {
+                child.batch_place = child.batch_place.min(FIRST_MEMBER_PLACE + index as u32);
+                child.column.pad(row);
+                let mut member = Cursor {
+                    window: Window::new(text),
+                    at: 0,
+                    max_depth: cursor.max_depth,
+                    depth: 1,
+                    attempt: cursor.attempt,
+                };
+                member.value(&mut child.column).map_err(|_| Again::Checked)?;
+            }
+        }
         cursor.attempt.conflicts |= data.children.len() > max_columns && data.rest.is_none();
         self.root.count(Kind::Object);
         self.root.len += 1;
         Ok(())
+    }
+}
+
+/// Columns of envelope members stand behind those of the records' own keys.
+const FIRST_MEMBER_PLACE: u32 = 1 << 30;
+
+/// The values of the wanted members of one object's envelope, each as JSON text with padding.
+#[derive(Debug, Clone, Default)]
+pub struct Envelope(Arc<[Option<Vec<u8>>]>);
+
+/// Goes through a raw object for the members of its envelope, window by window, without decoding its records.
+#[derive(Debug)]
+pub struct EnvelopeReader {
+    framer: Framer,
+}
+
+impl EnvelopeReader {
+    /// A reader of one object.
+    pub fn new(options: &DecodeOptions) -> Self {
+        let framer = Framer::new(options.records_path.clone().into(), options.max_depth);
+        Self { framer: framer.with_members(&options.envelope_fields.clone().into()) }
+    }
+
+    /// Goes through the window `bytes`, which end in [`PADDING`] zero bytes; `last`: nothing follows. Returns how many bytes
+    /// were used: the rest must stand at the begin of the next window. What is no JSON ends the search.
+    ///
+    /// # Panics
+    /// When the padding is missing.
+    pub fn read(&mut self, bytes: &[u8], last: bool) -> usize {
+        let window = Window::new(bytes);
+        let mut at = if window.starts_with(0, b"\xef\xbb\xbf") { 3 } else { 0 };
+        loop {
+            let (start, end) = match self.framer.next(&window, at, last) {
+                Step::Record(start) => match window.value_end(start, 0, usize::MAX) {
+                    Ok(end) => (start, end),
+                    Err(fault) if fault.fault == Fault::Truncated && !last => return start,
+                    Err(_) => return self.stop(window.len()),
+                },
+                Step::NotAnObject(start, end) | Step::EnvelopeMissing(start, end) => (start, end),
+                Step::Incomplete(from) => return from,
+                Step::End => return window.len(),
+                Step::Faulty(..) | Step::Lost(_) => return self.stop(window.len()),
+            };
+            self.framer.passed(&window, start, end);
+            at = end;
+        }
+    }
+
+    fn stop(&mut self, end: usize) -> usize {
+        self.framer.lose();
+        end
+    }
+
+    /// What was found.
+    pub fn finish(self) -> Envelope {
+        let pad = |mut text: Vec<u8>| {
+            text.resize(text.len() + PADDING, 0);
+            text
+        };
+        Envelope(self.framer.into_members().into_iter().map(|text| text.map(pad)).collect())
     }
 }
 

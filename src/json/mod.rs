@@ -36,7 +36,9 @@ mod scan;
 mod write;
 
 pub use convert::convert;
-pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, MAX_COLUMNS, Reason, Reject, Segment};
+pub use decoder::{
+    Counts, DecodeOptions, Decoded, Decoder, Envelope, EnvelopeReader, MAX_COLUMNS, Reason, Reject, Segment,
+};
 pub use envelope::{KNOWN_NAMES, Shape, agreed_path, shape};
 pub use finish::{FinishError, arrow_schema, conform, reshape};
 pub use scalar::{

@@ -1,5 +1,8 @@
-//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine.
+//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine; and the DDL that
+//! makes it a table of another engine.
 
+mod ddl;
+mod explain;
 mod hidden;
 mod history;
 mod ledger;
@@ -8,6 +11,8 @@ mod registry;
 mod stored;
 mod table;
 
+pub use ddl::{Dialect, TableDescription, ddl};
+pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::Hidden;
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};

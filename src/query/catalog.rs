@@ -161,6 +161,7 @@ impl RawTables {
                 max_depth: settings.max_depth,
                 records_path,
                 rule: rule.clone(),
+                envelope_fields: settings.envelope_fields.clone(),
                 max_columns: settings.max_columns,
                 contract: Contract::Evolve,
             };

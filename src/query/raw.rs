@@ -254,7 +254,7 @@ fn read_group(
     decoder.project(fields);
     let feed = Feed::new(&scan.fetcher, objects, scan.limits.clone());
     let mut rows = 0;
-    let ended = decode_objects(feed, &mut decoder, |decoder, decoded| {
+    let ended = decode_objects(feed, &scan.decode, &mut decoder, |decoder, decoded| {
         if decoded.rows > 0 {
             let batch = decoder.finish(fields, &schema).map_err(|error| match error {
                 FinishError::Redo => DataFusionError::Execution("raw objects changed while they were read".to_owned()),

@@ -4,6 +4,8 @@
 //! an object below the record becomes a map; of the records themselves, the keys that came last go into one column of JSON
 //! text (see [`Observation::overflow`]). Both are for good. Columns that a table has already stay.
 
+use std::collections::BTreeSet;
+
 use super::observation::Observation;
 use super::resolve::{Field, Type, resolve_ruled};
 use super::rules::Rule;
@@ -30,12 +32,12 @@ pub fn limit_columns(observed: &mut Observation, reserved: &[String], rule: &Rul
         if all <= max {
             return;
         }
-        let mut widest = Widest { leaves: if observed.overflow { 0 } else { direct(&fields) }, steps: None };
+        let mut widest = Widest { leaves: fresh(observed, &fields).count(), steps: None };
         find_widest(&fields, &mut Vec::new(), &mut widest);
         match widest {
             Widest { steps: Some(steps), .. } => collapse_at(&mut [observed], &steps),
             Widest { leaves: 0, .. } => return,
-            Widest { leaves: direct, .. } => overflow(observed, &fields, max.saturating_sub(1 + all - direct)),
+            Widest { .. } => overflow(observed, &fields, max.saturating_sub(1 + all - direct(&fields))),
         }
     }
 }
@@ -55,7 +57,17 @@ enum Step {
 }
 
 fn direct(fields: &[Field]) -> usize {
-    fields.iter().filter(|field| !matches!(below_lists(&field.ty), Type::Struct(_))).count()
+    fields.iter().filter(|field| is_leaf(field)).count()
+}
+
+fn is_leaf(field: &Field) -> bool {
+    !matches!(below_lists(&field.ty), Type::Struct(_))
+}
+
+/// The record's columns that are leaves and that no table has yet.
+fn fresh<'a>(observed: &'a Observation, fields: &'a [Field]) -> impl Iterator<Item = &'a Field> {
+    let is_committed = |field: &Field| field.keys.iter().any(|key| observed.fields[key].column.is_some());
+    fields.iter().filter(move |field| is_leaf(field) && !field.keys.is_empty() && !is_committed(field))
 }
 
 fn below_lists(ty: &Type) -> &Type {
@@ -104,19 +116,12 @@ fn collapse_at(seen: &mut [&mut Observation], steps: &[Step]) {
 
 /// Keeps `keep` of the record's columns that are leaves (those that a table has, then those that came first), and its objects.
 fn overflow(observed: &mut Observation, fields: &[Field], keep: usize) {
-    let is_committed = |field: &Field| field.keys.iter().any(|key| observed.fields[key].column.is_some());
-    let leaf = |field: &&Field| !matches!(below_lists(&field.ty), Type::Struct(_));
-    let committed = fields.iter().filter(leaf).filter(|field| is_committed(field)).count();
-    let mut room = keep.saturating_sub(committed);
-    let mut kept: Vec<&String> = Vec::new();
-    for field in fields {
-        let stays = !leaf(&field) || is_committed(field) || room > 0;
-        if stays {
-            room -= usize::from(leaf(&field) && !is_committed(field) && room > 0);
-            kept.extend(&field.keys);
-        }
-    }
-    let kept: std::collections::BTreeSet<String> = kept.into_iter().cloned().collect();
+    let leaves = fields.iter().filter(|field| is_leaf(field) && !field.keys.is_empty()).count();
+    let committed = leaves - fresh(observed, fields).count();
+    let dropped: BTreeSet<&String> =
+        fresh(observed, fields).skip(keep.saturating_sub(committed)).flat_map(|field| &field.keys).collect();
+    let kept: BTreeSet<String> =
+        fields.iter().flat_map(|field| &field.keys).filter(|key| !dropped.contains(key)).cloned().collect();
     observed.fields.retain(|key, _| kept.contains(key));
     observed.overflow = true;
 }

@@ -144,31 +144,16 @@ impl Rule {
         if self.fields.is_empty() { None } else { self.fields.get(&fold(key)) }
     }
 
-    /// The rule at a path below this one, which is added when there is none. Steps are keys, or `[]` for the elements of
-    /// arrays and `{}` for the values of maps; they follow one another as in `payload.items[].price`; a key with one of
-    /// `.[{"` in it stands in double quotes.
+    /// The rule at a path below this one (see [`path_steps`]), which is added when there is none.
     ///
     /// # Errors
-    /// A message that says where the path is no path.
+    /// A message that shows what is no path.
     pub fn at_path(&mut self, path: &str) -> Result<&mut Self, String> {
-        let mut rule = self;
-        let mut rest = path;
-        let mut is_first = true;
-        while !rest.is_empty() {
-            if let Some(after) = rest.strip_prefix("[]") {
-                (rule, rest) = (rule.element.get_or_insert_default(), after);
-            } else if let Some(after) = rest.strip_prefix("{}") {
-                (rule, rest) = (rule.value.get_or_insert_default(), after);
-            } else {
-                let key;
-                let unpointed = if is_first { Some(rest) } else { rest.strip_prefix('.') };
-                (key, rest) =
-                    unpointed.and_then(split_key).ok_or_else(|| format!("{path:?} is no path of a column"))?;
-                rule = rule.fields.entry(fold(key)).or_default();
-            }
-            is_first = false;
-        }
-        if is_first { Err("a column has a name".to_owned()) } else { Ok(rule) }
+        Ok(path_steps(path)?.into_iter().fold(self, |rule, step| match step {
+            Step::Key(key) => rule.fields.entry(fold(&key)).or_default(),
+            Step::Element => rule.element.get_or_insert_default(),
+            Step::Value => rule.value.get_or_insert_default(),
+        }))
     }
 
     /// Keeps the types of `before` that this rule does not change: a column that was given a type keeps it.
@@ -191,6 +176,43 @@ impl Rule {
         types.inherit_types(self);
         types
     }
+}
+
+/// A step of the path to a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// To the values of a key.
+    Key(String),
+    /// To the elements of arrays.
+    Element,
+    /// To the values of maps.
+    Value,
+}
+
+/// The steps of a path to a column: keys, or `[]` for the elements of arrays and `{}` for the values of maps, which follow
+/// one another as in `payload.items[].price`. A key with one of `.[{"` in it stands in double quotes.
+///
+/// # Errors
+/// A message that shows what is no path.
+pub fn path_steps(path: &str) -> Result<Vec<Step>, String> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() || steps.is_empty() {
+        if let Some(after) = rest.strip_prefix("[]").filter(|_| !steps.is_empty()) {
+            steps.push(Step::Element);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("{}").filter(|_| !steps.is_empty()) {
+            steps.push(Step::Value);
+            rest = after;
+        } else {
+            let unpointed = if steps.is_empty() { Some(rest) } else { rest.strip_prefix('.') };
+            let (key, after) =
+                unpointed.and_then(split_key).ok_or_else(|| format!("{path:?} is no path of a column"))?;
+            steps.push(Step::Key(key.to_owned()));
+            rest = after;
+        }
+    }
+    Ok(steps)
 }
 
 /// The key at the begin of a path, and what follows it.

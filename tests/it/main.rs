@@ -7,6 +7,7 @@
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `ddl` | the statements for other engines |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -15,6 +16,7 @@
 
 mod commit;
 mod compact;
+mod ddl;
 mod errors;
 mod faults;
 mod kill;
