@@ -351,6 +351,7 @@ impl Cursor {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 mod tests {
     use super::*;
 
