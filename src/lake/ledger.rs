@@ -369,3 +369,56 @@ impl Cursor {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, slice: &str) -> Entry {
+        let object = RawObject { key: key.to_owned(), etag: "e".to_owned(), size_bytes: 7 };
+        Entry { object, records_in: 3, rows_out: 2, quarantined: 1, slice: slice.to_owned() }
+    }
+
+    fn entries(segment: Bytes) -> Result<Vec<Entry>> {
+        let mut cursor = Cursor::open("a segment", segment)?;
+        std::iter::from_fn(|| cursor.next().transpose()).collect()
+    }
+
+    /// A segment of one row with the first `columns` columns.
+    fn segment(columns: usize) -> Bytes {
+        let schema = Arc::new(schema().project(&(0..columns).collect::<Vec<_>>()).unwrap());
+        let values: Vec<ArrayRef> = schema
+            .fields()
+            .iter()
+            .map(|field| match field.data_type() {
+                DataType::Int64 => Arc::new(Int64Array::from(vec![1])) as ArrayRef,
+                _ => Arc::new(StringArray::from(vec!["x"])) as ArrayRef,
+            })
+            .collect();
+        let mut out = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut out, Arc::clone(&schema), None).unwrap();
+        writer.write(&RecordBatch::try_new(schema, values).unwrap()).unwrap();
+        writer.close().unwrap();
+        out.into()
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were_written() {
+        let written = vec![entry("a", "s1"), entry("b", ""), entry("c", "s2")];
+        assert_eq!(entries(encode([written.clone()].into_iter()).unwrap()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_segment_from_before_slices_were_recorded_has_none() {
+        let found = entries(segment(schema().fields().len() - 1)).unwrap();
+        assert_eq!(found.iter().map(|entry| entry.slice.as_str()).collect::<Vec<_>>(), [""]);
+        assert_eq!(found[0].quarantined, 1);
+    }
+
+    #[test]
+    fn a_segment_with_other_columns_is_refused() {
+        let message = entries(segment(4)).unwrap_err().to_string();
+        assert!(message.contains("a segment has other columns"), "{message}");
+    }
+}

@@ -168,7 +168,7 @@ impl World {
         self.runtime.block_on(verify(&table)).unwrap().findings
     }
 
-    /// The rows of the table as `id:v`, in the order of ids; none without a table.
+    /// The rows of the table as `id:v:w`, in the order of ids; none without a table.
     fn rows(&self) -> Vec<String> {
         let table = location(self.sound(), "lake").folder("s").unwrap();
         if self.runtime.block_on(Table::open(table)).unwrap().version().is_none() {
@@ -178,7 +178,8 @@ impl World {
         let batches = self.runtime.block_on(async {
             let lake = Some(location(self.sound(), "lake"));
             let session = SqlSession::open(None, lake, &config, 1, 1 << 28).await.unwrap();
-            let sql = "select concat(cast(id as varchar), ':', cast(v as varchar)) as row from lake.s order by id";
+            let sql = "select concat(cast(id as varchar), ':', cast(v as varchar), ':', cast(w as varchar)) as row
+                from lake.s order by id";
             let stream = session.query(sql).await.unwrap();
             futures::TryStreamExt::try_collect::<Vec<_>>(stream).await.unwrap()
         });
@@ -190,18 +191,19 @@ impl World {
     }
 }
 
-/// A table of one run, and objects for a second that adds a partition, quarantines a line and promotes a column.
+/// A table of one run, and objects for a second that adds a partition, quarantines a line and promotes two columns,
+/// one of which needs its raw text.
 fn begun() -> World {
     let world = World::new();
-    world.put("s/1.json", "{\"id\":1,\"kind\":\"a\",\"v\":10}\n{\"id\":2,\"kind\":\"b\",\"v\":20}\n");
+    world.put("s/1.json", "{\"id\":1,\"kind\":\"a\",\"v\":10,\"w\":1.10}\n{\"id\":2,\"kind\":\"b\",\"v\":20}\n");
     assert_eq!(world.compact(world.sound()).status, Status::Success);
-    world.put("s/2.json", "{\"id\":3,\"kind\":\"c\",\"v\":\"x\"}\nmalformed\n");
+    world.put("s/2.json", "{\"id\":3,\"kind\":\"c\",\"v\":\"x\",\"w\":\"y\"}\nmalformed\n");
     world.put("s/3.json", "{\"id\":4,\"kind\":\"a\",\"v\":null}\n");
     world
 }
 
-const BEFORE: [&str; 2] = ["1:10", "2:20"];
-const AFTER: [&str; 4] = ["1:10", "2:20", "3:x", "4:"];
+const BEFORE: [&str; 2] = ["1:10:1.1", "2:20:"];
+const AFTER: [&str; 4] = ["1:10:1.10", "2:20:", "3:x:y", "4::"];
 
 #[test]
 fn a_run_over_objects_in_a_store_is_as_one_over_files() {
