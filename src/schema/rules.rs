@@ -149,11 +149,16 @@ impl Rule {
     /// # Errors
     /// A message that shows what is no path.
     pub fn at_path(&mut self, path: &str) -> Result<&mut Self, String> {
-        Ok(path_steps(path)?.into_iter().fold(self, |rule, step| match step {
-            Step::Key(key) => rule.fields.entry(fold(&key)).or_default(),
-            Step::Element => rule.element.get_or_insert_default(),
-            Step::Value => rule.value.get_or_insert_default(),
-        }))
+        Ok(path_steps(path)?.iter().fold(self, Self::below))
+    }
+
+    /// The rule one step below, which is added when there is none.
+    pub fn below(&mut self, step: &Step) -> &mut Self {
+        match step {
+            Step::Key(key) => self.fields.entry(fold(key)).or_default(),
+            Step::Element => self.element.get_or_insert_default(),
+            Step::Value => self.value.get_or_insert_default(),
+        }
     }
 
     /// Keeps the types of `before` that this rule does not change: a column that was given a type keeps it.

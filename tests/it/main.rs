@@ -7,6 +7,8 @@
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `plan` | what a run would do, without doing it |
+//! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
 //! | `s3` | the same on a real S3 server, when one is named |
@@ -21,10 +23,12 @@ mod ddl;
 mod errors;
 mod faults;
 mod kill;
+mod plan;
 mod quarantine;
 mod quarantine_table;
 mod queries;
 mod s3;
+mod schema;
 mod sql;
 mod structure;
 mod support;
