@@ -227,9 +227,9 @@ impl StructData {
         self.index.get(key).map(|child| &self.children[*child as usize])
     }
 
-    /// What is said of the column of a key.
-    pub(super) fn rule_of(&self, key: &str) -> Option<&Rule> {
-        self.rule.as_ref()?.field(key)
+    /// The column that a key would get, when something is said of it.
+    pub(super) fn new_column(&self, key: &str) -> Option<Column> {
+        Some(Column::new(self.depth, Some(self.rule.as_ref()?.field(key)?)))
     }
 
     pub(super) fn find_mut(&mut self, key: &str) -> Option<&mut Child> {

@@ -8,7 +8,7 @@ use super::decoder::Reason;
 use super::object::{NewKey, StructData};
 use super::scalar::{Time, number, time};
 use super::scan::{FaultAt, Window};
-use crate::schema::{Kind, Rule};
+use crate::schema::Kind;
 
 /// A value that a table refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,19 +60,14 @@ impl Search<'_> {
                     }
                     NewKey::Refused => search.pass(at)?,
                     NewKey::Like(rival) => search.value(&data.children[rival as usize].column, at)?,
-                    NewKey::Free => search.unknown(data.rule_of(key), at)?,
+                    NewKey::Free => match data.new_column(key) {
+                        Some(column) => search.value(&column, at)?,
+                        None => search.pass(at)?,
+                    },
                 },
             };
             Ok(end)
         })
-    }
-
-    /// A value of which nothing is known but what is said of its column.
-    fn unknown(&mut self, rule: Option<&Rule>, at: usize) -> Result<usize, Stop> {
-        if rule.is_none() {
-            return self.pass(at);
-        }
-        self.value(&Column::new(0, rule), at)
     }
 
     fn value(&mut self, column: &Column, at: usize) -> Result<usize, Stop> {
@@ -86,7 +81,7 @@ impl Search<'_> {
             (Data::Map(map), Kind::Object) => self.below("{}", |search| search.members_of_map(&map.value, at)),
             (Data::Empty, Kind::Object | Kind::Array) => {
                 // What is said of the columns below holds from the first value on.
-                let mut fresh = Column::new(0, column.rule());
+                let mut fresh = column.fresh();
                 let is_plain = column.rule().is_none() || fresh.start(kind).is_err();
                 if is_plain { Ok(end) } else { self.value(&fresh, at) }
             }
