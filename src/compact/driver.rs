@@ -375,7 +375,12 @@ impl<'a> Driver<'a> {
             rule: settings.rule.clone(),
             envelope_fields: settings.envelope_fields.clone(),
             max_columns: settings.max_columns,
-            contract: settings.contract,
+            // A table without columns has nothing to keep yet.
+            contract: if plan.registry.as_ref().is_some_and(|registry| !registry.fields.is_empty()) {
+                settings.contract
+            } else {
+                Contract::Evolve
+            },
         };
         if let Some(registry) = &plan.registry {
             decode.rule.inherit_types(&registry.rule);

@@ -119,7 +119,7 @@ impl Cursor<'_> {
         column.pad(row);
         self.value(column)?;
         if child.has_rivals {
-            data.meet_rivals(index, row);
+            data.meet_rivals(index, row)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::decoder::Reason;
 use super::object::{NewKey, StructData};
 use super::scalar::{Time, number, time};
 use super::scan::{FaultAt, Window};
-use crate::schema::Kind;
+use crate::schema::{Contract, Kind};
 
 /// A value that a table refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,7 @@ impl From<FaultAt> for Stop {
 
 impl Search<'_> {
     fn object(&mut self, data: &StructData, at: usize) -> Result<usize, Stop> {
+        let mut keys: Vec<String> = Vec::new();
         self.members(at, |search, key, at| {
             let end = match data.find(key.as_bytes()) {
                 Some(child) => search.value(&child.column, at)?,
@@ -66,6 +67,12 @@ impl Search<'_> {
                     },
                 },
             };
+            if data.contract == Contract::Freeze && data.has_column(key) {
+                if keys.iter().any(|other| data.refuses_together(key, other)) {
+                    return Err(Stop::Refused(at, Reason::UnknownColumn));
+                }
+                keys.push(key.to_owned());
+            }
             Ok(end)
         })
     }

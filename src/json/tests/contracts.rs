@@ -109,6 +109,8 @@ struct Run {
 
 /// What `compact` does: it observes, settles the columns, and decodes into them.
 fn run(before: &Registry, options: &DecodeOptions, records: &[String], sizes: &[usize]) -> Run {
+    let contract = if before.fields.is_empty() { Contract::Evolve } else { options.contract };
+    let options = &DecodeOptions { contract, ..options.clone() };
     let text: String = records.iter().map(|record| format!("{record}\n")).collect();
     let decode = |seed: &Observation, mut each: Box<dyn FnMut(&mut Decoder) + '_>| {
         let mut decoder = Decoder::new(options, seed);
@@ -131,7 +133,8 @@ fn run(before: &Registry, options: &DecodeOptions, records: &[String], sizes: &[
         &registry.observed,
         Box::new(|decoder| rows.extend(texts(&decoder.finish(&registry.fields, &schema).unwrap(), &registry.fields))),
     );
-    assert_eq!(again, rejects, "settled columns refuse the same");
+    // (Of several values that do not fit, another may be named, as columns of this run's own are settled now, too.)
+    assert!(again.keys().eq(rejects.keys()), "settled columns refuse the same: {again:?} {rejects:?}");
     Run { registry, rows, rejects }
 }
 

@@ -32,12 +32,16 @@ impl Exact {
         }
     }
 
-    /// Whether a column may have no place for it: null, `{}`, `[]`, and objects of such.
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Whether a column may have no place for it: null, `{}`, `[]`, objects of such, and what is said to be left out.
+    fn is_nothing(&self, rule: Option<&Rule>) -> bool {
         match self {
+            _ if rule.is_some_and(|rule| rule.drop) => true,
             Self::Null => true,
             Self::Array(elements) => elements.is_empty(),
-            Self::Object(_) => self.last_members().values().all(|value| value.is_nothing()),
+            Self::Object(_) => {
+                let mut members = self.last_members().into_iter();
+                members.all(|(key, value)| value.is_nothing(rule.and_then(|rule| rule.field(key))))
+            }
             _ => false,
         }
     }
@@ -125,7 +129,7 @@ pub(super) fn holds(stored: &Exact, raw: &Exact, ty: &Type, rule: Option<&Rule>)
         (raw, ty) => match (raw.scalar_text(), stored.scalar_text()) {
             (Some(raw), Some(stored)) => holds_scalar(&stored, &raw, ty),
             // A list of which only empty elements were seen holds null strings.
-            (None, None) => *stored == Exact::Null && raw.is_nothing(),
+            (None, None) => *stored == Exact::Null && raw.is_nothing(rule),
             _ => false,
         },
     }
@@ -143,7 +147,7 @@ pub(super) fn holds_members(stored: &Exact, raw: &Exact, fields: &[Field], rule:
         match (field, stored) {
             _ if rule.is_some_and(|rule| rule.drop) => stored.is_none(),
             (Some(field), stored) => holds(stored.unwrap_or(&Exact::Null), raw, &field.ty, rule),
-            (None, _) => raw.is_nothing(),
+            (None, _) => raw.is_nothing(rule),
         }
     });
     // And nothing else is there.
