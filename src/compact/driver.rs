@@ -348,7 +348,8 @@ impl<'a> Driver<'a> {
             if !fits {
                 discarded.extend(result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
                 let objects = result.entries.iter().map(|entry| entry.object.clone()).collect();
-                again.push(task(objects, &registry.observed, Some(registry.fields.clone())));
+                let known = before.known_again(&registry, decode.contract);
+                again.push(task(objects, &known, Some(registry.fields.clone())));
             }
             fits
         });

@@ -11,7 +11,8 @@ use super::object::StructData;
 use super::scalar::{Number, decimal, number};
 use super::scan::{PADDING, Window};
 use crate::schema::{
-    Class, Contract, Forced, IntRange, Kind, KindSet, Observation, Rule, Tally, is_dictionary, kinds, merged_dictionary,
+    Class, Contract, Forced, IntRange, Kind, KindSet, Observation, Rule, Tally, has_type, is_dictionary, kinds,
+    merged_dictionary,
 };
 
 /// The values of one path in the current batch, and what was seen of it before.
@@ -87,6 +88,8 @@ pub(super) struct Bytes {
 pub(super) struct ListData {
     pub(super) offsets: Vec<i32>,
     pub(super) element: Column,
+    /// The table refuses arrays with elements.
+    pub(super) closed: bool,
 }
 
 /// The entries of dictionaries.
@@ -147,7 +150,7 @@ impl Data {
             Class::Json => Self::Json(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
             Class::List => {
                 let element = Column::new(depth + 1, rule.and_then(|rule| rule.element.as_deref()));
-                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element }))
+                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element, closed: false }))
             }
             Class::Struct if dictionary => Self::Map(Box::new(MapData {
                 offsets: vec![0; rows + 1],
@@ -284,14 +287,24 @@ impl Column {
             Data::Struct(data) => data.seed(seeds, contract),
             Data::List(list) => {
                 let elements: Vec<_> = seeds.iter().filter_map(|seed| seed.element.as_deref()).collect();
-                list.element.seed(&elements, contract);
+                list.element.seed_inner(&elements, contract);
             }
             Data::Map(map) => {
                 let merged = merged_dictionary(seeds);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
-                map.value.seed(&values, contract);
+                map.value.seed_inner(&values, contract);
             }
             _ => {}
+        }
+    }
+
+    /// [`seed`](Self::seed) for elements or a map's values. Where the table has only nulls of them, and thus null strings,
+    /// no contract lets them become anything else.
+    fn seed_inner(&mut self, seeds: &[&Observation], contract: Contract) {
+        let closed = contract != Contract::Evolve && !has_type(seeds, self.depth, self.rule());
+        self.seed(seeds, if closed { Contract::Freeze } else { contract });
+        if let Data::List(list) = &mut self.data {
+            list.closed = closed;
         }
     }
 
@@ -491,7 +504,7 @@ impl Column {
                 }
             }
             Data::List(list) => {
-                let ListData { offsets, element } = &mut **list;
+                let ListData { offsets, element, .. } = &mut **list;
                 learned |= element.commit(&|entry| object_of(row_of(offsets, entry)));
             }
             Data::Map(map) => {
@@ -597,7 +610,7 @@ impl Column {
             (Data::Date(_), kind) => kind == Kind::Date,
             (Data::Text(_), kind) => !matches!(kind, Kind::EmptyObject | Kind::Object | Kind::EmptyArray | Kind::Array),
             (Data::Struct(_) | Data::Map(_), kind) => matches!(kind, Kind::EmptyObject | Kind::Object),
-            (Data::List(_), kind) => matches!(kind, Kind::EmptyArray | Kind::Array),
+            (Data::List(list), kind) => kind == Kind::EmptyArray || kind == Kind::Array && !list.closed,
         }
     }
 
