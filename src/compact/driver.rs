@@ -348,7 +348,8 @@ impl<'a> Driver<'a> {
             if !fits {
                 discarded.extend(result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
                 let objects = result.entries.iter().map(|entry| entry.object.clone()).collect();
-                again.push(task(objects, &registry.observed, Some(registry.fields.clone())));
+                let known = before.known_again(&registry, decode.contract);
+                again.push(task(objects, &known, Some(registry.fields.clone())));
             }
             fits
         });
@@ -375,7 +376,12 @@ impl<'a> Driver<'a> {
             rule: settings.rule.clone(),
             envelope_fields: settings.envelope_fields.clone(),
             max_columns: settings.max_columns,
-            contract: settings.contract,
+            // A table without columns has nothing to keep yet.
+            contract: if plan.registry.as_ref().is_some_and(|registry| !registry.fields.is_empty()) {
+                settings.contract
+            } else {
+                Contract::Evolve
+            },
         };
         if let Some(registry) = &plan.registry {
             decode.rule.inherit_types(&registry.rule);

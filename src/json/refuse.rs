@@ -8,7 +8,7 @@ use super::decoder::Reason;
 use super::object::{NewKey, StructData};
 use super::scalar::{Time, number, time};
 use super::scan::{FaultAt, PADDING, Window};
-use crate::schema::{Kind, Rule};
+use crate::schema::{Contract, Kind};
 
 /// A value that a table refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,7 @@ impl From<FaultAt> for Stop {
 
 impl Search<'_> {
     fn object(&mut self, data: &StructData, at: usize) -> Result<usize, Stop> {
+        let mut keys: Vec<String> = Vec::new();
         self.members(at, |search, key, at| {
             let end = match data.find(key.as_bytes()) {
                 Some(child) => search.value(&child.column, at)?,
@@ -60,19 +61,20 @@ impl Search<'_> {
                     }
                     NewKey::Refused => search.pass(at)?,
                     NewKey::Like(rival) => search.value(&data.children[rival as usize].column, at)?,
-                    NewKey::Free => search.unknown(data.rule_of(key), at)?,
+                    NewKey::Free => match data.new_column(key) {
+                        Some(column) => search.value(&column, at)?,
+                        None => search.pass(at)?,
+                    },
                 },
             };
+            if data.contract == Contract::Freeze && data.has_column(key) {
+                if keys.iter().any(|other| data.refuses_together(key, other)) {
+                    return Err(Stop::Refused(at, Reason::UnknownColumn));
+                }
+                keys.push(key.to_owned());
+            }
             Ok(end)
         })
-    }
-
-    /// A value of which nothing is known but what is said of its column.
-    fn unknown(&mut self, rule: Option<&Rule>, at: usize) -> Result<usize, Stop> {
-        if rule.is_none() {
-            return self.pass(at);
-        }
-        self.value(&Column::new(0, rule), at)
     }
 
     fn value(&mut self, column: &Column, at: usize) -> Result<usize, Stop> {
@@ -86,7 +88,7 @@ impl Search<'_> {
             (Data::Map(map), Kind::Object) => self.below("{}", |search| search.members_of_map(&map.value, at)),
             (Data::Empty, Kind::Object | Kind::Array) => {
                 // What is said of the columns below holds from the first value on.
-                let mut fresh = Column::new(0, column.rule());
+                let mut fresh = column.fresh();
                 let is_plain = column.rule().is_none() || fresh.start(kind).is_err();
                 if is_plain { Ok(end) } else { self.value(&fresh, at) }
             }

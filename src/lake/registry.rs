@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{ColumnChange, RunStamp, SchemaVersion, changes, sql_type};
 use crate::json::DecodeOptions;
 use crate::partition::Partitioning;
-use crate::schema::{Field, Kind, Observation, Rule, Type, limit_columns, resolve_ruled};
+use crate::schema::{Contract, Field, Kind, Observation, Rule, Type, limit_columns, resolve_ruled};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,16 @@ impl Registry {
         next
     }
 
+    /// What a decoder must know to decode the run that advanced this registry to `next` again, into columns now settled:
+    /// under a contract, only columns that were there before the run are bound by it, as when it was first decoded.
+    pub fn known_again(&self, next: &Self, contract: Contract) -> Observation {
+        let mut known = next.observed.clone();
+        if contract != Contract::Evolve {
+            unpin(&mut known, Some(&self.observed));
+        }
+        known
+    }
+
     /// Checks that the columns there are can follow `rule`.
     ///
     /// # Errors
@@ -79,6 +89,20 @@ impl Registry {
     pub fn changes_since(&self, before: Option<&Self>) -> &[ColumnChange] {
         let known = before.map_or(0, Self::schema_version);
         self.history.last().filter(|last| last.version > known).map_or(&[], |last| &last.changes)
+    }
+}
+
+/// Leaves only the names of columns that were given `before`.
+fn unpin(observed: &mut Observation, before: Option<&Observation>) {
+    observed.column = before.and_then(|before| before.column.clone());
+    for (key, seen) in &mut observed.fields {
+        unpin(seen, before.and_then(|before| before.fields.get(key)));
+    }
+    if let Some(below) = observed.element.as_deref_mut() {
+        unpin(below, before.and_then(|before| before.element.as_deref()));
+    }
+    if let Some(below) = observed.dictionary.as_deref_mut() {
+        unpin(below, before.and_then(|before| before.dictionary.as_deref()));
     }
 }
 

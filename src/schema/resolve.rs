@@ -188,9 +188,10 @@ fn column_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Opti
         Class::List => {
             let elements: Vec<&Observation> = seen.iter().filter_map(|o| o.element.as_deref()).collect();
             // A list of nulls is a value: until its elements have a type, they are null strings.
-            match column_type(&elements, depth + 1, rule.and_then(|rule| rule.element.as_deref())) {
+            let rule = rule.and_then(|rule| rule.element.as_deref());
+            match column_type(&elements, depth + 1, rule) {
                 Some(element) => Type::List(Box::new(element)),
-                None if kinds.contains(Kind::Array) => Type::List(Box::new(Type::Text)),
+                None if kinds.contains(Kind::Array) => Type::List(Box::new(type_of_nulls(depth + 1, rule))),
                 None => return None,
             }
         }
@@ -219,7 +220,18 @@ fn map_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Type {
     let value_rule = rule.and_then(|rule| rule.value.as_deref());
     let value = merged.dictionary.as_deref().map(|value| column_type(&[value], depth, value_rule));
     // Keys are data here: a dictionary of nulls still has them.
-    Type::Map(Box::new(value.flatten().unwrap_or(Type::Text)))
+    Type::Map(Box::new(value.flatten().unwrap_or_else(|| type_of_nulls(depth, value_rule))))
+}
+
+/// The type of elements or of a map's values as long as all of them are null.
+fn type_of_nulls(depth: usize, rule: Option<&Rule>) -> Type {
+    let forced = rule.and_then(|rule| rule.ty);
+    forced.and_then(|forced| forced_type(forced, &[], depth, rule)).unwrap_or(Type::Text)
+}
+
+/// Whether a type follows from what was seen of elements or of a map's values.
+pub(crate) fn has_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| rule.ty.is_some()) || column_type(seen, depth, rule).is_some()
 }
 
 fn object_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {
