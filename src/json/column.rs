@@ -193,6 +193,10 @@ impl Data {
     }
 }
 
+fn elements<'a>(lists: &[&'a Observation]) -> Vec<&'a Observation> {
+    lists.iter().filter_map(|list| list.element.as_deref()).collect()
+}
+
 impl Column {
     /// A column without rows. `depth`: how many arrays and objects are around its values.
     pub(super) fn new(depth: usize, rule: Option<&Rule>) -> Self {
@@ -290,7 +294,7 @@ impl Column {
                 list.element.seed_inner(&elements, contract);
             }
             Data::Map(map) => {
-                let merged = merged_dictionary(seeds);
+                let merged = merged_dictionary(sharing);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
                 map.value.seed_inner(&values, contract);
             }

@@ -11,6 +11,7 @@ mod kind;
 mod limit;
 mod names;
 mod observation;
+mod pin;
 mod resolve;
 mod rules;
 
