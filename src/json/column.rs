@@ -235,7 +235,7 @@ impl Column {
         let mut fields = StructData::new(1, Some(rule));
         // A table without columns has nothing to keep yet.
         let committed = seed.fields.values().any(|field| field.column.is_some());
-        fields.seed(&[seed], if committed { contract } else { Contract::Evolve });
+        fields.seed(&[seed], &[seed], if committed { contract } else { Contract::Evolve });
         let known = KindSet::EMPTY.with(Kind::Object);
         Self { known, data: Data::Struct(Box::new(fields)), ..Self::new(0, Some(rule)) }
     }
@@ -273,30 +273,28 @@ impl Column {
         Data::new(class, self.dictionary, self.depth, self.rule.as_deref(), rows)
     }
 
-    /// Makes the column, before its first batch, able to hold all that `seeds` saw, and no more than `contract` allows.
-    pub(super) fn seed(&mut self, seeds: &[&Observation], contract: Contract) {
+    /// Makes the column, before its first batch, able to hold all that `sharing` saw, with the keys that `seeds` saw, and no
+    /// more than `contract` allows.
+    pub(super) fn seed(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
         if matches!(self.data, Data::Skip) {
             return;
         }
         self.locked = contract != Contract::Evolve;
-        self.known = self.known.union(kinds(seeds));
+        self.known = self.known.union(kinds(sharing));
         let class = self.known.class_at(self.depth);
         // What a table already stores otherwise goes on so.
         self.shape = self.shape.filter(|shape| class == *shape || class == Class::Unresolved);
         if self.forced().is_none() && (self.shape.is_none() || class != Class::Unresolved) {
-            self.dictionary = class == Class::Struct && is_dictionary(seeds);
+            self.dictionary = class == Class::Struct && is_dictionary(sharing);
             self.data = self.storage(class, 0);
         }
         match &mut self.data {
-            Data::Struct(data) => data.seed(seeds, contract),
-            Data::List(list) => {
-                let elements: Vec<_> = seeds.iter().filter_map(|seed| seed.element.as_deref()).collect();
-                list.element.seed_inner(&elements, contract);
-            }
+            Data::Struct(data) => data.seed(seeds, sharing, contract),
+            Data::List(list) => list.element.seed_inner(&elements(seeds), &elements(sharing), contract),
             Data::Map(map) => {
                 let merged = merged_dictionary(sharing);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
-                map.value.seed_inner(&values, contract);
+                map.value.seed_inner(&values, &values, contract);
             }
             _ => {}
         }
@@ -304,9 +302,9 @@ impl Column {
 
     /// [`seed`](Self::seed) for elements or a map's values. Where the table has only nulls of them, and thus null strings,
     /// no contract lets them become anything else.
-    fn seed_inner(&mut self, seeds: &[&Observation], contract: Contract) {
-        let closed = contract != Contract::Evolve && !has_type(seeds, self.depth, self.rule());
-        self.seed(seeds, if closed { Contract::Freeze } else { contract });
+    fn seed_inner(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
+        let closed = contract != Contract::Evolve && !has_type(sharing, self.depth, self.rule());
+        self.seed(seeds, sharing, if closed { Contract::Freeze } else { contract });
         if let Data::List(list) = &mut self.data {
             list.closed = closed;
         }
