@@ -9,6 +9,7 @@
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
+//! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -24,6 +25,7 @@ mod kill;
 mod quarantine;
 mod quarantine_table;
 mod queries;
+mod real_data;
 mod s3;
 mod sql;
 mod structure;
