@@ -1,7 +1,10 @@
 //! Compaction: new raw objects become rows of the lake table, each exactly once.
 
+mod begin;
+mod commit;
 mod compare;
 mod driver;
+mod make;
 mod observe;
 mod pool;
 mod probe;

@@ -42,6 +42,13 @@ pub struct SliceTask {
     pub options: SliceOptions,
 }
 
+impl SliceTask {
+    /// Takes objects out that could not be read.
+    pub(super) fn leave_out(&mut self, unreadable: &[(RawObject, String)]) {
+        self.objects.retain(|object| unreadable.iter().all(|(other, _)| other != object));
+    }
+}
+
 /// How slices of one run are done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SliceOptions {

@@ -1,0 +1,139 @@
+//! The end of a run: the books are checked, the ledger and its head are written, and one commit takes all in.
+
+use super::driver::{Driver, Plan};
+use super::report::{SourceReport, Status};
+use super::rewrite::Rewritten;
+use super::slice::SliceResult;
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::format_timestamp;
+use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append};
+use crate::raw::RawObject;
+use crate::write::DataFile;
+
+/// What the workers made of a plan.
+pub(super) struct Made {
+    pub results: Vec<SliceResult>,
+    pub registry: Registry,
+    pub rewritten: Rewritten,
+    /// Files that no commit will name.
+    pub discarded: Vec<String>,
+    /// Objects left for another run, and why.
+    pub unreadable: Vec<(RawObject, String)>,
+}
+
+impl Driver<'_> {
+    /// Proves the books and makes the next version of the table.
+    pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, report: &mut SourceReport) -> Result<Outcome> {
+        made.check_books()?;
+        made.fill(plan, report);
+        let entries: Vec<Entry> = made.results.iter().flat_map(|result| result.entries.iter().cloned()).collect();
+        if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
+            let count = made.unreadable.len();
+            let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
+            return Err(Error::new(ErrorKind::Failed, message));
+        }
+        let parent = plan.head.as_ref();
+        let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
+        let at_micros = self.clock.now_micros();
+        let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
+        entries.iter().for_each(|entry| totals.add(entry));
+        let registry_path = Hidden::registry_path(id);
+        plan.hidden.create_json(&registry_path, &made.registry).await?;
+        let segments = append(&plan.hidden, parent, id, entries).await?;
+        let mut quarantine = parent.map_or_else(Vec::new, |head| head.quarantine.clone());
+        quarantine.extend(made.results.iter().filter_map(|result| result.quarantine.clone()));
+        let head = Head {
+            id,
+            parent: parent.map(|head| head.id),
+            run_id: self.run_id.clone(),
+            written_at: format_timestamp(at_micros, false),
+            segments,
+            registry: registry_path,
+            quarantine,
+            totals,
+        };
+        plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
+        // Their keys count too: they stand in the table's metadata.
+        let before = plan.registry.as_ref().map(|registry| &registry.fields);
+        let mut add: Vec<DataFile> = made.results.iter().flat_map(|result| result.files.iter().cloned()).collect();
+        let mut remove = Vec::new();
+        for (old, new) in &made.rewritten.files {
+            remove.push(old.clone());
+            add.push(new.clone());
+        }
+        let change = Change {
+            run_id: self.run_id.clone(),
+            at_ms: at_micros / 1000,
+            fields: (before != Some(&made.registry.fields)).then(|| made.registry.fields.clone()),
+            partitioning: made.registry.partitioning.clone(),
+            add,
+            remove,
+            ledger_head: id,
+        };
+        plan.table.commit(change).await
+    }
+}
+
+impl Made {
+    /// Every data and quarantine file written for this plan. (The few objects of a ledger that lost its race stay for vacuum.)
+    pub(super) fn all_files(&self) -> Vec<String> {
+        let files = self
+            .results
+            .iter()
+            .flat_map(|result| result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
+        let rewritten = self.rewritten.files.iter().map(|(_, new)| new.path.clone());
+        files.chain(rewritten).chain(self.discarded.iter().cloned()).collect()
+    }
+
+    /// Proves that every record found is a row or in quarantine, and that every row is in a file.
+    fn check_books(&self) -> Result<()> {
+        let unbalanced =
+            |what: String| Err(Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}")));
+        for result in &self.results {
+            for entry in &result.entries {
+                if entry.records_in != entry.rows_out + entry.quarantined {
+                    return unbalanced(format!(
+                        "{}: {} records found, {} rows, {} quarantined",
+                        entry.object.key, entry.records_in, entry.rows_out, entry.quarantined
+                    ));
+                }
+            }
+            let rows: u64 = result.entries.iter().map(|entry| entry.rows_out).sum();
+            let written: u64 = result.files.iter().map(|file| file.row_count).sum();
+            if rows != written {
+                return unbalanced(format!("{rows} rows were decoded and {written} are in files"));
+            }
+        }
+        for (old, new) in &self.rewritten.files {
+            if old.row_count != new.row_count {
+                return unbalanced(format!("{} has {} rows, written again {}", old.path, old.row_count, new.row_count));
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&self, plan: &Plan, report: &mut SourceReport) {
+        let entries = || self.results.iter().flat_map(|result| &result.entries);
+        let files = || self.results.iter().flat_map(|result| &result.files);
+        report.objects = entries().count() as u64;
+        report.success_count = entries().map(|entry| entry.rows_out).sum();
+        report.error_count = entries().map(|entry| entry.quarantined).sum();
+        report.bytes_in = self.results.iter().map(|result| result.bytes_in).sum();
+        report.bytes_out = files().map(|file| file.size_bytes).sum();
+        report.files = files().count() as u64;
+        let changes = self.registry.changes_since(plan.registry.as_ref());
+        report.schema_changes = changes.iter().map(ToString::to_string).collect();
+        for (object, why) in &self.unreadable {
+            report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
+            report.status = Status::PartialSuccess;
+        }
+        let duplicates: u64 = self.results.iter().map(|result| result.duplicate_keys).sum();
+        if duplicates > 0 {
+            report.notes.push(format!("{duplicates} keys occurred twice in an object; the last value was kept"));
+        }
+        report.notes.extend(self.rewritten.notes());
+        if report.error_count > 0 {
+            report.status = Status::PartialSuccess;
+        }
+    }
+}
