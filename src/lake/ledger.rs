@@ -8,9 +8,13 @@
 //! ```
 //!
 //! A head and its new segments are written before the commit that names them, and count only if that commit exists.
+//!
+//! The entry of an object can be replaced: of several for one object (key, ETag and size), that of the newest segment counts.
+//! A lower level is newer than a higher one, as a merge takes all segments of a level; within a level, what is later in the
+//! head's list is newer.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -43,9 +47,13 @@ pub struct Entry {
     pub rows_out: u64,
     /// Records (or objects) in quarantine.
     pub quarantined: u64,
-    /// The attempt at a slice that wrote the rows: its id begins the names of their data files. Empty when not recorded.
+    /// The attempt at a slice that wrote the rows: its id begins the names of their data files. Empty when not recorded;
+    /// several, with [`SLICE_SEPARATOR`] between them, when rejects of the object became rows later.
     pub slice: String,
 }
+
+/// Stands between the slices that the rows of one object came from.
+pub const SLICE_SEPARATOR: char = '+';
 
 /// A file of entries, sorted by key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +86,14 @@ impl Totals {
         self.records_in += entry.records_in;
         self.rows_out += entry.rows_out;
         self.quarantined += entry.quarantined;
+    }
+
+    /// Takes one object out.
+    pub fn subtract(&mut self, entry: &Entry) {
+        self.objects -= 1;
+        self.records_in -= entry.records_in;
+        self.rows_out -= entry.rows_out;
+        self.quarantined -= entry.quarantined;
     }
 }
 
@@ -150,8 +166,27 @@ pub async fn diff(hidden: &Hidden, head: Option<&Head>, listing: Vec<RawObject>)
     Ok(diff)
 }
 
-/// Writes the entries of one run (sorted by key here) as a segment, merges levels that are full, and gives the segments
-/// of the next head.
+/// The entries of `objects`, those that there are.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub async fn find_entries(
+    hidden: &Hidden,
+    head: &Head,
+    objects: &BTreeSet<&RawObject>,
+) -> Result<BTreeMap<RawObject, Entry>> {
+    let mut found = BTreeMap::new();
+    let mut entries = Merged::open(hidden, &head.segments).await?;
+    while let Some(entry) = entries.next()? {
+        if objects.contains(&entry.object) {
+            found.insert(entry.object.clone(), entry);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes the entries of one run (sorted by key here, one for each object) as a segment, merges levels that are full, and
+/// gives the segments of the next head.
 ///
 /// # Errors
 /// When a segment cannot be read or written.
@@ -178,9 +213,12 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
         }
         let path = Hidden::segment_path(id, written);
         let mut merged = Merged::open(hidden, &full).await?;
-        let mut failure = None;
+        let (mut failure, mut count) = (None, 0);
         let chunks = std::iter::from_fn(|| match merged.chunk() {
-            Ok(chunk) => (!chunk.is_empty()).then_some(chunk),
+            Ok(chunk) => {
+                count += chunk.len() as u64;
+                (!chunk.is_empty()).then_some(chunk)
+            }
             Err(error) => {
                 failure = Some(error);
                 None
@@ -192,7 +230,7 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
         }
         hidden.create(&path, bytes).await?;
         written += 1;
-        rest.push(Segment { path, level: level + 1, entries: full.iter().map(|segment| segment.entries).sum() });
+        rest.push(Segment { path, level: level + 1, entries: count });
         segments = rest;
     }
     Ok(segments)
@@ -246,29 +284,29 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     Ok(out.into())
 }
 
-/// The entries of a head's segments, sorted by key.
+/// The entries of a head's segments, sorted by key, one for each object.
 #[derive(Debug)]
 pub struct Merged {
+    /// Newest first.
     cursors: Vec<Cursor>,
-    heap: BinaryHeap<Reverse<(Entry, usize)>>,
+    /// The next entry of each cursor, by object and then by cursor.
+    heap: BinaryHeap<Reverse<(RawObject, usize, [u64; 3], String)>>,
 }
 
 impl Merged {
-    /// Opens segments.
+    /// Opens segments, which are in the order of their head.
     ///
     /// # Errors
     /// When one cannot be read.
     pub async fn open(hidden: &Hidden, segments: &[Segment]) -> Result<Self> {
-        let mut cursors = Vec::new();
-        let mut heap = BinaryHeap::new();
-        for segment in segments {
-            let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
-            if let Some(entry) = cursor.next()? {
-                heap.push(Reverse((entry, cursors.len())));
-            }
-            cursors.push(cursor);
+        let mut newest_first: Vec<&Segment> = segments.iter().rev().collect();
+        newest_first.sort_by_key(|segment| segment.level);
+        let mut merged = Self { cursors: Vec::new(), heap: BinaryHeap::new() };
+        for segment in newest_first {
+            merged.cursors.push(Cursor::open(&segment.path, hidden.read(&segment.path).await?)?);
+            merged.advance(merged.cursors.len() - 1)?;
         }
-        Ok(Self { cursors, heap })
+        Ok(merged)
     }
 
     /// The next entry.
@@ -277,11 +315,21 @@ impl Merged {
     /// When a segment is damaged.
     #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        let Some(Reverse((entry, index))) = self.heap.pop() else { return Ok(None) };
-        if let Some(next) = self.cursors[index].next()? {
-            self.heap.push(Reverse((next, index)));
+        let Some(Reverse((object, newest, counts, slice))) = self.heap.pop() else { return Ok(None) };
+        self.advance(newest)?;
+        while let Some(older) = self.heap.peek().filter(|other| other.0.0 == object).map(|other| other.0.1) {
+            self.heap.pop();
+            self.advance(older)?;
         }
-        Ok(Some(entry))
+        let [records_in, rows_out, quarantined] = counts;
+        Ok(Some(Entry { object, records_in, rows_out, quarantined, slice }))
+    }
+
+    fn advance(&mut self, cursor: usize) -> Result<()> {
+        if let Some(Entry { object, records_in, rows_out, quarantined, slice }) = self.cursors[cursor].next()? {
+            self.heap.push(Reverse((object, cursor, [records_in, rows_out, quarantined], slice)));
+        }
+        Ok(())
     }
 
     fn chunk(&mut self) -> Result<Vec<Entry>> {
@@ -347,5 +395,72 @@ impl Cursor {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+mod tests {
+    use super::*;
+    use crate::store::Location;
+
+    fn entry(key: usize, quarantined: u64) -> Entry {
+        let object = RawObject { key: format!("{key:04}"), etag: "e".to_owned(), size_bytes: 1 };
+        Entry { object, records_in: 10, rows_out: 10 - quarantined, quarantined, slice: format!("s{quarantined}") }
+    }
+
+    fn head(id: i64, segments: Vec<Segment>) -> Head {
+        Head {
+            id,
+            parent: None,
+            run_id: String::new(),
+            written_at: String::new(),
+            segments,
+            registry: String::new(),
+            quarantine: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_entries_for_an_object_the_newest_counts_through_all_merges() {
+        let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
+        let mut last: Option<Head> = None;
+        let mut expected: BTreeMap<usize, u64> = BTreeMap::new();
+        for run in 0..200_usize {
+            // Each run adds an object and replaces two older ones, near and far.
+            let mut replaced: BTreeMap<usize, u64> = BTreeMap::from([(run, 10)]);
+            for older in [run / 2, run.saturating_sub(3)] {
+                let left = expected.get(&older).map_or(10, |left| left.saturating_sub(1));
+                replaced.insert(older, left);
+            }
+            let entries = replaced.iter().map(|(key, left)| entry(*key, *left)).collect();
+            expected.extend(replaced);
+            let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
+            let next = head(id, append(&hidden, last.as_ref(), id, entries).await.unwrap());
+            let mut merged = Merged::open(&hidden, &next.segments).await.unwrap();
+            let mut found = Vec::new();
+            while let Some(entry) = merged.next().unwrap() {
+                found.push(entry);
+            }
+            assert_eq!(found, expected.iter().map(|(key, left)| entry(*key, *left)).collect::<Vec<_>>(), "run {run}");
+            last = Some(next);
+        }
+        let last = last.unwrap();
+        assert!(last.segments.iter().any(|segment| segment.level == 2), "{:?}", last.segments);
+        let wanted = [entry(7, 0).object, entry(9999, 0).object];
+        let found = find_entries(&hidden, &last, &wanted.iter().collect()).await.unwrap();
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [entry(7, expected[&7])]);
+    }
+
+    #[tokio::test]
+    async fn another_object_of_the_same_key_has_an_entry_of_its_own() {
+        let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
+        let other = Entry { object: RawObject { etag: "f".to_owned(), ..entry(1, 0).object }, ..entry(1, 0) };
+        let segments = append(&hidden, None, 1, vec![entry(1, 4), other.clone()]).await.unwrap();
+        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![entry(1, 3)]).await.unwrap();
+        let mut merged = Merged::open(&hidden, &segments).await.unwrap();
+        assert_eq!([merged.next().unwrap().unwrap(), merged.next().unwrap().unwrap()], [entry(1, 3), other]);
+        assert_eq!(merged.next().unwrap(), None);
     }
 }
