@@ -47,6 +47,7 @@ impl Setup {
         SliceTask {
             run_id: self.run_id.clone(),
             objects,
+            portions: Vec::new(),
             known: self.known.clone(),
             fields: None,
             options: self.options.clone(),

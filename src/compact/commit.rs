@@ -21,12 +21,31 @@ pub(super) struct Made {
     pub unreadable: Vec<(RawObject, String)>,
 }
 
+/// What the ledger will say.
+pub(super) struct Books {
+    /// An entry for each object of the run.
+    pub entries: Vec<Entry>,
+    /// The entries that they take the place of.
+    pub replaced: Vec<Entry>,
+    /// All quarantine files.
+    pub quarantine: Vec<String>,
+}
+
+impl Books {
+    /// The books after objects were read for the first time.
+    pub(super) fn of_new(plan: &Plan, made: &Made) -> Self {
+        let mut quarantine = plan.head.as_ref().map_or_else(Vec::new, |head| head.quarantine.clone());
+        quarantine.extend(made.quarantine_files());
+        Self { entries: made.entries().cloned().collect(), replaced: Vec::new(), quarantine }
+    }
+}
+
 impl Driver<'_> {
     /// Proves the books and makes the next version of the table.
-    pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, report: &mut SourceReport) -> Result<Outcome> {
+    pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, books: Books) -> Result<Outcome> {
         made.check_books()?;
-        made.fill(plan, report);
-        let entries: Vec<Entry> = made.results.iter().flat_map(|result| result.entries.iter().cloned()).collect();
+        let Books { entries, replaced, quarantine } = books;
+        entries.iter().try_for_each(check_entry)?;
         if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
             let count = made.unreadable.len();
             let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
@@ -36,12 +55,11 @@ impl Driver<'_> {
         let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
         let at_micros = self.clock.now_micros();
         let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
+        replaced.iter().for_each(|entry| totals.subtract(entry));
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
         plan.hidden.create_json(&registry_path, &made.registry).await?;
         let segments = append(&plan.hidden, parent, id, entries).await?;
-        let mut quarantine = parent.map_or_else(Vec::new, |head| head.quarantine.clone());
-        quarantine.extend(made.results.iter().filter_map(|result| result.quarantine.clone()));
         let head = Head {
             id,
             parent: parent.map(|head| head.id),
@@ -74,7 +92,31 @@ impl Driver<'_> {
     }
 }
 
+fn unbalanced(what: String) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}"))
+}
+
+fn check_entry(entry: &Entry) -> Result<()> {
+    if entry.records_in == entry.rows_out + entry.quarantined {
+        return Ok(());
+    }
+    Err(unbalanced(format!(
+        "{}: {} records found, {} rows, {} quarantined",
+        entry.object.key, entry.records_in, entry.rows_out, entry.quarantined
+    )))
+}
+
 impl Made {
+    /// What became of each object.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.results.iter().flat_map(|result| &result.entries)
+    }
+
+    /// The quarantine files written.
+    pub(super) fn quarantine_files(&self) -> impl Iterator<Item = String> {
+        self.results.iter().filter_map(|result| result.quarantine.clone())
+    }
+
     /// Every data and quarantine file written for this plan. (The few objects of a ledger that lost its race stay for vacuum.)
     pub(super) fn all_files(&self) -> Vec<String> {
         let files = self
@@ -87,33 +129,28 @@ impl Made {
 
     /// Proves that every record found is a row or in quarantine, and that every row is in a file.
     fn check_books(&self) -> Result<()> {
-        let unbalanced =
-            |what: String| Err(Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}")));
         for result in &self.results {
-            for entry in &result.entries {
-                if entry.records_in != entry.rows_out + entry.quarantined {
-                    return unbalanced(format!(
-                        "{}: {} records found, {} rows, {} quarantined",
-                        entry.object.key, entry.records_in, entry.rows_out, entry.quarantined
-                    ));
-                }
-            }
+            result.entries.iter().try_for_each(check_entry)?;
             let rows: u64 = result.entries.iter().map(|entry| entry.rows_out).sum();
             let written: u64 = result.files.iter().map(|file| file.row_count).sum();
             if rows != written {
-                return unbalanced(format!("{rows} rows were decoded and {written} are in files"));
+                return Err(unbalanced(format!("{rows} rows were decoded and {written} are in files")));
             }
         }
         for (old, new) in &self.rewritten.files {
             if old.row_count != new.row_count {
-                return unbalanced(format!("{} has {} rows, written again {}", old.path, old.row_count, new.row_count));
+                return Err(unbalanced(format!(
+                    "{} has {} rows, written again {}",
+                    old.path, old.row_count, new.row_count
+                )));
             }
         }
         Ok(())
     }
 
-    fn fill(&self, plan: &Plan, report: &mut SourceReport) {
-        let entries = || self.results.iter().flat_map(|result| &result.entries);
+    /// Tells of it in the report.
+    pub(super) fn fill(&self, plan: &Plan, report: &mut SourceReport) {
+        let entries = || self.entries();
         let files = || self.results.iter().flat_map(|result| &result.files);
         report.objects = entries().count() as u64;
         report.success_count = entries().map(|entry| entry.rows_out).sum();

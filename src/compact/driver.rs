@@ -11,12 +11,14 @@ use std::sync::atomic::AtomicU64;
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
 
+use super::commit::Books;
 use super::make::cut;
 use super::report::{Report, SourceReport, Status};
 use super::slice::SliceContext;
 use crate::clock::Clock;
 use crate::config::{Config, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::json::Reason;
 use crate::lake::{Head, Hidden, Outcome, Registry, Table, diff};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
@@ -24,7 +26,7 @@ use crate::store::Location;
 use crate::write::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, writer_properties};
 
 /// A commit that loses its race is planned again at most so many times.
-const MAX_PLANS: usize = 8;
+pub(super) const MAX_PLANS: usize = 8;
 
 /// What to compact, and how.
 #[derive(Debug, Clone)]
@@ -79,6 +81,30 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
         request.sources.iter().try_for_each(|id| check_source_id(id))?;
         request.sources.clone()
     };
+    let mut report = run(request, &sources, Work::Compact, clock, progress).await?;
+    if let Some(first) = report.sources.first_mut() {
+        first.notes.append(&mut notes);
+    }
+    Ok(report)
+}
+
+/// What a run does with each of its sources.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work<'a> {
+    /// New raw objects become rows.
+    Compact,
+    /// Rejects with one of these reasons (none: all) become rows where they can.
+    Replay(&'a [Reason]),
+}
+
+/// Does the work for `sources`, one after another. A source that fails does not hold up the others.
+pub(super) async fn run(
+    request: &Request,
+    sources: &[String],
+    work: Work<'_>,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+) -> Result<Report> {
     sources.iter().try_for_each(|id| request.config.settings(id).map(drop))?;
     let encoders = rayon::ThreadPoolBuilder::new()
         .num_threads(request.threads.max(1))
@@ -91,18 +117,21 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
     let mut refusal = None;
     for source_id in sources {
         let began = clock.now_micros();
-        let mut report = match driver.source(&source_id).await {
+        let done = match work {
+            Work::Compact => driver.source(source_id).await,
+            Work::Replay(reasons) => driver.replay(source_id, reasons).await,
+        };
+        let mut report = match done {
             Ok(report) => report,
             Err(error) => {
                 let message = Some(describe(&error));
                 if error.kind() == ErrorKind::Usage {
                     refusal.get_or_insert(error);
                 }
-                SourceReport { status: Status::Failed, error: message, ..SourceReport::new(&source_id) }
+                SourceReport { status: Status::Failed, error: message, ..SourceReport::new(source_id) }
             }
         };
         report.duration_ms = ((clock.now_micros() - began).max(0) / 1000) as u64;
-        report.notes.append(&mut notes);
         reports.push(report);
     }
     let report = Report::new(run_id, reports);
@@ -131,7 +160,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
 pub(super) struct Driver<'a> {
     pub request: &'a Request,
     pub clock: &'a dyn Clock,
-    progress: &'a dyn Progress,
+    pub progress: &'a dyn Progress,
     pub run_id: String,
     encoders: Arc<ThreadPool>,
 }
@@ -168,7 +197,8 @@ impl Driver<'_> {
         Err(Error::new(ErrorKind::Conflict, lost))
     }
 
-    async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+    /// The table as it is.
+    pub(super) async fn open(&self, source_id: &str) -> Result<Plan> {
         let table = Table::open(self.request.lake.folder(source_id)?).await?;
         let hidden = Hidden::new(table.location());
         let head: Option<Head> = match table.ledger_head().await? {
@@ -179,27 +209,31 @@ impl Driver<'_> {
             Some(head) => Some(hidden.read_json(&head.registry).await?),
             None => None,
         };
+        Ok(Plan { table, hidden, head, registry, new: Vec::new(), notes: Vec::new() })
+    }
+
+    async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+        let plan = self.open(source_id).await?;
         let listing = list_objects(raw).await?;
         let mut notes: Vec<String> =
             listing.skipped.iter().map(|(key, why)| format!("{key} was passed over: {why}")).collect();
-        let found = diff(&hidden, head.as_ref(), listing.objects).await?;
+        let found = diff(&plan.hidden, plan.head.as_ref(), listing.objects).await?;
         for object in &found.overwritten {
             notes.push(format!("{} changed after it was consumed; its old rows stay", object.key));
         }
         tracing::info!(source = source_id, new = found.new.len(), known = found.known, "listed");
-        Ok(Plan { table, hidden, head, registry, new: found.new, notes })
+        Ok(Plan { new: found.new, notes, ..plan })
     }
 
-    /// Reads, writes and commits; `None` when another writer was first.
-    async fn carry_out(
+    /// What the workers of a source need.
+    pub(super) fn context(
         &self,
-        mut plan: Plan,
+        plan: &Plan,
         raw: &Location,
         settings: &Settings,
-        mut report: SourceReport,
-    ) -> Result<Option<SourceReport>> {
+        source_id: &str,
+    ) -> Result<SliceContext> {
         let runtime = Handle::current();
-        let source_id = report.source_id.clone();
         let write = WriteContext {
             store: Arc::clone(plan.table.location().store()),
             table: plan.table.location().prefix()?,
@@ -210,15 +244,23 @@ impl Driver<'_> {
             row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
         };
-        let bytes_read = Arc::new(AtomicU64::new(0));
+        let fetcher = Fetcher::new(raw, &runtime)?;
+        Ok(SliceContext { fetcher, write, hidden: plan.hidden.clone(), progress: Arc::default() })
+    }
+
+    /// Reads, writes and commits; `None` when another writer was first.
+    async fn carry_out(
+        &self,
+        mut plan: Plan,
+        raw: &Location,
+        settings: &Settings,
+        mut report: SourceReport,
+    ) -> Result<Option<SourceReport>> {
+        let source_id = report.source_id.clone();
+        let context = self.context(&plan, raw, settings, &source_id)?;
         let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
-        self.progress.source_begins(&source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));
-        let context = SliceContext {
-            fetcher: Fetcher::new(raw, &runtime)?,
-            write,
-            hidden: plan.hidden.clone(),
-            progress: bytes_read,
-        };
+        let bytes_read = Arc::clone(&context.progress);
+        self.progress.source_begins(&source_id, plan.new.len() as u64, stored_bytes, bytes_read);
         // The workers block; they must not do so on the runtime's own threads.
         let made = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, settings, &mut report)?;
@@ -228,7 +270,9 @@ impl Driver<'_> {
         });
         self.progress.source_ends(&source_id);
         let made = made?;
-        let outcome = self.commit(&mut plan, &made, &mut report).await;
+        made.fill(&plan, &mut report);
+        let books = Books::of_new(&plan, &made);
+        let outcome = self.commit(&mut plan, &made, books).await;
         match outcome {
             Ok(Outcome::Committed(version)) => {
                 plan.hidden.discard(&made.discarded).await;

@@ -1,4 +1,4 @@
-//! Compaction: new raw objects become rows of the lake table, each exactly once.
+//! Compaction: new raw objects become rows of the lake table, each exactly once. Replay: so do rejects that are valid by now.
 
 mod begin;
 mod commit;
@@ -8,13 +8,16 @@ mod make;
 mod observe;
 mod pool;
 mod probe;
+mod replay;
 mod report;
 mod reread;
 mod rewrite;
 mod slice;
+mod trial;
 
 pub use driver::{Progress, Request, Silent, compact, describe};
 pub use observe::observe;
 pub use probe::{EVENT_TIME_NAMES, find_records_path};
+pub use replay::replay;
 pub use report::{Report, SourceReport, Status};
-pub use slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
+pub use slice::{Piece, Portion, SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
