@@ -4,10 +4,10 @@
 //! quarantine --rejects by raw object--> trial: what would become of each today?
 //!   raw object is there as it was --> decoded again, only where its rejects lie
 //!   gone or changed               --> decoded from the bytes that are kept, where they are a value by themselves
-//! those that give rows --slices--> files --> entries replaced, quarantine files without them --> ONE commit
+//! those that are valid --slices--> files --> entries replaced, quarantine files without them --> ONE commit
 //! ```
 //!
-//! What gives no row stays in quarantine as it was. A reject that stands for the rest of an object may give many rows, and
+//! What is not valid stays in quarantine as it was. A reject that stands for the rest of an object may give many rows, and
 //! rejects again: these keep the run and the time of the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +179,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Finds out which rejects give rows today. Blocks.
+    /// Finds out which rejects are valid today. Blocks.
     fn find(
         &self,
         plan: &Plan,
@@ -194,7 +194,7 @@ impl Driver<'_> {
         let there: BTreeMap<RawObject, Candidate> = plan.new.iter().filter_map(whole).collect();
         let decode = &setup.options.decode;
         let mut live = Group { context: context.clone(), decode: decode.clone(), candidates: there };
-        live.keep_what_gives_rows(setup, |object, why| found.unreadable.push((object, why)))?;
+        live.keep_what_is_valid(setup, |object, why| found.unreadable.push((object, why)))?;
         found.groups.push(live);
         self.find_in_kept_bytes(context, setup, quarantine, rejects, settings.memory_bytes as u64 / 4, &mut found)?;
         Ok(found)
@@ -263,7 +263,7 @@ impl Driver<'_> {
                     let of_held = |held| SliceContext { fetcher: Fetcher::of_memory(held), ..context.clone() };
                     let before: u64 = candidates.values().map(|candidate| candidate.rejects.len() as u64).sum();
                     let mut group = Group { context: of_held(held.clone()), decode: decode.clone(), candidates };
-                    group.keep_what_gives_rows(setup, |_, _| {})?;
+                    group.keep_what_is_valid(setup, |_, _| {})?;
                     let after: u64 = group.candidates.values().map(|candidate| candidate.rejects.len() as u64).sum();
                     found.stuck += before - after;
                     held.retain(|read, _| group.candidates.contains_key(read));
@@ -368,14 +368,20 @@ impl Candidate {
         (read, Self { portion, rejects: vec![reject] })
     }
 
-    /// Drops the rejects that give no row. Says whether any is left.
+    /// Drops the rejects that stay in quarantine. Says whether any is left.
     fn keep(&mut self, fates: &[Fates], is_part: bool) -> bool {
-        let gives_rows = |(reject, fates): (&StoredReject, &Fates)| {
-            // A part of an object that is sound only at its begin is no value by itself.
-            let is_sound = !is_part || fates.rejected == 0 || reject.reason == Reason::EnvelopeMissing.name();
-            fates.gives_rows() && is_sound
+        let is_valid = |(reject, fates): (&StoredReject, &Fates)| {
+            let is_envelope = reject.reason == Reason::EnvelopeMissing.name();
+            match (fates.rows, fates.rejected) {
+                _ if fates.is_crossed => false,
+                // An envelope of no records, or an object that was given up behind its last one.
+                (0, 0) => is_envelope || reject.stored_bytes > 0,
+                (0, _) => false,
+                // A part of an object that is sound only at its begin is no value by itself.
+                (_, rejected) => rejected == 0 || is_envelope || !is_part,
+            }
         };
-        let kept: Vec<bool> = self.rejects.iter().zip(fates).map(gives_rows).collect();
+        let kept: Vec<bool> = self.rejects.iter().zip(fates).map(is_valid).collect();
         retain_by(&mut self.rejects, &kept);
         retain_by(&mut self.portion.pieces, &kept);
         !self.rejects.is_empty()
@@ -404,8 +410,8 @@ fn stands_alone(reject: &StoredReject, decode: &DecodeOptions) -> Option<bool> {
 }
 
 impl Group {
-    /// Tries all candidates and drops what gives no row. `unreadable` hears of objects that could not be read.
-    fn keep_what_gives_rows(&mut self, setup: &Setup, mut unreadable: impl FnMut(RawObject, String)) -> Result<()> {
+    /// Tries all candidates and drops what stays in quarantine. `unreadable` hears of objects that could not be read.
+    fn keep_what_is_valid(&mut self, setup: &Setup, mut unreadable: impl FnMut(RawObject, String)) -> Result<()> {
         let slices: Vec<(Vec<RawObject>, Vec<Portion>)> = self.slices(setup.workers);
         let fates = run_all(slices.iter().collect(), setup.workers, |(objects, portions)| {
             Ok(try_again(&self.context.fetcher, objects, portions, &self.decode, setup))

@@ -19,13 +19,6 @@ pub(super) struct Fates {
     pub is_crossed: bool,
 }
 
-impl Fates {
-    /// It can take its place in the table, as rows and perhaps rejects.
-    pub(super) fn gives_rows(self) -> bool {
-        self.rows > 0 && !self.is_crossed
-    }
-}
-
 /// Decodes `objects` again as far as their `portions` go. Gives what became of each piece of each, or why the object could not
 /// be read. Blocks.
 pub(super) fn try_again(

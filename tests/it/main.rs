@@ -5,6 +5,7 @@
 //! | `compact` | raw shapes, runs, drift, promotions, partitions, the summary |
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `quarantine_table` | the quarantine can be listed and queried |
+//! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `ddl` | the statements for other engines |
@@ -23,6 +24,7 @@ mod kill;
 mod quarantine;
 mod quarantine_table;
 mod queries;
+mod replay;
 mod s3;
 mod sql;
 mod structure;

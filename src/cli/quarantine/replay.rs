@@ -48,13 +48,13 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> Result<ExitCode> {
 
 fn render(source: &SourceReport) -> String {
     let id = &source.source_id;
-    let mut text = match (source.status, source.success_count) {
+    let mut text = match (source.status, source.objects) {
         (Status::Failed, _) => format!("{id}: failed, nothing was committed\n"),
         (Status::Success, 0) => format!("{id}: there is nothing to replay\n"),
         (Status::PartialSuccess, 0) => format!("{id}: nothing in quarantine became valid\n"),
-        (_, rows) => format!(
-            "{id}: {rows} records of {} objects were taken from quarantine, in {} files ({:.1} MB), version {}, {} ms\n",
-            source.objects,
+        (_, objects) => format!(
+            "{id}: {} records of {objects} objects were taken from quarantine, in {} files ({:.1} MB), version {}, {} ms\n",
+            source.success_count,
             source.files,
             source.bytes_out as f64 / 1e6,
             source.version.unwrap_or(0),
