@@ -4,14 +4,15 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::progress::Bars;
-use super::{OutputFormat, Roots, available_threads};
+use super::{OutputFormat, Roots, available_threads, shorten};
 use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
 
+/// What is to be compacted, and how.
 #[derive(Debug, clap::Args)]
-pub(super) struct CompactArgs {
+pub(super) struct RequestArgs {
     /// The sources; default: all folders of the raw root.
     #[arg(value_name = "SOURCE")]
     sources: Vec<String>,
@@ -21,27 +22,39 @@ pub(super) struct CompactArgs {
     /// none. Default: by the time of events, chosen once.
     #[arg(long, value_name = "EXPR")]
     partition_by: Option<String>,
+    /// Workers. Default: one for each core.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl RequestArgs {
+    pub(super) fn request(self, config: Config) -> Result<Request> {
+        let partition_by = self.partition_by.map(|text| text.parse()).transpose();
+        Ok(Request {
+            raw: self.roots.need_raw(&config)?,
+            lake: self.roots.need_lake(&config)?,
+            sources: self.sources,
+            partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
+            config,
+            threads: self.threads.unwrap_or_else(available_threads).max(1),
+        })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompactArgs {
+    #[command(flatten)]
+    request: RequestArgs,
     /// How the summary is written to stdout.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
     /// Exit with 3 when anything was quarantined.
     #[arg(long)]
     fail_on_quarantine: bool,
-    /// Workers. Default: one for each core.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
 }
 
 pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
-    let partition_by = args.partition_by.map(|text| text.parse()).transpose();
-    let request = Request {
-        raw: args.roots.need_raw(&config)?,
-        lake: args.roots.need_lake(&config)?,
-        sources: args.sources,
-        partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
-        config,
-        threads: args.threads.unwrap_or_else(available_threads).max(1),
-    };
+    let request = args.request.request(config)?;
     let bars = Bars::new();
     let report = compact(&request, &SystemClock, &bars).await?;
     tell(&report, args.output, args.fail_on_quarantine, render_source)
@@ -105,12 +118,8 @@ pub(super) fn details(source: &SourceReport) -> String {
     for note in &source.notes {
         text.push_str(&format!("  {note}\n"));
     }
-    const SHOWN: usize = 20;
-    for change in source.schema_changes.iter().take(SHOWN) {
+    for change in shorten(&source.schema_changes, "changes of columns") {
         text.push_str(&format!("  {change}\n"));
-    }
-    if source.schema_changes.len() > SHOWN {
-        text.push_str(&format!("  and {} more changes of columns\n", source.schema_changes.len() - SHOWN));
     }
     text
 }

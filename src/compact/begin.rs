@@ -1,6 +1,7 @@
 //! What a run builds on: the registry, the settings of its slices, and a first look at the raw objects.
 
 use super::driver::{Driver, Plan};
+use super::make::cut;
 use super::observe::observe;
 use super::probe::{Probed, probe};
 use super::report::SourceReport;
@@ -42,6 +43,11 @@ pub(super) struct Setup {
 }
 
 impl Setup {
+    /// The slices of `objects`, whose columns follow from what is known and seen.
+    pub(super) fn tasks(&self, objects: &[RawObject], context: &SliceContext) -> Vec<(SliceTask, SliceContext)> {
+        cut(objects, self.workers).into_iter().map(|objects| (self.task(objects), context.clone())).collect()
+    }
+
     /// A slice whose columns follow from what is known and seen.
     pub(super) fn task(&self, objects: Vec<RawObject>) -> SliceTask {
         SliceTask {
@@ -99,7 +105,12 @@ impl Driver<'_> {
             rule: settings.rule.clone(),
             envelope_fields: settings.envelope_fields.clone(),
             max_columns: settings.max_columns,
-            contract: settings.contract,
+            // A table without columns has nothing to keep yet.
+            contract: if plan.registry.as_ref().is_some_and(|registry| !registry.fields.is_empty()) {
+                settings.contract
+            } else {
+                Contract::Evolve
+            },
         };
         if let Some(registry) = &plan.registry {
             decode.rule.inherit_types(&registry.rule);

@@ -22,6 +22,7 @@ pub(super) struct Made {
 }
 
 /// What the ledger will say.
+#[derive(Debug, Default)]
 pub(super) struct Books {
     /// An entry for each object of the run.
     pub entries: Vec<Entry>,
@@ -29,6 +30,8 @@ pub(super) struct Books {
     pub replaced: Vec<Entry>,
     /// All quarantine files.
     pub quarantine: Vec<String>,
+    /// The quarantine files that there were and that are not among them.
+    pub replaced_files: Vec<String>,
 }
 
 impl Books {
@@ -36,7 +39,7 @@ impl Books {
     pub(super) fn of_new(plan: &Plan, made: &Made) -> Self {
         let mut quarantine = plan.head.as_ref().map_or_else(Vec::new, |head| head.quarantine.clone());
         quarantine.extend(made.quarantine_files());
-        Self { entries: made.entries().cloned().collect(), replaced: Vec::new(), quarantine }
+        Self { entries: made.entries().cloned().collect(), quarantine, ..Self::default() }
     }
 }
 
@@ -44,7 +47,7 @@ impl Driver<'_> {
     /// Proves the books and makes the next version of the table.
     pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, books: Books) -> Result<Outcome> {
         made.check_books()?;
-        let Books { entries, replaced, quarantine } = books;
+        let Books { entries, replaced, quarantine, replaced_files } = books;
         entries.iter().try_for_each(check_entry)?;
         if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
             let count = made.unreadable.len();
@@ -68,6 +71,7 @@ impl Driver<'_> {
             segments,
             registry: registry_path,
             quarantine,
+            replaced: replaced_files,
             totals,
         };
         plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
@@ -92,7 +96,7 @@ impl Driver<'_> {
     }
 }
 
-fn unbalanced(what: String) -> Error {
+fn unbalanced(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}"))
 }
 
@@ -100,7 +104,7 @@ fn check_entry(entry: &Entry) -> Result<()> {
     if entry.records_in == entry.rows_out + entry.quarantined {
         return Ok(());
     }
-    Err(unbalanced(format!(
+    Err(unbalanced(&format!(
         "{}: {} records found, {} rows, {} quarantined",
         entry.object.key, entry.records_in, entry.rows_out, entry.quarantined
     )))
@@ -128,18 +132,18 @@ impl Made {
     }
 
     /// Proves that every record found is a row or in quarantine, and that every row is in a file.
-    fn check_books(&self) -> Result<()> {
+    pub(super) fn check_books(&self) -> Result<()> {
         for result in &self.results {
             result.entries.iter().try_for_each(check_entry)?;
             let rows: u64 = result.entries.iter().map(|entry| entry.rows_out).sum();
             let written: u64 = result.files.iter().map(|file| file.row_count).sum();
             if rows != written {
-                return Err(unbalanced(format!("{rows} rows were decoded and {written} are in files")));
+                return Err(unbalanced(&format!("{rows} rows were decoded and {written} are in files")));
             }
         }
         for (old, new) in &self.rewritten.files {
             if old.row_count != new.row_count {
-                return Err(unbalanced(format!(
+                return Err(unbalanced(&format!(
                     "{} has {} rows, written again {}",
                     old.path, old.row_count, new.row_count
                 )));

@@ -1,5 +1,7 @@
 //! Whether a file that was decoded again holds the rows of the file whose place it takes.
 
+use std::slice::from_ref;
+
 use arrow::array::{Array as _, RecordBatch};
 use arrow::error::ArrowError;
 
@@ -37,7 +39,7 @@ pub(super) async fn same_rows(hidden: &Hidden, old: &Affected, before: &[Field],
 fn is_same(old: &RecordBatch, held: &[Field], new: &RecordBatch, wanted: &[Field]) -> Result<bool, ArrowError> {
     for (mine, values) in held.iter().zip(old.columns()) {
         let same = wanted.iter().position(|theirs| theirs.name == mine.name);
-        let determined = same.filter(|index| fields_widen_losslessly(&[mine.clone()], &[wanted[*index].clone()]));
+        let determined = same.filter(|index| fields_widen_losslessly(from_ref(mine), from_ref(&wanted[*index])));
         let equal = match determined {
             Some(index) => convert(values, &mine.ty, &wanted[index].ty)?.as_ref() == new.column(index).as_ref(),
             None => {

@@ -12,12 +12,11 @@ use rayon::ThreadPool;
 use tokio::runtime::Handle;
 
 use super::commit::Books;
-use super::make::cut;
 use super::report::{Report, SourceReport, Status};
 use super::slice::SliceContext;
 use crate::clock::Clock;
 use crate::config::{Config, Settings};
-use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::Reason;
 use crate::lake::{Head, Hidden, Outcome, Registry, Table, diff};
 use crate::partition::Partitioning;
@@ -45,6 +44,27 @@ pub struct Request {
     pub threads: usize,
 }
 
+impl Request {
+    /// The sources, and notes on what was passed over, once all that can be checked without reading is.
+    pub(super) async fn sources(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let mut notes = Vec::new();
+        let sources = if self.sources.is_empty() {
+            let (sources, others) = list_sources(&self.raw).await?;
+            let passed = |name| format!("the folder {name:?} is no source id and was passed over");
+            notes.extend(others.into_iter().map(passed));
+            if sources.is_empty() {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", self.raw.url())));
+            }
+            sources
+        } else {
+            self.sources.iter().try_for_each(|id| check_source_id(id))?;
+            self.sources.clone()
+        };
+        sources.iter().try_for_each(|id| self.config.settings(id).map(drop))?;
+        Ok((sources, notes))
+    }
+}
+
 /// Hears how far a run is.
 pub trait Progress: Send + Sync {
     /// A source is begun: so many new objects and stored bytes. `bytes_read` counts decompressed bytes from now on.
@@ -69,18 +89,7 @@ impl Progress for Silent {
 /// When nothing could be begun: a wrong source id, no raw root, wrong settings, or a request that is wrong for every source.
 /// What fails otherwise is in the report.
 pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progress) -> Result<Report> {
-    let mut notes = Vec::new();
-    let sources = if request.sources.is_empty() {
-        let (sources, others) = list_sources(&request.raw).await?;
-        notes.extend(others.into_iter().map(|name| format!("the folder {name:?} is no source id and was passed over")));
-        if sources.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", request.raw.url())));
-        }
-        sources
-    } else {
-        request.sources.iter().try_for_each(|id| check_source_id(id))?;
-        request.sources.clone()
-    };
+    let (sources, mut notes) = request.sources().await?;
     let mut report = run(request, &sources, Work::Compact, clock, progress).await?;
     if let Some(first) = report.sources.first_mut() {
         first.notes.append(&mut notes);
@@ -105,14 +114,8 @@ pub(super) async fn run(
     clock: &dyn Clock,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    sources.iter().try_for_each(|id| request.config.settings(id).map(drop))?;
-    let encoders = rayon::ThreadPoolBuilder::new()
-        .num_threads(request.threads.max(1))
-        .thread_name(|n| format!("encode-{n}"))
-        .build()
-        .context(|| "cannot start threads".to_owned())?;
-    let run_id = clock.new_id();
-    let driver = Driver { request, clock, progress, run_id: run_id.clone(), encoders: Arc::new(encoders) };
+    let driver = Driver::new(request, clock, progress)?;
+    let run_id = driver.run_id.clone();
     let mut reports = Vec::new();
     let mut refusal = None;
     for source_id in sources {
@@ -142,21 +145,7 @@ pub(super) async fn run(
     }
 }
 
-/// An error with its causes, on one line.
-pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// One run.
+/// What carries a request out.
 pub(super) struct Driver<'a> {
     pub request: &'a Request,
     pub clock: &'a dyn Clock,
@@ -177,7 +166,20 @@ pub(super) struct Plan {
     pub notes: Vec<String>,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    /// A driver with threads of its own.
+    ///
+    /// # Errors
+    /// When threads cannot be started.
+    pub(super) fn new(request: &'a Request, clock: &'a dyn Clock, progress: &'a dyn Progress) -> Result<Self> {
+        let encoders = rayon::ThreadPoolBuilder::new()
+            .num_threads(request.threads.max(1))
+            .thread_name(|n| format!("encode-{n}"))
+            .build()
+            .context(|| "cannot start threads".to_owned())?;
+        Ok(Self { request, clock, progress, run_id: clock.new_id(), encoders: Arc::new(encoders) })
+    }
+
     async fn source(&self, source_id: &str) -> Result<SourceReport> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
@@ -212,7 +214,8 @@ impl Driver<'_> {
         Ok(Plan { table, hidden, head, registry, new: Vec::new(), notes: Vec::new() })
     }
 
-    async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+    /// Compares the listing of a source with its ledger.
+    pub(super) async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
         let plan = self.open(source_id).await?;
         let listing = list_objects(raw).await?;
         let mut notes: Vec<String> =
@@ -225,15 +228,15 @@ impl Driver<'_> {
         Ok(Plan { new: found.new, notes, ..plan })
     }
 
-    /// What the workers of a source need.
-    pub(super) fn context(
+    /// What the workers need, once a source is begun.
+    pub(super) fn slice_context(
         &self,
         plan: &Plan,
         raw: &Location,
         settings: &Settings,
         source_id: &str,
+        runtime: &Handle,
     ) -> Result<SliceContext> {
-        let runtime = Handle::current();
         let write = WriteContext {
             store: Arc::clone(plan.table.location().store()),
             table: plan.table.location().prefix()?,
@@ -244,8 +247,11 @@ impl Driver<'_> {
             row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
         };
-        let fetcher = Fetcher::new(raw, &runtime)?;
-        Ok(SliceContext { fetcher, write, hidden: plan.hidden.clone(), progress: Arc::default() })
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
+        self.progress.source_begins(source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));
+        let fetcher = Fetcher::new(raw, runtime)?;
+        Ok(SliceContext { fetcher, write, hidden: plan.hidden.clone(), progress: bytes_read })
     }
 
     /// Reads, writes and commits; `None` when another writer was first.
@@ -257,15 +263,11 @@ impl Driver<'_> {
         mut report: SourceReport,
     ) -> Result<Option<SourceReport>> {
         let source_id = report.source_id.clone();
-        let context = self.context(&plan, raw, settings, &source_id)?;
-        let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
-        let bytes_read = Arc::clone(&context.progress);
-        self.progress.source_begins(&source_id, plan.new.len() as u64, stored_bytes, bytes_read);
+        let context = self.slice_context(&plan, raw, settings, &source_id, &Handle::current())?;
         // The workers block; they must not do so on the runtime's own threads.
         let made = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, settings, &mut report)?;
-            let slices = cut(&plan.new, setup.workers).into_iter();
-            let tasks = slices.map(|objects| (setup.task(objects), context.clone())).collect();
+            let tasks = setup.tasks(&plan.new, &context);
             self.make(&plan, &context, &setup, tasks)
         });
         self.progress.source_ends(&source_id);

@@ -18,11 +18,25 @@ use crate::write::is_part_of;
 const MAX_SLICE_BYTES: u64 = 512 << 20;
 
 impl Driver<'_> {
-    /// Runs the workers until their results fit one set of columns. Blocks.
+    /// Runs the workers, then writes files of earlier runs again whose columns became wider. Blocks.
     pub(super) fn make(
         &self,
         plan: &Plan,
         context: &SliceContext,
+        setup: &Setup,
+        tasks: Vec<(SliceTask, SliceContext)>,
+    ) -> Result<Made> {
+        let mut made = self.make_slices(plan, setup, tasks)?;
+        if let (Some(promotion), Some(head)) = (self.promotion(plan, &made.registry, context, setup), &plan.head) {
+            made.rewritten = promotion.run(&plan.table, &head.segments)?;
+        }
+        Ok(made)
+    }
+
+    /// Runs the workers until their results fit one set of columns. Blocks.
+    pub(super) fn make_slices(
+        &self,
+        plan: &Plan,
         setup: &Setup,
         tasks: Vec<(SliceTask, SliceContext)>,
     ) -> Result<Made> {
@@ -49,7 +63,7 @@ impl Driver<'_> {
             discarded.extend(result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
             task.leave_out(&result.unreadable);
             unreadable.append(&mut result.unreadable);
-            task.known = registry.observed.clone();
+            task.known = setup.before.known_again(&registry, setup.options.decode.contract);
             task.fields = Some(registry.fields.clone());
             again.push((task, context));
         }
@@ -57,20 +71,19 @@ impl Driver<'_> {
         let mut results = done;
         results.extend(run_all(again.iter().collect(), workers, run)?);
         unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
-        let rewritten = self.rewrite_promoted(plan, &registry, context, setup)?;
-        Ok(Made { results, registry, rewritten, discarded, unreadable })
+        Ok(Made { results, registry, rewritten: Rewritten::default(), discarded, unreadable })
     }
 
-    fn rewrite_promoted(
-        &self,
-        plan: &Plan,
-        registry: &Registry,
-        context: &SliceContext,
-        setup: &Setup,
-    ) -> Result<Rewritten> {
-        let (Some(before), Some(head)) = (&plan.registry, &plan.head) else { return Ok(Rewritten::default()) };
-        let (options, workers, clock) = (&setup.options, setup.workers, self.clock);
-        Promotion { before, after: registry, context, options, workers, clock }.run(&plan.table, &head.segments)
+    /// The change of the columns of a table that is there.
+    pub(super) fn promotion<'p>(
+        &'p self,
+        plan: &'p Plan,
+        after: &'p Registry,
+        context: &'p SliceContext,
+        setup: &'p Setup,
+    ) -> Option<Promotion<'p>> {
+        let (before, options, workers) = (plan.registry.as_ref()?, &setup.options, setup.workers);
+        Some(Promotion { before, after, context, options, workers, clock: self.clock })
     }
 }
 

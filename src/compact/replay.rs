@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use super::begin::Setup;
 use super::commit::{Books, Made};
@@ -93,8 +94,10 @@ struct Replayed {
     taken: BTreeMap<RawObject, Vec<StoredReject>>,
     /// The quarantine files from now on.
     quarantine: Vec<String>,
-    /// Those of them that this round wrote.
+    /// Those of them that take the place of others.
     written: Vec<String>,
+    /// These others.
+    replaced: Vec<String>,
 }
 
 impl Driver<'_> {
@@ -137,10 +140,7 @@ impl Driver<'_> {
         };
         tracing::info!(source = source_id, rejects = looked_at, objects = listed.len(), "looking at rejects again");
         plan.new = listed;
-        let context = self.context(&plan, raw, settings, source_id)?;
-        let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
-        let bytes_read = std::sync::Arc::clone(&context.progress);
-        self.progress.source_begins(source_id, plan.new.len() as u64, stored_bytes, bytes_read);
+        let context = self.slice_context(&plan, raw, settings, source_id, &Handle::current())?;
         let replayed = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, settings, &mut report)?;
             let found = self.find(&plan, &context, &setup, &quarantine, rejects, settings)?;
@@ -314,11 +314,12 @@ impl Driver<'_> {
         let written: Vec<String> = copies.iter().flatten().cloned().collect();
         let mut copies: BTreeMap<usize, Option<String>> = files.into_keys().zip(copies).collect();
         let before = plan.head.as_ref().map_or(&[][..], |head| &head.quarantine);
+        let replaced = copies.keys().filter_map(|file| before.get(*file).cloned()).collect();
         let kept = before.iter().enumerate();
         let mut paths: Vec<String> =
             kept.filter_map(|(file, path)| copies.remove(&file).unwrap_or_else(|| Some(path.clone()))).collect();
         paths.extend(made.quarantine_files());
-        Ok(Replayed { made, taken, quarantine: paths, written })
+        Ok(Replayed { made, taken, quarantine: paths, written, replaced })
     }
 
     /// The entries of the objects whose rejects were taken, as they are from now on.
@@ -348,7 +349,12 @@ impl Driver<'_> {
                 entry.slice = format!("{}{SLICE_SEPARATOR}{}", entry.slice, more.slice);
             }
         }
-        Ok(Books { entries: entries.into_values().collect(), replaced, quarantine: replayed.quarantine.clone() })
+        Ok(Books {
+            entries: entries.into_values().collect(),
+            replaced,
+            quarantine: replayed.quarantine.clone(),
+            replaced_files: replayed.replaced.clone(),
+        })
     }
 }
 

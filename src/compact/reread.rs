@@ -326,7 +326,9 @@ impl Promotion<'_> {
                 return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
             }
             let Some(last) = feed.segments.last().copied() else { break };
-            if let Err((object, error)) = feed.read_envelope(&self.options.decode, &mut decoder) {
+            let mut decoders = std::iter::once(&mut decoder).chain(keys.iter_mut().map(|keys| &mut keys.decoder));
+            let enveloped = decoders.try_for_each(|decoder| feed.read_envelope(&self.options.decode, decoder));
+            if let Err((object, error)) = enveloped {
                 return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
             }
             let decoded = decoder.decode(&feed.window, &feed.segments);

@@ -95,6 +95,17 @@ impl Promotion<'_> {
         Ok(rewritten)
     }
 
+    /// The files of `table` that would be written again. Only footers are read. Blocks.
+    ///
+    /// # Errors
+    /// When a footer cannot be read.
+    pub(super) fn affected_files(&self, table: &Table) -> Result<Vec<ActiveFile>> {
+        if is_part_of(&self.before.fields, &self.after.fields) {
+            return Ok(Vec::new());
+        }
+        Ok(self.affected(&table.files()?)?.into_iter().map(|affected| affected.file).collect())
+    }
+
     /// Those of `files` that do not fit the columns from now on. Only footers are read.
     fn affected(&self, files: &[ActiveFile]) -> Result<Vec<Affected>> {
         let open = |file: ActiveFile| async move {

@@ -11,7 +11,8 @@ use super::object::StructData;
 use super::scalar::{Number, decimal, number};
 use super::scan::{PADDING, Window};
 use crate::schema::{
-    Class, Contract, Forced, IntRange, Kind, KindSet, Observation, Rule, Tally, is_dictionary, kinds, merged_dictionary,
+    Class, Contract, Forced, IntRange, Kind, KindSet, Observation, Rule, Tally, has_type, is_dictionary, kinds,
+    merged_dictionary,
 };
 
 /// The values of one path in the current batch, and what was seen of it before.
@@ -21,6 +22,8 @@ pub(super) struct Column {
     depth: usize,
     /// What is said of the column.
     rule: Option<Box<Rule>>,
+    /// The values must be objects, or arrays, for what is said of the columns below.
+    shape: Option<Class>,
     /// The column is one of a table whose contract allows no promotion.
     pub(super) locked: bool,
     /// Every kind this column must be able to hold: from the seed and from all batches so far.
@@ -85,6 +88,8 @@ pub(super) struct Bytes {
 pub(super) struct ListData {
     pub(super) offsets: Vec<i32>,
     pub(super) element: Column,
+    /// The table refuses arrays with elements.
+    pub(super) closed: bool,
 }
 
 /// The entries of dictionaries.
@@ -145,7 +150,7 @@ impl Data {
             Class::Json => Self::Json(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
             Class::List => {
                 let element = Column::new(depth + 1, rule.and_then(|rule| rule.element.as_deref()));
-                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element }))
+                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element, closed: false }))
             }
             Class::Struct if dictionary => Self::Map(Box::new(MapData {
                 offsets: vec![0; rows + 1],
@@ -188,17 +193,24 @@ impl Data {
     }
 }
 
+fn elements<'a>(lists: &[&'a Observation]) -> Vec<&'a Observation> {
+    lists.iter().filter_map(|list| list.element.as_deref()).collect()
+}
+
 impl Column {
     /// A column without rows. `depth`: how many arrays and objects are around its values.
     pub(super) fn new(depth: usize, rule: Option<&Rule>) -> Self {
+        let shape =
+            rule.and_then(Rule::shape).filter(|_| KindSet::EMPTY.with(Kind::Object).class_at(depth) != Class::Json);
         let data = match rule {
             Some(Rule { drop: true, .. }) => Data::Skip,
             Some(Rule { ty: Some(forced), .. }) => Data::forced(*forced, depth, rule),
-            _ => Data::Empty,
+            _ => shape.map_or(Data::Empty, |class| Data::new(class, false, depth, rule, 0)),
         };
         Self {
             depth,
             rule: rule.map(|rule| Box::new(rule.clone())),
+            shape,
             locked: false,
             known: KindSet::EMPTY,
             dictionary: false,
@@ -223,7 +235,7 @@ impl Column {
         let mut fields = StructData::new(1, Some(rule));
         // A table without columns has nothing to keep yet.
         let committed = seed.fields.values().any(|field| field.column.is_some());
-        fields.seed(&[seed], if committed { contract } else { Contract::Evolve });
+        fields.seed(&[seed], &[seed], if committed { contract } else { Contract::Evolve });
         let known = KindSet::EMPTY.with(Kind::Object);
         Self { known, data: Data::Struct(Box::new(fields)), ..Self::new(0, Some(rule)) }
     }
@@ -238,6 +250,11 @@ impl Column {
         Self { data: Data::Skip, ..Self::new(1, None) }
     }
 
+    /// A column like this one before its first value.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(self.depth, self.rule())
+    }
+
     /// What is said of the column.
     pub(super) fn rule(&self) -> Option<&Rule> {
         self.rule.as_deref()
@@ -247,41 +264,56 @@ impl Column {
         self.rule.as_ref().and_then(|rule| rule.ty)
     }
 
+    /// Whether the storage is what was said, always.
+    fn is_said(&self) -> bool {
+        self.forced().is_some() || self.shape.is_some()
+    }
+
     fn storage(&self, class: Class, rows: usize) -> Data {
         Data::new(class, self.dictionary, self.depth, self.rule.as_deref(), rows)
     }
 
-    /// Makes the column, before its first batch, able to hold all that `seeds` saw, and no more than `contract` allows.
-    pub(super) fn seed(&mut self, seeds: &[&Observation], contract: Contract) {
+    /// Makes the column, before its first batch, able to hold all that `sharing` saw, with the keys that `seeds` saw, and no
+    /// more than `contract` allows.
+    pub(super) fn seed(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
         if matches!(self.data, Data::Skip) {
             return;
         }
         self.locked = contract != Contract::Evolve;
-        self.known = self.known.union(kinds(seeds));
+        self.known = self.known.union(kinds(sharing));
         let class = self.known.class_at(self.depth);
-        if self.forced().is_none() {
-            self.dictionary = class == Class::Struct && is_dictionary(seeds);
+        // What a table already stores otherwise goes on so.
+        self.shape = self.shape.filter(|shape| class == *shape || class == Class::Unresolved);
+        if self.forced().is_none() && (self.shape.is_none() || class != Class::Unresolved) {
+            self.dictionary = class == Class::Struct && is_dictionary(sharing);
             self.data = self.storage(class, 0);
         }
         match &mut self.data {
-            Data::Struct(data) => data.seed(seeds, contract),
-            Data::List(list) => {
-                let elements: Vec<_> = seeds.iter().filter_map(|seed| seed.element.as_deref()).collect();
-                list.element.seed(&elements, contract);
-            }
+            Data::Struct(data) => data.seed(seeds, sharing, contract),
+            Data::List(list) => list.element.seed_inner(&elements(seeds), &elements(sharing), contract),
             Data::Map(map) => {
-                let merged = merged_dictionary(seeds);
+                let merged = merged_dictionary(sharing);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
-                map.value.seed(&values, contract);
+                map.value.seed_inner(&values, &values, contract);
             }
             _ => {}
+        }
+    }
+
+    /// [`seed`](Self::seed) for elements or a map's values. Where the table has only nulls of them, and thus null strings,
+    /// no contract lets them become anything else.
+    fn seed_inner(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
+        let closed = contract != Contract::Evolve && !has_type(sharing, self.depth, self.rule());
+        self.seed(seeds, sharing, if closed { Contract::Freeze } else { contract });
+        if let Data::List(list) = &mut self.data {
+            list.closed = closed;
         }
     }
 
     /// Makes a column that has not begun yet like `other`, which stores values of the same column under another key.
     pub(super) fn seed_like(&mut self, other: &Self) {
         (self.known, self.locked) = (other.known, other.locked);
-        if self.forced().is_none() && !matches!(self.data, Data::Skip) {
+        if !self.is_said() && !matches!(self.data, Data::Skip) {
             self.data = self.storage(self.known.class_at(self.depth), 0);
         }
     }
@@ -296,11 +328,9 @@ impl Column {
             return;
         }
         let class = self.known.class_at(self.depth);
-        if self.forced().is_some() {
-            // The storage is that of its type, always.
-        } else if self.dictionary && matches!(self.data, Data::Struct(_)) && class == Class::Struct {
+        if self.dictionary && matches!(self.data, Data::Struct(_)) && class == Class::Struct {
             self.become_dictionary();
-        } else if self.data.class() != class {
+        } else if !self.is_said() && self.data.class() != class {
             self.data = self.storage(class, 0);
         }
         match &mut self.data {
@@ -351,7 +381,7 @@ impl Column {
             self.first[*kind as usize] = object.parse().ok();
         }
         self.last = seen.last.as_ref().and_then(|object| object.parse().ok());
-        if self.forced().is_none() {
+        if !self.is_said() {
             self.data = self.storage(self.known.class_at(self.depth), 0);
         }
         self.adopt_below(seen);
@@ -476,7 +506,7 @@ impl Column {
                 }
             }
             Data::List(list) => {
-                let ListData { offsets, element } = &mut **list;
+                let ListData { offsets, element, .. } = &mut **list;
                 learned |= element.commit(&|entry| object_of(row_of(offsets, entry)));
             }
             Data::Map(map) => {
@@ -582,7 +612,7 @@ impl Column {
             (Data::Date(_), kind) => kind == Kind::Date,
             (Data::Text(_), kind) => !matches!(kind, Kind::EmptyObject | Kind::Object | Kind::EmptyArray | Kind::Array),
             (Data::Struct(_) | Data::Map(_), kind) => matches!(kind, Kind::EmptyObject | Kind::Object),
-            (Data::List(_), kind) => matches!(kind, Kind::EmptyArray | Kind::Array),
+            (Data::List(list), kind) => kind == Kind::EmptyArray || kind == Kind::Array && !list.closed,
         }
     }
 
@@ -626,7 +656,7 @@ impl Column {
 
     /// Whether a value that does not fit makes its record one that the table refuses.
     pub(super) fn refuses(&self) -> bool {
-        self.locked || self.forced().is_some()
+        self.locked || self.is_said()
     }
 
     /// Ends a row with a value.

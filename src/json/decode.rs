@@ -119,7 +119,7 @@ impl Cursor<'_> {
         column.pad(row);
         self.value(column)?;
         if child.has_rivals {
-            data.meet_rivals(index, row);
+            data.meet_rivals(index, row)?;
         }
         Ok(())
     }
@@ -299,7 +299,7 @@ impl Cursor<'_> {
             column.start(kind)?;
         }
         match &mut column.data {
-            Data::List(list) => self.array(list)?,
+            Data::List(list) if empty || !list.closed => self.array(list)?,
             Data::Json(texts) => json_text(self, texts)?,
             _ => {
                 self.skip()?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use super::column::{Column, Data};
+use super::decode::Faulty;
 use crate::schema::{Contract, MAX_OBJECT_KEYS, Observation, Rule, columns, fold};
 
 /// No child: the prediction that nothing follows.
@@ -31,6 +32,8 @@ pub(super) struct StructData {
     pub(super) rest: Option<Box<Rest>>,
     /// What the table allows, when the object is one of its columns.
     pub(super) contract: Contract,
+    /// Folded names of which each key has a column of its own in the table, when a contract binds it.
+    apart: BTreeSet<String>,
     /// Folded names that two keys of one object shared.
     pub(super) together: BTreeSet<String>,
     /// The same of the current batch.
@@ -132,29 +135,39 @@ impl StructData {
             closed: false,
             rest: None,
             contract: Contract::Evolve,
+            apart: BTreeSet::new(),
             together: BTreeSet::new(),
             batch_together: BTreeSet::new(),
         }
     }
 
-    /// Adds the keys that `parents` saw, each with a column that can hold all that its name's column must.
+    /// Adds the keys that `parents` saw, each with a column that can hold all that its name's column must. `sharing` are
+    /// the parents and those under other keys of the same column.
     ///
-    /// What the table has columns for is bound by `contract`; a key that it has none for, as only nulls were seen, is not.
-    pub(super) fn seed(&mut self, parents: &[&Observation], contract: Contract) {
+    /// Each key gets only the keys that were below itself: with those of its rivals too, their number would double with
+    /// each level. What the table has columns for is bound by `contract`; a key that it has none for, as only nulls were
+    /// seen, is not.
+    pub(super) fn seed(&mut self, parents: &[&Observation], sharing: &[&Observation], contract: Contract) {
         let rule = self.rule.clone();
-        for (_, members) in columns(parents, &mut BTreeSet::new(), rule.as_deref()) {
-            let seeds: Vec<_> = members.values().flatten().copied().collect();
-            let committed = seeds.iter().any(|seed| seed.column.is_some());
+        for (_, members) in columns(sharing, &mut BTreeSet::new(), rule.as_deref()) {
+            let all: Vec<_> = members.values().flatten().copied().collect();
+            let committed = all.iter().any(|seed| seed.column.is_some());
             if !committed && contract == Contract::Freeze {
                 continue;
             }
             for key in members.keys() {
-                let child = self.add(key);
-                let contract = if committed { contract } else { Contract::Evolve };
-                self.children[child as usize].column.seed(&seeds, contract);
+                let own: Vec<_> = parents.iter().filter_map(|parent| parent.fields.get(*key)).collect();
+                if !own.is_empty() {
+                    let child = self.add(key);
+                    let contract = if committed { contract } else { Contract::Evolve };
+                    self.children[child as usize].column.seed(&own, &all, contract);
+                }
             }
         }
         self.contract = contract;
+        if contract != Contract::Evolve {
+            self.apart = parents.iter().flat_map(|parent| parent.together.iter().cloned()).collect();
+        }
         if parents.iter().any(|parent| parent.overflow) {
             self.rest = Some(Box::default());
         }
@@ -172,17 +185,34 @@ impl StructData {
         if self.contract == Contract::Evolve {
             return NewKey::Free;
         }
-        let rivals = self.groups.get(&fold(key)).map(|group| &self.rivals[*group as usize]);
-        match rivals.and_then(|rivals| rivals.first()) {
-            Some(rival) => match &self.children[*rival as usize].column.data {
+        let name = fold(key);
+        let group = self.groups.get(&name).map(|group| self.rivals[*group as usize].as_slice());
+        let columns = group.unwrap_or_default().iter().map(|rival| (*rival, &self.children[*rival as usize].column));
+        match columns.into_iter().find(|(_, column)| column.locked) {
+            Some((rival, column)) if !self.apart.contains(&name) => match &column.data {
                 // Values below another spelling would have to be compared field by field: they are not taken.
-                Data::Struct(_) | Data::List(_) | Data::Map(_) => NewKey::Refused,
-                _ => NewKey::Like(*rival),
+                Data::Struct(_) | Data::List(_) | Data::Map(_) => return NewKey::Refused,
+                // No spellings share JSON text, unless it is said.
+                Data::Json(_) if column.rule().is_none_or(|rule| rule.ty.is_none()) => {}
+                _ => return NewKey::Like(rival),
             },
-            None if self.contract == Contract::Freeze => NewKey::Refused,
-            // One key more would make the struct a map.
-            None if self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS => NewKey::Refused,
-            None => NewKey::Free,
+            _ => {}
+        }
+        // One key more would make the struct a map.
+        let is_full = self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS;
+        if self.contract == Contract::Freeze || is_full { NewKey::Refused } else { NewKey::Free }
+    }
+
+    /// Whether values under a key have a column.
+    pub(super) fn has_column(&self, key: &str) -> bool {
+        self.find(key.as_bytes()).is_some() || self.new_key(key) != NewKey::Refused
+    }
+
+    /// Whether a record that has values under both keys is refused: they share a column of a table that gets no other.
+    pub(super) fn refuses_together(&self, key: &str, other: &str) -> bool {
+        self.contract == Contract::Freeze && key != other && {
+            let name = fold(key);
+            name == fold(other) && !self.apart.contains(&name)
         }
     }
 
@@ -227,9 +257,9 @@ impl StructData {
         self.index.get(key).map(|child| &self.children[*child as usize])
     }
 
-    /// What is said of the column of a key.
-    pub(super) fn rule_of(&self, key: &str) -> Option<&Rule> {
-        self.rule.as_ref()?.field(key)
+    /// The column that a key would get, when something is said of it.
+    pub(super) fn new_column(&self, key: &str) -> Option<Column> {
+        Some(Column::new(self.depth, Some(self.rule.as_ref()?.field(key)?)))
     }
 
     pub(super) fn find_mut(&mut self, key: &str) -> Option<&mut Child> {
@@ -278,6 +308,7 @@ impl StructData {
     fn keep_children(&mut self, keep: impl Fn(usize, &Child) -> bool) {
         let mut kept = Self::new(self.depth, self.rule.as_deref());
         kept.together = std::mem::take(&mut self.together);
+        kept.apart = std::mem::take(&mut self.apart);
         (kept.contract, kept.rest) = (self.contract, self.rest.take());
         for (index, child) in std::mem::take(&mut self.children).into_iter().enumerate() {
             if keep(index, &child) {
@@ -290,13 +321,20 @@ impl StructData {
     }
 
     /// Notes whether another key of the object in `row` folds to the same name as that of `child`.
+    ///
+    /// # Errors
+    /// When the table refuses that.
     #[cold]
-    pub(super) fn meet_rivals(&mut self, child: u32, row: usize) {
+    pub(super) fn meet_rivals(&mut self, child: u32, row: usize) -> Result<(), Faulty> {
         let met = &self.children[child as usize];
         let rivals = &self.rivals[met.group as usize];
         if rivals.iter().any(|rival| *rival != child && self.children[*rival as usize].column.len > row) {
             let name = fold(&met.key);
+            if self.contract == Contract::Freeze && !self.apart.contains(&name) {
+                return Err(Faulty);
+            }
             self.batch_together.insert(name);
         }
+        Ok(())
     }
 }

@@ -76,9 +76,9 @@ pub fn explain(registry: &Registry, path: &str) -> Result<Explanation, String> {
     let mut keys = Vec::new();
     for step in path_steps(path)? {
         match step {
-            Step::Key(key) => keys = here.to_key(&key).ok_or_else(|| unknown(&key))?,
-            Step::Element => here.to_elements().ok_or_else(|| unknown("[]"))?,
-            Step::Value => here.to_values().ok_or_else(|| unknown("{}"))?,
+            Step::Key(key) => keys = here.step_to_key(&key).ok_or_else(|| unknown(&key))?,
+            Step::Element => here.step_to_elements().ok_or_else(|| unknown("[]"))?,
+            Step::Value => here.step_to_values().ok_or_else(|| unknown("{}"))?,
         }
     }
     let Here { seen, ty, path, steps, .. } = here;
@@ -131,9 +131,11 @@ struct Here<'a> {
 
 impl<'a> Here<'a> {
     /// Goes to the values of a key, through arrays and maps where these lie between; returns its spellings.
-    fn to_key(&mut self, key: &str) -> Option<Vec<String>> {
+    fn step_to_key(&mut self, key: &str) -> Option<Vec<String>> {
         loop {
-            let name = self.fields.iter().find(|field| field.name == key || field.keys.iter().any(|own| own == key));
+            let is_spelled = |field: &&Field| field.name == key || field.keys.iter().any(|own| own == key);
+            let folds = |field: &&Field| field.name == fold(key);
+            let name = self.fields.iter().find(is_spelled).or_else(|| self.fields.iter().find(folds));
             let is_meant = |own: &String, seen: &Observation| match name {
                 Some(field) => field.keys.contains(own),
                 None => fold(own) == fold(key) || seen.column.as_deref() == Some(key),
@@ -141,7 +143,7 @@ impl<'a> Here<'a> {
             let members: Vec<(&String, &Observation)> =
                 self.seen.iter().flat_map(|seen| &seen.fields).filter(|(own, seen)| is_meant(own, seen)).collect();
             if members.is_empty() {
-                self.to_elements().or_else(|| self.to_values())?;
+                self.step_to_elements().or_else(|| self.step_to_values())?;
                 continue;
             }
             let mut keys: Vec<String> = members.iter().map(|(own, _)| (*own).clone()).collect();
@@ -156,13 +158,13 @@ impl<'a> Here<'a> {
         }
     }
 
-    fn to_elements(&mut self) -> Option<()> {
+    fn step_to_elements(&mut self) -> Option<()> {
         let element = if let Some(Type::List(element)) = self.ty { Some(&**element) } else { None };
         let seen: Vec<&Observation> = self.seen.iter().filter_map(|seen| seen.element.as_deref()).collect();
         self.enter(seen, element, "[]", Step::Element)
     }
 
-    fn to_values(&mut self) -> Option<()> {
+    fn step_to_values(&mut self) -> Option<()> {
         let value = if let Some(Type::Map(value)) = self.ty { Some(&**value) } else { None };
         let seen: Vec<&Observation> = self.seen.iter().filter_map(|seen| seen.dictionary.as_deref()).collect();
         self.enter(seen, value, "{}", Step::Value)

@@ -21,11 +21,12 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::hidden::Hidden;
-use crate::error::{Context as _, Result};
+use super::ranges::lies_within;
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::RawObject;
 use crate::write::hidden_file_properties;
 
@@ -54,6 +55,14 @@ pub struct Entry {
 
 /// Stands between the slices that the rows of one object came from.
 pub const SLICE_SEPARATOR: char = '+';
+
+impl Entry {
+    /// Whether it was made from an older entry for the same object: it names the slices of that one, and more.
+    pub fn replaces(&self, older: &Self) -> bool {
+        let more = self.slice.strip_prefix(older.slice.as_str());
+        self.object == older.object && more.is_some_and(|more| more.starts_with(SLICE_SEPARATOR))
+    }
+}
 
 /// A file of entries, sorted by key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +124,9 @@ pub struct Head {
     pub registry: String,
     /// All quarantine files' paths below the table's folder.
     pub quarantine: Vec<String>,
+    /// Quarantine files of the parent that are not among them: their rejects became rows or lie in other files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// Sums over all segments.
     pub totals: Totals,
 }
@@ -249,12 +261,12 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// Whether a segment has the columns of this version, or of the one before it.
+/// Whether a segment has the columns of this version, or of the one before it, which knew no slices.
 fn is_segment(found: &Schema) -> bool {
-    let (found, wanted) = (found.fields(), schema());
-    let found = found.iter().map(|field| (field.name(), field.data_type()));
-    let wanted: Vec<_> = wanted.fields().iter().map(|field| (field.name(), field.data_type())).collect();
-    let found: Vec<_> = found.collect();
+    let columns = |schema: &Schema| -> Vec<_> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    let (found, wanted) = (columns(found), columns(&schema()));
     found == wanted || found == wanted[..wanted.len() - 1]
 }
 
@@ -284,13 +296,16 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     Ok(out.into())
 }
 
-/// The entries of a head's segments, sorted by key, one for each object.
-#[derive(Debug)]
+/// The next entry of a segment. In the order of these, entries for one object come newest first: a lower level is newer, and
+/// then what was opened later.
+type Next = (RawObject, (u32, Reverse<usize>), [u64; 3], String);
+
+/// The entries of segments of one head, sorted by key.
+#[derive(Debug, Default)]
 pub struct Merged {
-    /// Newest first.
-    cursors: Vec<Cursor>,
-    /// The next entry of each cursor, by object and then by cursor.
-    heap: BinaryHeap<Reverse<(RawObject, usize, [u64; 3], String)>>,
+    /// The segments with their levels.
+    cursors: Vec<(u32, Cursor)>,
+    heap: BinaryHeap<Reverse<Next>>,
 }
 
 impl Merged {
@@ -299,35 +314,57 @@ impl Merged {
     /// # Errors
     /// When one cannot be read.
     pub async fn open(hidden: &Hidden, segments: &[Segment]) -> Result<Self> {
-        let mut newest_first: Vec<&Segment> = segments.iter().rev().collect();
-        newest_first.sort_by_key(|segment| segment.level);
-        let mut merged = Self { cursors: Vec::new(), heap: BinaryHeap::new() };
-        for segment in newest_first {
-            merged.cursors.push(Cursor::open(&segment.path, hidden.read(&segment.path).await?)?);
-            merged.advance(merged.cursors.len() - 1)?;
+        let mut merged = Self::default();
+        for segment in segments {
+            merged.add(hidden, segment).await?;
         }
         Ok(merged)
     }
 
-    /// The next entry.
+    /// Opens the next segment of the head, before any entry was taken.
+    ///
+    /// # Errors
+    /// When it cannot be read; the others still can.
+    pub async fn add(&mut self, hidden: &Hidden, segment: &Segment) -> Result<()> {
+        let cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
+        self.cursors.push((segment.level, cursor));
+        let first = self.advance(self.cursors.len() - 1);
+        if first.is_err() {
+            self.cursors.pop();
+        }
+        first
+    }
+
+    /// The next entry, one for each object: the newest.
     ///
     /// # Errors
     /// When a segment is damaged.
     #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        let Some(Reverse((object, newest, counts, slice))) = self.heap.pop() else { return Ok(None) };
-        self.advance(newest)?;
-        while let Some(older) = self.heap.peek().filter(|other| other.0.0 == object).map(|other| other.0.1) {
-            self.heap.pop();
-            self.advance(older)?;
+        let Some((entry, _)) = self.next_of().map_err(|(error, _)| error)? else { return Ok(None) };
+        while self.heap.peek().is_some_and(|Reverse((object, ..))| *object == entry.object) {
+            self.next_of().map_err(|(error, _)| error)?;
         }
-        let [records_in, rows_out, quarantined] = counts;
-        Ok(Some(Entry { object, records_in, rows_out, quarantined, slice }))
+        Ok(Some(entry))
     }
 
-    fn advance(&mut self, cursor: usize) -> Result<()> {
-        if let Some(Entry { object, records_in, rows_out, quarantined, slice }) = self.cursors[cursor].next()? {
-            self.heap.push(Reverse((object, cursor, [records_in, rows_out, quarantined], slice)));
+    /// The next entry and the number of the segment it is of, in the order in which they were opened. Entries for one object
+    /// follow one another, the newest first.
+    ///
+    /// # Errors
+    /// When a segment is damaged, with its number.
+    pub(super) fn next_of(&mut self) -> Result<Option<(Entry, usize)>, (Error, usize)> {
+        let Some(Reverse((object, (_, Reverse(index)), counts, slice))) = self.heap.pop() else { return Ok(None) };
+        self.advance(index).map_err(|error| (error, index))?;
+        let [records_in, rows_out, quarantined] = counts;
+        Ok(Some((Entry { object, records_in, rows_out, quarantined, slice }, index)))
+    }
+
+    fn advance(&mut self, index: usize) -> Result<()> {
+        let (level, cursor) = &mut self.cursors[index];
+        if let Some(Entry { object, records_in, rows_out, quarantined, slice }) = cursor.next()? {
+            let age = (*level, Reverse(index));
+            self.heap.push(Reverse((object, age, [records_in, rows_out, quarantined], slice)));
         }
         Ok(())
     }
@@ -360,9 +397,18 @@ impl std::fmt::Debug for Cursor {
 
 impl Cursor {
     fn open(path: &str, bytes: Bytes) -> Result<Self> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-            .context(|| format!("the ledger segment {path} is damaged"))?;
+        let describe = || format!("the ledger segment {path} is damaged");
+        // The Parquet types say all; the Arrow schema beside them, when damaged, is not always told by an error.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let size_bytes = bytes.len() as u64;
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).context(describe)?;
+        if !is_segment(builder.schema()) {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the ledger segment {path} has other columns")));
+        }
+        if !lies_within(builder.metadata(), size_bytes) {
+            return Err(Error::new(ErrorKind::Corrupt, describe()));
+        }
+        let reader = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
         Ok(Self { path: path.to_owned(), reader, batch: None, row: 0 })
     }
 
@@ -385,12 +431,6 @@ impl Cursor {
                 None => return Ok(None),
                 Some(batch) => {
                     let batch = batch.context(|| format!("the ledger segment {} is damaged", self.path))?;
-                    if !is_segment(&batch.schema()) {
-                        return Err(crate::error::Error::new(
-                            crate::error::ErrorKind::Corrupt,
-                            format!("the ledger segment {} has other columns", self.path),
-                        ));
-                    }
                     (self.batch, self.row) = (Some(batch), 0);
                 }
             }
@@ -404,7 +444,54 @@ mod tests {
     use super::*;
     use crate::store::Location;
 
-    fn entry(key: usize, quarantined: u64) -> Entry {
+    fn entry(key: &str, slice: &str) -> Entry {
+        let object = RawObject { key: key.to_owned(), etag: "e".to_owned(), size_bytes: 7 };
+        Entry { object, records_in: 3, rows_out: 2, quarantined: 1, slice: slice.to_owned() }
+    }
+
+    fn entries(segment: Bytes) -> Result<Vec<Entry>> {
+        let mut cursor = Cursor::open("a segment", segment)?;
+        std::iter::from_fn(|| cursor.next().transpose()).collect()
+    }
+
+    /// A segment of one row with the first `columns` columns.
+    fn segment(columns: usize) -> Bytes {
+        let schema = Arc::new(schema().project(&(0..columns).collect::<Vec<_>>()).unwrap());
+        let values: Vec<ArrayRef> = schema
+            .fields()
+            .iter()
+            .map(|field| match field.data_type() {
+                DataType::Int64 => Arc::new(Int64Array::from(vec![1])) as ArrayRef,
+                _ => Arc::new(StringArray::from(vec!["x"])) as ArrayRef,
+            })
+            .collect();
+        let mut out = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut out, Arc::clone(&schema), None).unwrap();
+        writer.write(&RecordBatch::try_new(schema, values).unwrap()).unwrap();
+        writer.close().unwrap();
+        out.into()
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were_written() {
+        let written = vec![entry("a", "s1"), entry("b", ""), entry("c", "s2")];
+        assert_eq!(entries(encode([written.clone()].into_iter()).unwrap()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_segment_from_before_slices_were_recorded_has_none() {
+        let found = entries(segment(schema().fields().len() - 1)).unwrap();
+        assert_eq!(found.iter().map(|entry| entry.slice.as_str()).collect::<Vec<_>>(), [""]);
+        assert_eq!(found[0].quarantined, 1);
+    }
+
+    #[test]
+    fn a_segment_with_other_columns_is_refused() {
+        let message = entries(segment(4)).unwrap_err().to_string();
+        assert!(message.contains("a segment has other columns"), "{message}");
+    }
+
+    fn counted(key: usize, quarantined: u64) -> Entry {
         let object = RawObject { key: format!("{key:04}"), etag: "e".to_owned(), size_bytes: 1 };
         Entry { object, records_in: 10, rows_out: 10 - quarantined, quarantined, slice: format!("s{quarantined}") }
     }
@@ -418,6 +505,7 @@ mod tests {
             segments,
             registry: String::new(),
             quarantine: Vec::new(),
+            replaced: Vec::new(),
             totals: Totals::default(),
         }
     }
@@ -434,7 +522,7 @@ mod tests {
                 let left = expected.get(&older).map_or(10, |left| left.saturating_sub(1));
                 replaced.insert(older, left);
             }
-            let entries = replaced.iter().map(|(key, left)| entry(*key, *left)).collect();
+            let entries = replaced.iter().map(|(key, left)| counted(*key, *left)).collect();
             expected.extend(replaced);
             let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
             let next = head(id, append(&hidden, last.as_ref(), id, entries).await.unwrap());
@@ -443,24 +531,24 @@ mod tests {
             while let Some(entry) = merged.next().unwrap() {
                 found.push(entry);
             }
-            assert_eq!(found, expected.iter().map(|(key, left)| entry(*key, *left)).collect::<Vec<_>>(), "run {run}");
+            assert_eq!(found, expected.iter().map(|(key, left)| counted(*key, *left)).collect::<Vec<_>>(), "run {run}");
             last = Some(next);
         }
         let last = last.unwrap();
         assert!(last.segments.iter().any(|segment| segment.level == 2), "{:?}", last.segments);
-        let wanted = [entry(7, 0).object, entry(9999, 0).object];
+        let wanted = [counted(7, 0).object, counted(9999, 0).object];
         let found = find_entries(&hidden, &last, &wanted.iter().collect()).await.unwrap();
-        assert_eq!(found.into_values().collect::<Vec<_>>(), [entry(7, expected[&7])]);
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [counted(7, expected[&7])]);
     }
 
     #[tokio::test]
     async fn another_object_of_the_same_key_has_an_entry_of_its_own() {
         let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
-        let other = Entry { object: RawObject { etag: "f".to_owned(), ..entry(1, 0).object }, ..entry(1, 0) };
-        let segments = append(&hidden, None, 1, vec![entry(1, 4), other.clone()]).await.unwrap();
-        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![entry(1, 3)]).await.unwrap();
+        let other = Entry { object: RawObject { etag: "f".to_owned(), ..counted(1, 0).object }, ..counted(1, 0) };
+        let segments = append(&hidden, None, 1, vec![counted(1, 4), other.clone()]).await.unwrap();
+        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![counted(1, 3)]).await.unwrap();
         let mut merged = Merged::open(&hidden, &segments).await.unwrap();
-        assert_eq!([merged.next().unwrap().unwrap(), merged.next().unwrap().unwrap()], [entry(1, 3), other]);
+        assert_eq!([merged.next().unwrap().unwrap(), merged.next().unwrap().unwrap()], [counted(1, 3), other]);
         assert_eq!(merged.next().unwrap(), None);
     }
 }

@@ -1,5 +1,5 @@
-//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine; and the DDL that
-//! makes it a table of another engine.
+//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine; the check that
+//! they agree; and the DDL that makes it a table of another engine.
 
 mod ddl;
 mod explain;
@@ -7,9 +7,11 @@ mod hidden;
 mod history;
 mod ledger;
 mod quarantine;
+mod ranges;
 mod registry;
 mod stored;
 mod table;
+mod verify;
 
 pub use ddl::{Dialect, TableDescription, ddl};
 pub use explain::{DatedChange, Explanation, KindSeen, explain};
@@ -23,3 +25,4 @@ pub use quarantine::{
 pub use registry::Registry;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};
+pub use verify::{Checked, Effect, Finding, FindingKind, Severity, Verification, verify};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{ColumnChange, RunStamp, SchemaVersion, changes, sql_type};
 use crate::json::DecodeOptions;
 use crate::partition::Partitioning;
-use crate::schema::{Field, Kind, Observation, Rule, Type, limit_columns, resolve_ruled};
+use crate::schema::{Contract, Field, Kind, Observation, Rule, limit_columns, pin, resolve_ruled};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,16 @@ impl Registry {
         next
     }
 
+    /// What a decoder must know to decode the run that advanced this registry to `next` again, into columns now settled:
+    /// under a contract, only columns that were there before the run are bound by it, as when it was first decoded.
+    pub fn known_again(&self, next: &Self, contract: Contract) -> Observation {
+        let mut known = next.observed.clone();
+        if contract != Contract::Evolve {
+            unpin(&mut known, Some(&self.observed));
+        }
+        known
+    }
+
     /// Checks that the columns there are can follow `rule`.
     ///
     /// # Errors
@@ -82,6 +92,20 @@ impl Registry {
     }
 }
 
+/// Leaves only the names of columns that were given `before`.
+fn unpin(observed: &mut Observation, before: Option<&Observation>) {
+    observed.column = before.and_then(|before| before.column.clone());
+    for (key, seen) in &mut observed.fields {
+        unpin(seen, before.and_then(|before| before.fields.get(key)));
+    }
+    if let Some(below) = observed.element.as_deref_mut() {
+        unpin(below, before.and_then(|before| before.element.as_deref()));
+    }
+    if let Some(below) = observed.dictionary.as_deref_mut() {
+        unpin(below, before.and_then(|before| before.dictionary.as_deref()));
+    }
+}
+
 fn check_names(observed: &Observation, rule: &Rule) -> Result<(), String> {
     for (key, seen) in &observed.fields {
         let Some(rule) = rule.field(key) else { continue };
@@ -97,51 +121,5 @@ fn check_names(observed: &Observation, rule: &Rule) -> Result<(), String> {
     match (&observed.element, &rule.element) {
         (Some(seen), Some(rule)) => check_names(seen, rule),
         _ => Ok(()),
-    }
-}
-
-/// Writes the names of columns into the observation, and makes what became a map a dictionary for good.
-fn pin(observed: &mut Observation, fields: &[Field]) {
-    keep_left_behind(observed, fields);
-    for field in fields {
-        for key in &field.keys {
-            if let Some(seen) = observed.fields.get_mut(key) {
-                seen.column = Some(field.name.clone());
-                pin_type(seen, &field.ty);
-            }
-        }
-    }
-}
-
-/// A key that gets a column of its own leaves values in the one that it shared, whose type must go on holding them.
-fn keep_left_behind(observed: &mut Observation, fields: &[Field]) {
-    let left_behind = |(key, seen): (&String, &Observation)| {
-        let shared = fields.iter().find(|field| seen.column.as_ref() == Some(&field.name))?;
-        let heir = shared.keys.first().filter(|_| !shared.keys.contains(key))?;
-        Some((heir.clone(), Observation { column: None, place: None, ..seen.clone() }))
-    };
-    let left: Vec<_> = observed.fields.iter().filter_map(left_behind).collect();
-    for (heir, seen) in left {
-        if let Some(stays) = observed.fields.get_mut(&heir) {
-            stays.merge(&seen);
-        }
-    }
-}
-
-fn pin_type(seen: &mut Observation, ty: &Type) {
-    match ty {
-        Type::Struct(fields) => pin(seen, fields),
-        Type::List(element) => {
-            if let Some(below) = seen.element.as_deref_mut() {
-                pin_type(below, element);
-            }
-        }
-        Type::Map(value) => {
-            seen.collapse();
-            if let Some(below) = seen.dictionary.as_deref_mut() {
-                pin_type(below, value);
-            }
-        }
-        _ => {}
     }
 }

@@ -84,7 +84,7 @@ async fn read_footer(hidden: &Hidden, path: &str, size: u64) -> Result<ParquetMe
         match reader.try_parse_sized(&end, size) {
             Ok(()) => return reader.finish().context(describe),
             Err(ParquetError::NeedMoreData(more)) if more as u64 > wanted && more as u64 <= size => {
-                wanted = more as u64
+                wanted = more as u64;
             }
             Err(error) => return Err(Error::failed(describe(), error)),
         }

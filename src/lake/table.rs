@@ -328,7 +328,7 @@ fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Opt
 }
 
 /// The Delta schema: the columns, then the partition columns.
-fn delta_schema(fields: &[Field], partitioning: &Partitioning) -> Result<StructType> {
+pub(super) fn delta_schema(fields: &[Field], partitioning: &Partitioning) -> Result<StructType> {
     (&table_schema(fields, partitioning)).try_into_kernel().context(|| "cannot express the table's schema".to_owned())
 }
 

@@ -14,9 +14,9 @@ use url::Position;
 
 use super::quarantine::QuarantineTable;
 use super::raw::{RawScan, RawTable};
-use crate::compact::{describe, find_records_path, observe};
+use crate::compact::{find_records_path, observe};
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, describe};
 use crate::json::DecodeOptions;
 use crate::lake::{Head, Hidden, Quarantine, Registry, Table, diff};
 use crate::raw::{Fetcher, list_objects};

@@ -138,13 +138,15 @@ pub(crate) fn columns<'a>(
         let parts: Vec<Members<'a>> =
             if split { members.into_iter().map(|member| Members::from([member])).collect() } else { vec![members] };
         let mut fresh = Vec::new();
-        let committed: Vec<&Observation> = parts.iter().flat_map(BTreeMap::values).flatten().copied().collect();
+        let committed: Vec<(&str, &Observation)> =
+            parts.iter().flatten().flat_map(|(key, seen)| seen.iter().map(|seen| (*key, *seen))).collect();
         for mut part in parts {
             match part.values().flatten().filter_map(|seen| seen.column.clone()).min() {
                 Some(pinned) if taken.insert(pinned.clone()) => {
                     // The column holds rows of all keys that once shared it: its type must hold them.
-                    if let Some(seen) = part.values_mut().next() {
-                        seen.extend(committed.iter().filter(|other| other.column.as_ref() == Some(&pinned)));
+                    if let Some((key, seen)) = part.iter_mut().next().filter(|_| split) {
+                        let others = committed.iter().filter(|(other, _)| other != key);
+                        seen.extend(others.map(|(_, seen)| *seen).filter(|seen| seen.column.as_ref() == Some(&pinned)));
                     }
                     named.push((pinned, part));
                 }
@@ -188,9 +190,10 @@ fn column_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Opti
         Class::List => {
             let elements: Vec<&Observation> = seen.iter().filter_map(|o| o.element.as_deref()).collect();
             // A list of nulls is a value: until its elements have a type, they are null strings.
-            match column_type(&elements, depth + 1, rule.and_then(|rule| rule.element.as_deref())) {
+            let rule = rule.and_then(|rule| rule.element.as_deref());
+            match column_type(&elements, depth + 1, rule) {
                 Some(element) => Type::List(Box::new(element)),
-                None if kinds.contains(Kind::Array) => Type::List(Box::new(Type::Text)),
+                None if kinds.contains(Kind::Array) => Type::List(Box::new(type_of_nulls(depth + 1, rule))),
                 None => return None,
             }
         }
@@ -219,7 +222,18 @@ fn map_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Type {
     let value_rule = rule.and_then(|rule| rule.value.as_deref());
     let value = merged.dictionary.as_deref().map(|value| column_type(&[value], depth, value_rule));
     // Keys are data here: a dictionary of nulls still has them.
-    Type::Map(Box::new(value.flatten().unwrap_or(Type::Text)))
+    Type::Map(Box::new(value.flatten().unwrap_or_else(|| type_of_nulls(depth, value_rule))))
+}
+
+/// The type of elements or of a map's values as long as all of them are null.
+fn type_of_nulls(depth: usize, rule: Option<&Rule>) -> Type {
+    let forced = rule.and_then(|rule| rule.ty);
+    forced.and_then(|forced| forced_type(forced, &[], depth, rule)).unwrap_or(Type::Text)
+}
+
+/// Whether a type follows from what was seen of elements or of a map's values.
+pub(crate) fn has_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| rule.ty.is_some()) || column_type(seen, depth, rule).is_some()
 }
 
 fn object_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::Class;
 use super::names::fold;
 
 /// How the columns of a table that is there may change.
@@ -149,11 +150,37 @@ impl Rule {
     /// # Errors
     /// A message that shows what is no path.
     pub fn at_path(&mut self, path: &str) -> Result<&mut Self, String> {
-        Ok(path_steps(path)?.into_iter().fold(self, |rule, step| match step {
-            Step::Key(key) => rule.fields.entry(fold(&key)).or_default(),
-            Step::Element => rule.element.get_or_insert_default(),
-            Step::Value => rule.value.get_or_insert_default(),
-        }))
+        Ok(path_steps(path)?.iter().fold(self, Self::below))
+    }
+
+    /// The rule one step below, which is added when there is none.
+    pub fn below(&mut self, step: &Step) -> &mut Self {
+        match step {
+            Step::Key(key) => self.fields.entry(fold(key)).or_default(),
+            Step::Element => self.element.get_or_insert_default(),
+            Step::Value => {
+                // What has a rule for the values of maps is a map, not only when it has very many keys.
+                self.ty.get_or_insert(Forced::Map);
+                self.value.get_or_insert_default()
+            }
+        }
+    }
+
+    /// What the values must be, as a type is said of columns below them, or that these are left out: objects or arrays.
+    ///
+    /// (Else a single value of another kind would make all of them JSON text, for which nothing is said.)
+    pub fn shape(&self) -> Option<Class> {
+        if self.ty.is_some() || self.drop {
+            None
+        } else if self.fields.values().any(Self::binds) {
+            Some(Class::Struct)
+        } else {
+            self.element.as_deref().filter(|element| element.binds()).map(|_| Class::List)
+        }
+    }
+
+    fn binds(&self) -> bool {
+        self.ty.is_some() || self.drop || self.shape().is_some()
     }
 
     /// Keeps the types of `before` that this rule does not change: a column that was given a type keeps it.

@@ -70,6 +70,9 @@ fn leaf(metadata: &ParquetMetaData, index: usize, column: &ColumnDescriptor) -> 
     merged
 }
 
+/// 10000-01-01T00:00:00Z in microseconds since the epoch.
+const YEAR_10_000: i64 = 253_402_300_800_000_000;
+
 /// Smallest and largest value of a leaf.
 #[derive(Debug, Clone)]
 enum Bounds {
@@ -141,8 +144,10 @@ impl Bounds {
             Self::Double(min, max) => (Some(format!("{min:?}")), Some(format!("{max:?}"))),
             // Milliseconds, rounded outwards: what every Delta reader takes.
             Self::Timestamp(min, max) => {
-                let up = max.checked_add(999).map_or(max, |up| up.div_euclid(1_000) * 1_000);
-                (quote(format_timestamp(min.div_euclid(1_000) * 1_000, false)), quote(format_timestamp(up, false)))
+                // The year 10,000 has no text that readers take.
+                let up = Some((max + 999).div_euclid(1_000) * 1_000).filter(|up| *up < YEAR_10_000);
+                let min = format_timestamp(min.div_euclid(1_000) * 1_000, false);
+                (quote(min), up.and_then(|up| quote(format_timestamp(up, false))))
             }
             Self::Date(min, max) => (quote(crate::json::format_date(min)), quote(crate::json::format_date(max))),
             Self::Text(min, max) => {
@@ -155,7 +160,8 @@ impl Bounds {
 
 /// A text not less than any that begins like `max`; a footer may have cut and raised it already.
 fn text_maximum(max: &str) -> Option<String> {
-    if max.contains('\u{fffd}') {
+    // Behind a cut, the greatest character there is must be greater than what was cut off.
+    if max.contains('\u{fffd}') || max.chars().nth(PREFIX_CHARS) == Some(char::MAX) {
         return None;
     }
     let mut prefix: String = max.chars().take(PREFIX_CHARS).collect();

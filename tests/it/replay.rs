@@ -82,6 +82,8 @@ fn check_books(roots: &Roots) {
     assert_eq!(files, totals.rows_out);
     assert_eq!(roots.sql("select count(*) as n from lake.s"), [json!({"n": totals.rows_out})]);
     let kept = roots.sql("select key, count(*) as n from quarantine.s where not continued group by key");
+    let verified = roots.run(&["verify", "s", "--lake", roots.lake.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{} {}", verified.stdout, verified.stderr);
     let kept = kept.iter().map(|row| (row["key"].as_str().unwrap().to_owned(), row["n"].as_u64().unwrap()));
     assert_eq!(kept.collect::<BTreeMap<_, _>>(), quarantined);
 }

@@ -149,6 +149,15 @@ fn many_duplicates_in_a_large_map_take_no_quadratic_time() {
 }
 
 #[test]
+fn keys_that_fold_to_one_name_at_every_depth_take_no_exponential_time() {
+    let nested = |key: &str| format!("{}1{}", format!("{{\"{key}\":").repeat(20), "}".repeat(20));
+    let text = format!("{}\n{}\n{}\n", nested("a"), nested("A"), nested("a").replace('1', "2.5"));
+    let outcome = read(&text);
+    assert_eq!(outcome.fields[0].keys, ["A", "a"]);
+    assert_eq!(outcome.values()[1].pointer(&"/A".repeat(20)), Some(&serde_json::json!(1.0)));
+}
+
+#[test]
 fn a_window_full_of_conflicts_is_read_a_few_times_only() {
     // Each key changes its type at another record; reading anew for each change would take minutes.
     let record = |row: usize| {

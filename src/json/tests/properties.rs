@@ -75,7 +75,7 @@ const JUNK: [&[u8]; 26] = [
     b"\xef\xbb\xbf",
 ];
 
-fn space() -> impl Strategy<Value = &'static str> {
+pub(super) fn space() -> impl Strategy<Value = &'static str> {
     select(vec!["", "", "", "", " ", "\n", "\r\n", "\t ", "\n        "])
 }
 
@@ -218,7 +218,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// How often each property is tried, unless `PROPTEST_CASES` says more.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };
     ProptestConfig { cases, failure_persistence: None, ..default }

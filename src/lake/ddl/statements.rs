@@ -60,7 +60,7 @@ impl Script<'_> {
             if self.is_s3() { S3A } else { "" },
         );
         let Some(create) = self.hive_table() else { return heading + NO_COLUMNS };
-        heading + &create + ";\n" + &self.added_partitions() + &self.repair()
+        heading + &create + ";\n" + &self.hive_partitions()
     }
 
     pub(super) fn spark(&self) -> String {
@@ -86,7 +86,7 @@ impl Script<'_> {
             self.quoted(&self.parquet_name()),
             columns.join(",\n"),
             self.literal(&self.location()),
-            self.repair(),
+            self.spark_partitions(),
         );
         heading + &commented(&create)
     }
@@ -184,48 +184,65 @@ impl Script<'_> {
         ))
     }
 
-    /// The statement that tells Hive of the partitions that `MSCK REPAIR` is not for: those whose folders do not spell
-    /// their values as they are. It refuses them, or takes them for other folders, which are empty.
-    fn added_partitions(&self) -> String {
+    /// The statements that tell Hive which partitions there are.
+    fn hive_partitions(&self) -> String {
         let by = self.table.partitioning;
-        let names = by.names();
-        let is_plain = |key: &PartitionKey| {
-            let spelled = |(name, value): (&String, &Option<String>)| {
-                format!("{name}={}", value.as_deref().unwrap_or(NULL_PARTITION))
-            };
-            by.hive_path(key) == names.iter().zip(key).map(spelled).collect::<Vec<_>>().join("/")
-        };
-        let (unnamed, named): (Vec<_>, Vec<_>) =
-            self.table.partitions.iter().filter(|key| !is_plain(key)).partition(|key| key.contains(&None));
-        let mut text = String::new();
-        if !named.is_empty() {
-            let partition = |key: &PartitionKey| {
-                let value = |(name, value): (&String, &Option<String>)| {
-                    format!("{}={}", self.quoted(name), self.literal(value.as_deref().unwrap_or_default()))
-                };
-                let values: Vec<String> = names.iter().zip(key).map(value).collect();
-                let folder = self.literal(&format!("{}{}/", self.location(), by.hive_path(key)));
-                format!("\n  PARTITION ({}) LOCATION {folder}", values.join(", "))
-            };
-            text.push_str(&format!(
-                "-- Partitions whose folders are percent-encoded. Print them again after each compact.\n\
-                 ALTER TABLE {} ADD IF NOT EXISTS{};\n",
-                self.quoted(&self.parquet_name()),
-                named.into_iter().map(partition).collect::<String>(),
-            ));
-        }
+        let encoded = self.table.partitions.iter().filter(|key| !self.is_plain(key));
+        let (unnamed, named): (Vec<_>, Vec<_>) = encoded.partition(|key| key.contains(&None));
+        let mut text = self.added_partitions(&named);
         if !unnamed.is_empty() {
-            let folder = |key: &PartitionKey| format!("--   {}\n", by.hive_path(key));
+            let folders: String = unnamed.into_iter().map(|key| format!("--   {}\n", by.hive_path(key))).collect();
             text.push_str(&format!(
-                "-- Hive cannot name partitions with null beside such a value. The table lacks these:\n{}\
+                "-- Hive cannot name partitions with null beside such a value. The table lacks these:\n{folders}\
                  SET hive.msck.path.validation=skip;\n",
-                unnamed.into_iter().map(folder).collect::<String>(),
             ));
         }
-        text
+        text + &self.repair()
     }
 
-    /// The statement that tells a metastore which partitions there are, when there can be any.
+    /// The statement that tells Spark which partitions there are. Its `MSCK REPAIR` misreads folders that are
+    /// percent-encoded, and would add them to those that are named.
+    fn spark_partitions(&self) -> String {
+        if self.table.partitions.iter().all(|key| self.is_plain(key)) {
+            return self.repair();
+        }
+        self.added_partitions(&self.table.partitions.iter().collect::<Vec<_>>())
+    }
+
+    /// Whether the folders of a partition spell its values as they are. For others `MSCK REPAIR` is of no use: it refuses
+    /// them, misreads them, or takes them for other folders, which are empty.
+    fn is_plain(&self, key: &PartitionKey) -> bool {
+        let by = self.table.partitioning;
+        let folder = |(name, value): (&String, &Option<String>)| {
+            format!("{name}={}", value.as_deref().unwrap_or(NULL_PARTITION))
+        };
+        by.hive_path(key) == by.names().iter().zip(key).map(folder).collect::<Vec<_>>().join("/")
+    }
+
+    fn added_partitions(&self, keys: &[&PartitionKey]) -> String {
+        if keys.is_empty() {
+            return String::new();
+        }
+        let by = self.table.partitioning;
+        let names = by.names();
+        let value = |(name, value): (&String, &Option<String>)| {
+            let value = value.as_deref().map_or_else(|| "null".to_owned(), |value| self.literal(value));
+            format!("{}={value}", self.quoted(name))
+        };
+        let partition = |key: &&PartitionKey| {
+            let values: Vec<String> = names.iter().zip(*key).map(value).collect();
+            let folder = self.literal(&format!("{}{}/", self.location(), by.hive_path(key)));
+            format!("\n  PARTITION ({}) LOCATION {folder}", values.join(", "))
+        };
+        format!(
+            "-- Partitions, as there are percent-encoded folders. Print them again after each compact.\n\
+             ALTER TABLE {} ADD IF NOT EXISTS{};\n",
+            self.quoted(&self.parquet_name()),
+            keys.iter().map(partition).collect::<String>(),
+        )
+    }
+
+    /// The statement that has a metastore look which partitions there are, when there can be any.
     fn repair(&self) -> String {
         if self.table.partitioning.0.is_empty() {
             return String::new();

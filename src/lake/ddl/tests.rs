@@ -140,7 +140,7 @@ fn hive_has_plain_parquet_and_is_told_of_partitions_that_repair_would_not_find()
     )
     STORED AS PARQUET
     LOCATION 's3a://bucket/lake/Order-items.v2/';
-    -- Partitions whose folders are percent-encoded. Print them again after each compact.
+    -- Partitions, as there are percent-encoded folders. Print them again after each compact.
     ALTER TABLE `order_items_v2` ADD IF NOT EXISTS
       PARTITION (`at_day`='2024-12-31', `type_part`='b c') LOCATION 's3a://bucket/lake/Order-items.v2/at_day=2024-12-31/type_part=b%20c/';
     -- Hive cannot name partitions with null beside such a value. The table lacks these:
@@ -180,8 +180,11 @@ fn spark_has_the_delta_table_and_plain_parquet_as_a_comment() {
     -- USING PARQUET
     -- PARTITIONED BY (`at_day`, `type_part`)
     -- LOCATION 's3a://bucket/lake/Order-items.v2/';
-    -- -- Now and after each compact:
-    -- MSCK REPAIR TABLE `order_items_v2_parquet`;
+    -- -- Partitions, as there are percent-encoded folders. Print them again after each compact.
+    -- ALTER TABLE `order_items_v2_parquet` ADD IF NOT EXISTS
+    --   PARTITION (`at_day`='2025-02-03', `type_part`='a') LOCATION 's3a://bucket/lake/Order-items.v2/at_day=2025-02-03/type_part=a/'
+    --   PARTITION (`at_day`='2024-12-31', `type_part`='b c') LOCATION 's3a://bucket/lake/Order-items.v2/at_day=2024-12-31/type_part=b%20c/'
+    --   PARTITION (`at_day`=null, `type_part`='b c') LOCATION 's3a://bucket/lake/Order-items.v2/at_day=__HIVE_DEFAULT_PARTITION__/type_part=b%20c/';
     ");
 }
 
@@ -384,6 +387,14 @@ fn values_that_shells_would_split_or_replace_are_escaped() {
     let text = script(Dialect::Hive, "s3://bucket/s/", "type", &[&["it's\\;\n${x}"]]);
     assert!(text.contains(r"PARTITION (`type_part`='it\'s\\\u003b\u000a\u0024{x}') LOCATION"), "{text}");
     assert!(text.contains("/type_part=it%27s%5C%3B%0A%24%7Bx%7D/'"), "{text}");
+}
+
+#[test]
+fn partitions_whose_folders_spell_their_values_are_left_to_repair() {
+    for dialect in [Dialect::Hive, Dialect::Spark] {
+        let text = script(dialect, "s3://bucket/s/", "day(at), type", &[&["2025-02-03", "a-b_c.9"], &["-", "-"]]);
+        assert!(text.contains("MSCK REPAIR TABLE") && !text.contains("ADD") && !text.contains("SET"), "{text}");
+    }
 }
 
 #[test]

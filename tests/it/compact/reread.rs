@@ -517,3 +517,75 @@ fn a_partition_that_lacks_a_file_is_widened_from_what_is_stored_and_the_others_a
     let stored = files_below(&roots.lake.join("s")).into_iter().filter(|path| path.ends_with(".zstd.parquet")).count();
     assert_eq!(stored, files.len() * 2 - 1 + 1);
 }
+
+/// The settings of source `s`.
+fn configure(roots: &Roots, config: &str) {
+    write(&roots.dir.path().join("siltstone.toml"), format!("[sources.s]\n{config}\n"));
+}
+
+/// Compacts; all that was to be read again was.
+#[track_caller]
+fn compact_exactly(roots: &Roots, args: &[&str]) {
+    let report = roots.compact_one(args);
+    assert!(!report.notes.iter().any(|note| note.contains(FROM_STORED)), "{report:?}");
+}
+
+#[test]
+fn a_type_that_the_configuration_gives_later_is_a_promotion_as_exact_as_any() {
+    let roots = Roots::new();
+    roots.put("s/1.json", r#"{"id":1,"v":1.10,"t":"2024-01-01T00:00:00+02:00","o":{"b":1E5,"a":[]}}"#);
+    roots.compact_one(&[]);
+    configure(&roots, "columns = { v = { type = \"string\" }, t = { type = \"string\" }, o = { type = \"json\" } }");
+    roots.put("s/2.json", r#"{"id":2,"v":2}"#);
+    compact_exactly(&roots, &[]);
+    let first = r#"{"id":1,"v":"1.10","t":"2024-01-01T00:00:00+02:00","o":{"b":1E5,"a":[]}}"#;
+    assert_eq!(roots.export_lines("s"), [first, r#"{"id":2,"v":"2"}"#]);
+}
+
+#[test]
+fn what_a_column_refused_is_refused_again() {
+    let roots = Roots::new();
+    configure(&roots, "columns = { price = { type = \"decimal(10,2)\" } }");
+    roots.put(
+        "s/1.json",
+        "{\"id\":1,\"p\":1.0,\"price\":\"7\",\"v\":1.10}\n{\"id\":2,\"p\":1.0,\"price\":\"much\",\"v\":2.20}\n{\"id\":3,\"p\":1.0,\"v\":3.30}\n",
+    );
+    assert_eq!(roots.compact_one(&["--partition-by", "p"]).error_count, 1);
+    roots.put("s/2.json", r#"{"id":4,"p":"x","v":"x"}"#);
+    compact_exactly(&roots, &[]);
+    let values: Vec<Value> = roots.export("s").into_iter().map(|mut record| record["v"].take()).collect();
+    assert_eq!(values, ["1.10", "3.30", "x"]);
+}
+
+#[test]
+fn keys_beyond_the_most_columns_stay_as_they_are() {
+    let roots = Roots::new();
+    configure(&roots, "max_columns = 5");
+    let record = |id: usize, v: &str| format!("{{\"id\":{id},\"v\":{v},\"k{id}\":1.10}}\n");
+    roots.put("s/1.json", (0..20).map(|id| record(id, "1.10")).collect::<String>());
+    roots.compact_one(&["--partition-by", "none"]);
+    roots.put("s/2.json", record(20, "\"x\""));
+    compact_exactly(&roots, &[]);
+    // Sorted by text; the key of the overflow stands behind the others.
+    let mut expected: Vec<String> = (0..20).map(|id| record(id, "\"1.10\"").trim().to_owned()).collect();
+    expected.push(record(20, "\"x\"").trim().to_owned());
+    expected.sort();
+    let parse =
+        |lines: Vec<String>| lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
+    assert_eq!(parse(roots.export_lines("s")), parse(expected));
+}
+
+#[test]
+fn members_of_the_envelope_are_promoted_and_partitioned_by_as_columns_are() {
+    let roots = Roots::new();
+    configure(&roots, "records = \"items\"\nenvelope_fields = [\"rate\", \"at\"]");
+    for (run, rate) in ["1.10", "2.0", "\"x\""].iter().enumerate() {
+        let at = if run == 2 { "soon" } else { "2024-01-01T00:00:00+02:00" };
+        roots
+            .put(&format!("s/{run}.json"), format!("{{\"items\":[{{\"id\":{run}}}],\"rate\":{rate},\"at\":\"{at}\"}}"));
+        compact_exactly(&roots, &["--partition-by", "envelope_rate, day(envelope_at)"]);
+    }
+    let rows = roots.sql("select envelope_rate as r, envelope_at as a from lake.s order by id");
+    let at = "2024-01-01T00:00:00+02:00";
+    assert_eq!(rows, [json!({"r": "1.10", "a": at}), json!({"r": "2.0", "a": at}), json!({"r": "x", "a": "soon"})]);
+}
