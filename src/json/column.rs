@@ -32,6 +32,8 @@ pub(super) struct Column {
     dictionary: bool,
     /// The current attempt met more keys than an object may have.
     pub(super) crowded: bool,
+    /// The objects became a dictionary (or records of too many keys) since the last finished batch.
+    pub(super) collapsed: bool,
     /// What the finished batches held.
     total: Tally,
     total_ints: Option<IntRange>,
@@ -215,6 +217,7 @@ impl Column {
             known: KindSet::EMPTY,
             dictionary: false,
             crowded: false,
+            collapsed: false,
             total: Tally::default(),
             total_ints: None,
             first: [None; Kind::COUNT],
@@ -368,6 +371,7 @@ impl Column {
         // Observations name raw objects: here by their numbers, in digits that sort like them.
         let seen = merged_dictionary(&[&self.observe(&|object| Some(format!("{object:010}")))]);
         self.data = self.storage(Class::Struct, 0);
+        self.collapsed = true;
         self.adopt_below(&seen);
     }
 
@@ -471,10 +475,10 @@ impl Column {
         }
     }
 
-    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key or a meeting of rivals was
-    /// seen for the first time. `object_of` gives the number of the raw object that a row came from.
+    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key, a meeting of rivals or a
+    /// dictionary was seen for the first time. `object_of` gives the number of the raw object that a row came from.
     pub(super) fn commit(&mut self, object_of: &dyn Fn(usize) -> u32) -> bool {
-        let mut learned = false;
+        let mut learned = std::mem::take(&mut self.collapsed);
         if let Some(row) = self.last_value() {
             self.last = self.last.max(Some(object_of(row)));
         }

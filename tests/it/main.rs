@@ -12,6 +12,7 @@
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
+//! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -28,6 +29,7 @@ mod plan;
 mod quarantine;
 mod quarantine_table;
 mod queries;
+mod real_data;
 mod replay;
 mod s3;
 mod schema;

@@ -63,6 +63,17 @@ fn a_map_remembers_what_was_seen_below_its_keys_as_a_struct() {
 }
 
 #[test]
+fn that_keys_became_data_is_something_learned() {
+    let rows = [0..MAX_OBJECT_KEYS, MAX_OBJECT_KEYS..MAX_OBJECT_KEYS + 1, 7..8, 0..9];
+    let texts = rows.map(|keys| dictionary(keys, |_| "1".to_owned()));
+    let sizes = texts.each_ref().map(String::len);
+    let mut learned = Vec::new();
+    let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
+    feed(&mut decoder, &[texts.concat().as_bytes()], &sizes, |_, decoded, _| learned.push(decoded.learned));
+    assert_eq!(learned[..4], [true, true, false, false]);
+}
+
+#[test]
 fn a_rejected_record_makes_no_map_and_no_column() {
     let mut crowded = dictionary(0..MAX_OBJECT_KEYS + 1, |_| "1".to_owned());
     crowded.truncate(crowded.len() - 3);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::json;
 
+use super::exact::{Exact, holds_members};
 use super::*;
 
 /// Scalars of every kind, as JSON text.
@@ -102,6 +103,19 @@ fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String>
 
 fn record() -> impl Strategy<Value = String> {
     object(value())
+}
+
+/// A record on one line whose values are of the kinds of all [`SCALARS`], or of two of them, so that some columns stay narrow.
+fn drifting() -> impl Strategy<Value = String> {
+    let alike = |scalars: Vec<&'static str>| object(select(scalars).prop_map(str::to_owned));
+    let record = prop_oneof![
+        2 => record(),
+        2 => alike(vec!["1", "-7"]),
+        1 => alike(vec!["1.10", "1e5"]),
+        1 => alike(vec!["9007199254740993", "9223372036854775808"]),
+        1 => alike(vec!["\"2025-02-03T04:05:06Z\"", "null"]),
+    ];
+    record.prop_map(|text| text.replace(['\n', '\r'], " "))
 }
 
 /// A raw object of one of the shapes that there are, mostly without faults.
@@ -330,6 +344,34 @@ proptest! {
             let stored: f64 = row.trim_matches(|c| "{\"v:}".contains(c)).parse().unwrap();
             prop_assert!(stored.to_bits() == number.to_bits() || *number == stored && read.ty("v") == Some(&Type::Text), "{}", row);
         }
+    }
+
+    /// Batches (windows) whose types drift: the columns in the end hold every record's values, numbers by value and to the
+    /// last digit where the column is text.
+    #[test]
+    fn every_value_is_in_the_columns_that_all_batches_lead_to(records in vec(drifting(), 1..12), sizes in sizes()) {
+        let text = records.join("\n");
+        let read = read_with(&DecodeOptions::default(), &[text.as_bytes()], &sizes);
+        prop_assert_eq!(&read.rejects, &vec![]);
+        prop_assert_eq!(read.rows.len(), records.len());
+        for (row, record) in read.rows.iter().zip(&records) {
+            let is_held = holds_members(&Exact::of(row), &Exact::of(record), &read.fields, None);
+            prop_assert!(is_held, "{} became {} in {:?}", record, row, &read.fields);
+        }
+    }
+
+    #[test]
+    fn the_order_of_records_changes_neither_columns_nor_rows(
+        (records, shuffled) in vec(drifting(), 1..8).prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle())),
+        sizes in sizes()
+    ) {
+        let [mut one, mut other] = [records, shuffled]
+            .map(|records| read_with(&DecodeOptions::default(), &[records.join("\n").as_bytes()], &sizes));
+        one.rows.sort();
+        other.rows.sort();
+        prop_assert_eq!(&one.observation, &other.observation);
+        prop_assert_eq!(&one.fields, &other.fields);
+        prop_assert_eq!(&one.rows, &other.rows);
     }
 
     #[test]
