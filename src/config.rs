@@ -10,6 +10,10 @@
 //! [sources.orders]
 //! partition_by = "day(created_at)"
 //! records = "data.items"
+//! contract = "add-only"
+//!
+//! [sources.orders.columns]
+//! "lines[].price" = { type = "decimal(12,2)" }
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,8 +22,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::json::MAX_COLUMNS;
 use crate::partition::Partitioning;
 use crate::raw::Limits;
+use crate::schema::{Contract, Forced, Rule, fold};
 
 /// The largest record that may be asked for: a window of twice its size must be addressable by 31 bits.
 const MAX_RECORD_BYTES: usize = 512 << 20;
@@ -47,6 +53,14 @@ pub struct SourceConfig {
     /// Where the records of an envelope lie, as `data.items`; `""`: every object is a record. Default: found in the
     /// first run and recorded.
     pub records: Option<String>,
+    /// Members of the envelope whose values become columns of its records, as `["next", "meta.total"]`. Default: none.
+    pub envelope_fields: Option<Vec<String>>,
+    /// How the columns of a table may change: `evolve`, `add-only` or `freeze`. Default: `evolve`.
+    pub contract: Option<Contract>,
+    /// What is said of columns, by their paths.
+    pub columns: BTreeMap<String, ColumnConfig>,
+    /// Columns (leaves) that a table may have. Default 2,000.
+    pub max_columns: Option<usize>,
     /// zstd level of data files, 1 to 22. Default 3.
     pub zstd_level: Option<i32>,
     /// A data file is ended at about this many bytes. Default 256 MiB.
@@ -63,6 +77,19 @@ pub struct SourceConfig {
     pub memory_bytes: Option<usize>,
 }
 
+/// What is said of one column.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnConfig {
+    /// Its type: string, bigint, double, decimal(p,s), timestamp, date, json or map.
+    #[serde(rename = "type")]
+    pub ty: Option<Forced>,
+    /// Its values are left out.
+    pub drop: bool,
+    /// Its name in the table.
+    pub rename: Option<String>,
+}
+
 /// The settings of a source, complete and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -70,6 +97,14 @@ pub struct Settings {
     pub partition_by: Option<Partitioning>,
     /// Where the records of an envelope lie, when that is not to be found.
     pub records_path: Option<Vec<String>>,
+    /// Paths of members of the envelope whose values become columns.
+    pub envelope_fields: Vec<Vec<String>>,
+    /// How the columns of a table may change.
+    pub contract: Contract,
+    /// What is said of columns.
+    pub rule: Rule,
+    /// Columns (leaves) that a table may have.
+    pub max_columns: usize,
     /// zstd level of data files.
     pub zstd_level: i32,
     /// A data file is ended at about this many bytes.
@@ -117,10 +152,17 @@ impl Config {
         if record_bytes > MAX_RECORD_BYTES {
             return Err(wrong("max_record_bytes", format!("{record_bytes} is more than {MAX_RECORD_BYTES}")));
         }
+        let mut rule = Rule::default();
+        for (path, column) in self.defaults.columns.iter().chain(own.iter().flat_map(|own| &own.columns)) {
+            set_rule(&mut rule, path, column).map_err(|why| wrong("columns", format!("{path}: {why}")))?;
+        }
         Ok(Settings {
+            envelope_fields: setting!(envelope_fields).iter().flatten().map(|path| split_path(path)).collect(),
+            contract: setting!(contract).unwrap_or_default(),
+            rule,
+            max_columns: setting!(max_columns).unwrap_or(MAX_COLUMNS).max(1),
             partition_by: partition_by.transpose().map_err(|why| wrong("partition_by", why))?,
-            records_path: setting!(records)
-                .map(|path| path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect()),
+            records_path: setting!(records).map(|path| split_path(&path)),
             zstd_level,
             target_file_bytes: setting!(target_file_bytes).unwrap_or(256 << 20).max(1),
             limits: Limits {
@@ -132,4 +174,26 @@ impl Config {
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
         })
     }
+}
+
+fn split_path(path: &str) -> Vec<String> {
+    path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect()
+}
+
+/// Adds what is said of the column at `path`.
+fn set_rule(rule: &mut Rule, path: &str, column: &ColumnConfig) -> std::result::Result<(), String> {
+    let at = rule.at_path(path)?;
+    let is_key = !path.ends_with("[]") && !path.ends_with("{}");
+    if column.drop && (column.ty.is_some() || column.rename.is_some()) {
+        return Err("a column that is dropped has neither type nor name".to_owned());
+    }
+    if !is_key && (column.drop || column.rename.is_some()) {
+        return Err("elements and values have no name and cannot be dropped".to_owned());
+    }
+    if let Some(name) = column.rename.as_ref().filter(|name| fold(name) != **name) {
+        return Err(format!("{name:?} is no name of a column: at most 255 of a-z, 0-9 and _"));
+    }
+    (at.ty, at.drop) = (column.ty, column.drop);
+    at.rename.clone_from(&column.rename);
+    Ok(())
 }

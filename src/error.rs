@@ -65,6 +65,20 @@ impl std::error::Error for Error {
     }
 }
 
+/// An error with its causes, on one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Says what was being done when something failed.
 pub trait Context<T> {
     /// Wraps the error, of kind [`ErrorKind::Failed`].

@@ -1,5 +1,7 @@
 //! Where raw objects and lake tables lie: the one place that turns a URL or a path into a store.
 
+mod discard;
+
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
+
+use discard::Discarding;
 
 use crate::error::{Context, Error, Result};
 
@@ -100,6 +104,12 @@ impl Location {
     /// A folder in a store that is at hand. `url` must end with a slash.
     pub fn with_store(url: Url, store: Arc<dyn ObjectStore>) -> Self {
         Self { url, store, pages: None, local: None }
+    }
+
+    /// The same folder, where writing and deleting only seem to happen.
+    #[must_use]
+    pub fn without_writing(&self) -> Self {
+        Self { store: Arc::new(Discarding(Arc::clone(&self.store))), ..self.clone() }
     }
 
     /// The folder's URL, ending with a slash.

@@ -4,14 +4,15 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::progress::Bars;
-use super::{OutputFormat, Roots, available_threads};
+use super::{OutputFormat, Roots, available_threads, shorten};
 use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
 
+/// What is to be compacted, and how.
 #[derive(Debug, clap::Args)]
-pub(super) struct CompactArgs {
+pub(super) struct RequestArgs {
     /// The sources; default: all folders of the raw root.
     #[arg(value_name = "SOURCE")]
     sources: Vec<String>,
@@ -21,37 +22,59 @@ pub(super) struct CompactArgs {
     /// none. Default: by the time of events, chosen once.
     #[arg(long, value_name = "EXPR")]
     partition_by: Option<String>,
+    /// Workers. Default: one for each core.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl RequestArgs {
+    pub(super) fn request(self, config: Config) -> Result<Request> {
+        let partition_by = self.partition_by.map(|text| text.parse()).transpose();
+        Ok(Request {
+            raw: self.roots.need_raw(&config)?,
+            lake: self.roots.need_lake(&config)?,
+            sources: self.sources,
+            partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
+            config,
+            threads: self.threads.unwrap_or_else(available_threads).max(1),
+        })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompactArgs {
+    #[command(flatten)]
+    request: RequestArgs,
     /// How the summary is written to stdout.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
     /// Exit with 3 when anything was quarantined.
     #[arg(long)]
     fail_on_quarantine: bool,
-    /// Workers. Default: one for each core.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
 }
 
 pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
-    let partition_by = args.partition_by.map(|text| text.parse()).transpose();
-    let request = Request {
-        raw: args.roots.need_raw(&config)?,
-        lake: args.roots.need_lake(&config)?,
-        sources: args.sources,
-        partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
-        config,
-        threads: args.threads.unwrap_or_else(available_threads).max(1),
-    };
+    let request = args.request.request(config)?;
     let bars = Bars::new();
     let report = compact(&request, &SystemClock, &bars).await?;
+    tell(&report, args.output, args.fail_on_quarantine, render_source)
+}
+
+/// Writes the summary of a run, each source as `render` has it, and gives the exit code.
+pub(super) fn tell(
+    report: &Report,
+    output: OutputFormat,
+    fail_on_quarantine: bool,
+    render: impl Fn(&SourceReport) -> String,
+) -> Result<ExitCode> {
     let quarantined = report.sources.iter().any(|source| source.error_count > 0);
     let mut out = std::io::stdout().lock();
-    match args.output {
+    match output {
         OutputFormat::Json => {
-            let text = serde_json::to_string(&report).context(|| "cannot express the summary".to_owned())?;
+            let text = serde_json::to_string(report).context(|| "cannot express the summary".to_owned())?;
             writeln!(out, "{text}")
         }
-        OutputFormat::Text => write!(out, "{}", render(&report)),
+        OutputFormat::Text => write!(out, "{}", report.sources.iter().map(render).collect::<String>()),
     }
     .context(|| "cannot write the summary".to_owned())?;
     for source in &report.sources {
@@ -61,13 +84,9 @@ pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
     }
     Ok(match report.status {
         Status::Failed => ExitCode::from(1),
-        _ if quarantined && args.fail_on_quarantine => ExitCode::from(3),
+        _ if quarantined && fail_on_quarantine => ExitCode::from(3),
         _ => ExitCode::SUCCESS,
     })
-}
-
-fn render(report: &Report) -> String {
-    report.sources.iter().map(render_source).collect()
 }
 
 fn render_source(source: &SourceReport) -> String {
@@ -89,15 +108,18 @@ fn render_source(source: &SourceReport) -> String {
     if source.error_count > 0 {
         text.push_str(&format!("  {} records are in quarantine\n", source.error_count));
     }
+    text.push_str(&details(source));
+    text
+}
+
+/// Notes and changes of columns.
+pub(super) fn details(source: &SourceReport) -> String {
+    let mut text = String::new();
     for note in &source.notes {
         text.push_str(&format!("  {note}\n"));
     }
-    const SHOWN: usize = 20;
-    for change in source.schema_changes.iter().take(SHOWN) {
+    for change in shorten(&source.schema_changes, "changes of columns") {
         text.push_str(&format!("  {change}\n"));
-    }
-    if source.schema_changes.len() > SHOWN {
-        text.push_str(&format!("  and {} more changes of columns\n", source.schema_changes.len() - SHOWN));
     }
     text
 }

@@ -4,16 +4,19 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | success or partial success |
-//! | 1 | failure |
+//! | 1 | failure; `verify` found something |
 //! | 2 | wrong usage or configuration |
 //! | 3 | something was quarantined, with `--fail-on-quarantine` |
 
 mod compact;
 mod export;
+mod plan;
 mod progress;
+mod quarantine;
 mod schema;
 mod sql;
 mod status;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -21,9 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::compact::describe;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::lake::{Head, Hidden, Registry, Table};
 use crate::raw::check_source_id;
 use crate::store::Location;
@@ -46,7 +48,9 @@ pub struct Args {
 enum Command {
     /// Take new raw objects into the lake tables.
     Compact(compact::CompactArgs),
-    /// Answer SQL over lake.<source> (the table) and raw.<source> (raw JSON now).
+    /// Show what compact would do: what is read, added, changed and written again. Nothing is written.
+    Plan(plan::PlanArgs),
+    /// Answer SQL over lake.<source> (the table), raw.<source> (raw JSON now) and quarantine.<source> (what was rejected).
     Sql(sql::SqlArgs),
     /// Write the records of a table as NDJSON, with their original keys.
     Export(export::ExportArgs),
@@ -54,6 +58,11 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Show what the tables hold and what they lack.
     Status(status::StatusArgs),
+    /// Show what was rejected.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
+    /// Check that log, files, ledger and quarantine agree, and that every reader can read every file.
+    Verify(verify::VerifyArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -126,10 +135,13 @@ pub fn execute(args: Args) -> ExitCode {
         runtime.block_on(async {
             match args.command {
                 Command::Compact(command) => compact::run(command, config).await,
+                Command::Plan(command) => plan::run(command, config).await,
                 Command::Sql(command) => sql::run(command, config).await,
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,
                 Command::Status(command) => status::run(command, config).await,
+                Command::Quarantine(command) => quarantine::run(command, config).await,
+                Command::Verify(command) => verify::run(command, config).await,
             }
         })
     });
@@ -177,6 +189,14 @@ async fn open_table(lake: &Location, source_id: &str) -> Result<(Table, Head, Re
     let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
     let registry = hidden.read_json(&head.registry).await?;
     Ok((table, head, registry))
+}
+
+/// The first of many lines, and how many more `what` there are.
+fn shorten<'a>(lines: &'a [String], what: &'a str) -> impl Iterator<Item = String> + 'a {
+    const SHOWN: usize = 20;
+    let more = lines.len().saturating_sub(SHOWN);
+    let rest = (more > 0).then(|| format!("and {more} more {what}"));
+    lines.iter().take(SHOWN).cloned().chain(rest)
 }
 
 /// How many threads there are to use.

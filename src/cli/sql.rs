@@ -13,7 +13,7 @@ use crate::query::{Format, SqlSession, write_results};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
-    /// One SELECT statement over lake.<source> and raw.<source>.
+    /// One SELECT statement over lake.<source>, raw.<source> and quarantine.<source>.
     #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
     sql: Option<String>,
     /// Read the statement from a file.

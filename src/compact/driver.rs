@@ -5,37 +5,27 @@
 //!   --merge observations--> columns --(what a promotion invalidates: again)--> books --> ledger --> ONE commit
 //! ```
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
 
-use super::observe::observe;
-use super::probe::{Probed, probe};
+use super::commit::Books;
 use super::report::{Report, SourceReport, Status};
-use super::rewrite::{is_promoted, rewrite};
-use super::slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
+use super::slice::SliceContext;
 use crate::clock::Clock;
 use crate::config::{Config, Settings};
-use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::json::{DecodeOptions, format_timestamp};
-use crate::lake::{ActiveFile, Change, Entry, Head, Hidden, Outcome, Registry, Table, Totals, append, diff};
+use crate::error::{Context as _, Error, ErrorKind, Result, describe};
+use crate::json::Reason;
+use crate::lake::{Head, Hidden, Outcome, Registry, Table, diff};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
-use crate::schema::{Field, MAX_OBJECT_KEYS, Observation};
 use crate::store::Location;
-use crate::write::{DataFile, ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, is_part_of, writer_properties};
+use crate::write::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, writer_properties};
 
 /// A commit that loses its race is planned again at most so many times.
-const MAX_PLANS: usize = 8;
-/// A slice has about this many stored bytes at most.
-const MAX_SLICE_BYTES: u64 = 512 << 20;
-/// With less memory than this for each, there are fewer workers.
-const MIN_WORKER_BYTES: usize = 48 << 20;
-/// What gathered rows and open writers of one worker may hold at most.
-const MAX_WORKER_BYTES: usize = 96 << 20;
+pub(super) const MAX_PLANS: usize = 8;
 
 /// What to compact, and how.
 #[derive(Debug, Clone)]
@@ -52,6 +42,27 @@ pub struct Request {
     pub config: Config,
     /// Workers, and threads that encode columns.
     pub threads: usize,
+}
+
+impl Request {
+    /// The sources, and notes on what was passed over, once all that can be checked without reading is.
+    pub(super) async fn sources(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let mut notes = Vec::new();
+        let sources = if self.sources.is_empty() {
+            let (sources, others) = list_sources(&self.raw).await?;
+            let passed = |name| format!("the folder {name:?} is no source id and was passed over");
+            notes.extend(others.into_iter().map(passed));
+            if sources.is_empty() {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", self.raw.url())));
+            }
+            sources
+        } else {
+            self.sources.iter().try_for_each(|id| check_source_id(id))?;
+            self.sources.clone()
+        };
+        sources.iter().try_for_each(|id| self.config.settings(id).map(drop))?;
+        Ok((sources, notes))
+    }
 }
 
 /// Hears how far a run is.
@@ -78,42 +89,52 @@ impl Progress for Silent {
 /// When nothing could be begun: a wrong source id, no raw root, wrong settings, or a request that is wrong for every source.
 /// What fails otherwise is in the report.
 pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progress) -> Result<Report> {
-    let mut notes = Vec::new();
-    let sources = if request.sources.is_empty() {
-        let (sources, others) = list_sources(&request.raw).await?;
-        notes.extend(others.into_iter().map(|name| format!("the folder {name:?} is no source id and was passed over")));
-        if sources.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", request.raw.url())));
-        }
-        sources
-    } else {
-        request.sources.iter().try_for_each(|id| check_source_id(id))?;
-        request.sources.clone()
-    };
-    sources.iter().try_for_each(|id| request.config.settings(id).map(drop))?;
-    let encoders = rayon::ThreadPoolBuilder::new()
-        .num_threads(request.threads.max(1))
-        .thread_name(|n| format!("encode-{n}"))
-        .build()
-        .context(|| "cannot start threads".to_owned())?;
-    let run_id = clock.new_id();
-    let driver = Driver { request, clock, progress, run_id: run_id.clone(), encoders: Arc::new(encoders) };
+    let (sources, mut notes) = request.sources().await?;
+    let mut report = run(request, &sources, Work::Compact, clock, progress).await?;
+    if let Some(first) = report.sources.first_mut() {
+        first.notes.append(&mut notes);
+    }
+    Ok(report)
+}
+
+/// What a run does with each of its sources.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work<'a> {
+    /// New raw objects become rows.
+    Compact,
+    /// Rejects with one of these reasons (none: all) become rows where they can.
+    Replay(&'a [Reason]),
+}
+
+/// Does the work for `sources`, one after another. A source that fails does not hold up the others.
+pub(super) async fn run(
+    request: &Request,
+    sources: &[String],
+    work: Work<'_>,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let driver = Driver::new(request, clock, progress)?;
+    let run_id = driver.run_id.clone();
     let mut reports = Vec::new();
     let mut refusal = None;
     for source_id in sources {
         let began = clock.now_micros();
-        let mut report = match driver.source(&source_id).await {
+        let done = match work {
+            Work::Compact => driver.source(source_id).await,
+            Work::Replay(reasons) => driver.replay(source_id, reasons).await,
+        };
+        let mut report = match done {
             Ok(report) => report,
             Err(error) => {
                 let message = Some(describe(&error));
                 if error.kind() == ErrorKind::Usage {
                     refusal.get_or_insert(error);
                 }
-                SourceReport { status: Status::Failed, error: message, ..SourceReport::new(&source_id) }
+                SourceReport { status: Status::Failed, error: message, ..SourceReport::new(source_id) }
             }
         };
         report.duration_ms = ((clock.now_micros() - began).max(0) / 1000) as u64;
-        report.notes.append(&mut notes);
         reports.push(report);
     }
     let report = Report::new(run_id, reports);
@@ -124,49 +145,41 @@ pub async fn compact(request: &Request, clock: &dyn Clock, progress: &dyn Progre
     }
 }
 
-/// An error with its causes, on one line.
-pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-struct Driver<'a> {
-    request: &'a Request,
-    clock: &'a dyn Clock,
-    progress: &'a dyn Progress,
-    run_id: String,
+/// What carries a request out.
+pub(super) struct Driver<'a> {
+    pub request: &'a Request,
+    pub clock: &'a dyn Clock,
+    pub progress: &'a dyn Progress,
+    pub run_id: String,
     encoders: Arc<ThreadPool>,
 }
 
 /// What is to be done for a source, and on what it builds.
-struct Plan {
-    table: Table,
-    hidden: Hidden,
-    head: Option<Head>,
-    registry: Option<Registry>,
-    new: Vec<RawObject>,
-    notes: Vec<String>,
+pub(super) struct Plan {
+    pub table: Table,
+    pub hidden: Hidden,
+    pub head: Option<Head>,
+    pub registry: Option<Registry>,
+    /// The raw objects to read.
+    pub new: Vec<RawObject>,
+    /// What is to be told of them.
+    pub notes: Vec<String>,
 }
 
-/// What the workers made of a plan.
-struct Made {
-    results: Vec<SliceResult>,
-    registry: Registry,
-    rewritten: Vec<(ActiveFile, DataFile)>,
-    discarded: Vec<String>,
-    /// Objects left for another run, and why.
-    unreadable: Vec<(RawObject, String)>,
-}
+impl<'a> Driver<'a> {
+    /// A driver with threads of its own.
+    ///
+    /// # Errors
+    /// When threads cannot be started.
+    pub(super) fn new(request: &'a Request, clock: &'a dyn Clock, progress: &'a dyn Progress) -> Result<Self> {
+        let encoders = rayon::ThreadPoolBuilder::new()
+            .num_threads(request.threads.max(1))
+            .thread_name(|n| format!("encode-{n}"))
+            .build()
+            .context(|| "cannot start threads".to_owned())?;
+        Ok(Self { request, clock, progress, run_id: clock.new_id(), encoders: Arc::new(encoders) })
+    }
 
-impl Driver<'_> {
     async fn source(&self, source_id: &str) -> Result<SourceReport> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
@@ -186,7 +199,8 @@ impl Driver<'_> {
         Err(Error::new(ErrorKind::Conflict, lost))
     }
 
-    async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+    /// The table as it is.
+    pub(super) async fn open(&self, source_id: &str) -> Result<Plan> {
         let table = Table::open(self.request.lake.folder(source_id)?).await?;
         let hidden = Hidden::new(table.location());
         let head: Option<Head> = match table.ledger_head().await? {
@@ -197,27 +211,32 @@ impl Driver<'_> {
             Some(head) => Some(hidden.read_json(&head.registry).await?),
             None => None,
         };
+        Ok(Plan { table, hidden, head, registry, new: Vec::new(), notes: Vec::new() })
+    }
+
+    /// Compares the listing of a source with its ledger.
+    pub(super) async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+        let plan = self.open(source_id).await?;
         let listing = list_objects(raw).await?;
         let mut notes: Vec<String> =
             listing.skipped.iter().map(|(key, why)| format!("{key} was passed over: {why}")).collect();
-        let found = diff(&hidden, head.as_ref(), listing.objects).await?;
+        let found = diff(&plan.hidden, plan.head.as_ref(), listing.objects).await?;
         for object in &found.overwritten {
             notes.push(format!("{} changed after it was consumed; its old rows stay", object.key));
         }
         tracing::info!(source = source_id, new = found.new.len(), known = found.known, "listed");
-        Ok(Plan { table, hidden, head, registry, new: found.new, notes })
+        Ok(Plan { new: found.new, notes, ..plan })
     }
 
-    /// Reads, writes and commits; `None` when another writer was first.
-    async fn carry_out(
+    /// What the workers need, once a source is begun.
+    pub(super) fn slice_context(
         &self,
-        mut plan: Plan,
+        plan: &Plan,
         raw: &Location,
         settings: &Settings,
-        mut report: SourceReport,
-    ) -> Result<Option<SourceReport>> {
-        let runtime = Handle::current();
-        let source_id = report.source_id.clone();
+        source_id: &str,
+        runtime: &Handle,
+    ) -> Result<SliceContext> {
         let write = WriteContext {
             store: Arc::clone(plan.table.location().store()),
             table: plan.table.location().prefix()?,
@@ -230,18 +249,32 @@ impl Driver<'_> {
         };
         let bytes_read = Arc::new(AtomicU64::new(0));
         let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
-        self.progress.source_begins(&source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));
-        let context = SliceContext {
-            fetcher: Fetcher::new(raw, &runtime)?,
-            write,
-            hidden: plan.hidden.clone(),
-            progress: bytes_read,
-        };
+        self.progress.source_begins(source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));
+        let fetcher = Fetcher::new(raw, runtime)?;
+        Ok(SliceContext { fetcher, write, hidden: plan.hidden.clone(), progress: bytes_read })
+    }
+
+    /// Reads, writes and commits; `None` when another writer was first.
+    async fn carry_out(
+        &self,
+        mut plan: Plan,
+        raw: &Location,
+        settings: &Settings,
+        mut report: SourceReport,
+    ) -> Result<Option<SourceReport>> {
+        let source_id = report.source_id.clone();
+        let context = self.slice_context(&plan, raw, settings, &source_id, &Handle::current())?;
         // The workers block; they must not do so on the runtime's own threads.
-        let made = tokio::task::block_in_place(|| self.make(&plan, &context, settings, &mut report));
+        let made = tokio::task::block_in_place(|| {
+            let setup = self.set_up(&plan, &context, settings, &mut report)?;
+            let tasks = setup.tasks(&plan.new, &context);
+            self.make(&plan, &context, &setup, tasks)
+        });
         self.progress.source_ends(&source_id);
         let made = made?;
-        let outcome = self.commit(&mut plan, &made, &mut report).await;
+        made.fill(&plan, &mut report);
+        let books = Books::of_new(&plan, &made);
+        let outcome = self.commit(&mut plan, &made, books).await;
         match outcome {
             Ok(Outcome::Committed(version)) => {
                 plan.hidden.discard(&made.discarded).await;
@@ -255,313 +288,4 @@ impl Driver<'_> {
             Err(error) => Err(error),
         }
     }
-
-    /// Runs the workers until their results fit one set of columns.
-    fn make(
-        &self,
-        plan: &Plan,
-        context: &SliceContext,
-        settings: &Settings,
-        report: &mut SourceReport,
-    ) -> Result<Made> {
-        let (before, probed) = self.begin_registry(plan, context, settings, report)?;
-        let at_micros = self.clock.now_micros();
-        let workers = self.request.threads.min(settings.memory_bytes / 2 / MIN_WORKER_BYTES).max(1);
-        let options = SliceOptions {
-            decode: DecodeOptions { max_depth: settings.max_depth, records_path: before.records_path.clone() },
-            limits: settings.limits.clone(),
-            partitioning: before.partitioning.clone(),
-            target_file_bytes: settings.target_file_bytes,
-            memory_bytes: (settings.memory_bytes / 2 / workers).min(MAX_WORKER_BYTES),
-            at_micros,
-        };
-        let mut known = before.observed.clone();
-        known.merge(&probed);
-        let task = |objects: Vec<RawObject>, known: &Observation, fields: Option<Vec<Field>>| SliceTask {
-            run_id: self.run_id.clone(),
-            objects,
-            known: known.clone(),
-            fields,
-            options: options.clone(),
-        };
-        let slices = cut(&plan.new, workers);
-        let tasks = slices.into_iter().map(|objects| task(objects, &known, None)).collect();
-        let mut results = self.run_all(tasks, workers, context)?;
-        let mut observed = Observation::default();
-        results.iter().for_each(|result| observed.merge(&result.observed));
-        let registry = before.advance(&observed);
-        if registry.observed.fields.len() > MAX_OBJECT_KEYS {
-            return Err(Error::new(
-                ErrorKind::Failed,
-                format!("the records have more than {MAX_OBJECT_KEYS} distinct top-level keys: are some of them data?"),
-            ));
-        }
-        let mut unreadable: Vec<_> =
-            results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)).collect();
-        // What was written under other columns than the table will have is done again, now that they are settled.
-        let mut discarded = Vec::new();
-        let mut again = Vec::new();
-        results.retain(|result| {
-            let fits = result.files.iter().all(|file| is_part_of(&file.fields, &registry.fields));
-            if !fits {
-                discarded.extend(result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
-                let objects = result.entries.iter().map(|entry| entry.object.clone()).collect();
-                again.push(task(objects, &registry.observed, Some(registry.fields.clone())));
-            }
-            fits
-        });
-        tracing::info!(slices = results.len() + again.len(), again = again.len(), "slices are done");
-        results.extend(self.run_all(again, workers, context)?);
-        unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
-        let rewritten = self.rewrite_promoted(plan, &registry, context)?;
-        Ok(Made { results, registry, rewritten, discarded, unreadable })
-    }
-
-    /// The registry that this run builds on, and what a first look at the new objects gave.
-    fn begin_registry(
-        &self,
-        plan: &Plan,
-        context: &SliceContext,
-        settings: &Settings,
-        report: &mut SourceReport,
-    ) -> Result<(Registry, Observation)> {
-        let pinned = plan.registry.as_ref().and_then(Registry::pinned_records_path);
-        let wanted_path = settings.records_path.as_deref().or(pinned);
-        let probed = probe(&context.fetcher, &plan.new, wanted_path, settings.max_depth, &settings.limits)?;
-        let wanted = self.request.partition_by.as_ref().or(settings.partition_by.as_ref());
-        if let Some(registry) = &plan.registry {
-            if let Some(wanted) = wanted.filter(|wanted| **wanted != registry.partitioning) {
-                return Err(Error::usage(format!(
-                    "the table of {} is partitioned by {} and cannot be partitioned by {wanted}",
-                    report.source_id, registry.partitioning
-                )));
-            }
-            let mut registry = registry.clone();
-            registry.records_path = probed.records_path;
-            return Ok((registry, probed.observed));
-        }
-        let Probed { records_path, observed, partitioning: chosen } = probed;
-        let (partitioning, reason) = match wanted {
-            Some(wanted) => {
-                let check = |observed: &Observation| {
-                    let fields = crate::schema::resolve(observed, &[]);
-                    let mut exprs = if fields.is_empty() { [].iter() } else { wanted.0.iter() };
-                    exprs.try_for_each(|expr| expr.check(&fields)).map_err(Error::usage)
-                };
-                if check(&observed).is_err() {
-                    // The first look may have missed the column.
-                    let decode = DecodeOptions { max_depth: settings.max_depth, records_path: records_path.clone() };
-                    let threads = self.request.threads;
-                    check(&observe(&context.fetcher, &plan.new, &decode, &settings.limits, threads)?)?;
-                }
-                (wanted.clone(), "asked for".to_owned())
-            }
-            None => {
-                report.notes.push(format!("partitioned by {}: {}", chosen.0, chosen.1));
-                chosen
-            }
-        };
-        if !records_path.is_empty() && settings.records_path.is_none() {
-            report.notes.push(format!("the records lie at {}", records_path.join(".")));
-        }
-        let registry = Registry {
-            schema_version: 0,
-            changes: Vec::new(),
-            partitioning,
-            partitioning_reason: reason,
-            records_path,
-            observed: Observation::default(),
-            fields: Vec::new(),
-        };
-        Ok((registry, observed))
-    }
-
-    /// Runs tasks on all workers.
-    fn run_all(&self, tasks: Vec<SliceTask>, workers: usize, context: &SliceContext) -> Result<Vec<SliceResult>> {
-        let workers = workers.min(tasks.len());
-        let queue = Mutex::new(tasks.into_iter().enumerate().collect::<VecDeque<_>>());
-        let done = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                        let Some((index, task)) = next else { return };
-                        let result = run_slice(&task, context);
-                        let failed = result.is_err();
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
-                        if failed {
-                            queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                        }
-                    }
-                });
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, result)| result).collect()
-    }
-
-    fn rewrite_promoted(
-        &self,
-        plan: &Plan,
-        registry: &Registry,
-        context: &SliceContext,
-    ) -> Result<Vec<(ActiveFile, DataFile)>> {
-        let Some(before) = &plan.registry else { return Ok(Vec::new()) };
-        if !is_promoted(&before.fields, &registry.fields) {
-            return Ok(Vec::new());
-        }
-        let mut rewritten = Vec::new();
-        for file in plan.table.files()? {
-            let name = format!("{}-{}.zstd.parquet", self.clock.new_id(), rewritten.len());
-            let path = match registry.partitioning.hive_path(&file.partition) {
-                folder if folder.is_empty() => name,
-                folder => format!("{folder}/{name}"),
-            };
-            let again = rewrite(&file, &before.fields, &registry.fields, &context.write, &plan.hidden, path)?;
-            rewritten.extend(again.map(|again| (file, again)));
-        }
-        tracing::info!(files = rewritten.len(), "files with promoted columns were written again");
-        Ok(rewritten)
-    }
-
-    async fn commit(&self, plan: &mut Plan, made: &Made, report: &mut SourceReport) -> Result<Outcome> {
-        made.check_books()?;
-        made.fill(report);
-        let entries: Vec<Entry> = made.results.iter().flat_map(|result| result.entries.iter().cloned()).collect();
-        if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
-            let count = made.unreadable.len();
-            let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
-            return Err(Error::new(ErrorKind::Failed, message));
-        }
-        let parent = plan.head.as_ref();
-        let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
-        let at_micros = self.clock.now_micros();
-        let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
-        entries.iter().for_each(|entry| totals.add(entry));
-        let registry_path = Hidden::registry_path(id);
-        plan.hidden.create_json(&registry_path, &made.registry).await?;
-        let segments = append(&plan.hidden, parent, id, entries).await?;
-        let mut quarantine = parent.map_or_else(Vec::new, |head| head.quarantine.clone());
-        quarantine.extend(made.results.iter().filter_map(|result| result.quarantine.clone()));
-        let head = Head {
-            id,
-            parent: parent.map(|head| head.id),
-            run_id: self.run_id.clone(),
-            written_at: format_timestamp(at_micros, false),
-            segments,
-            registry: registry_path,
-            quarantine,
-            totals,
-        };
-        plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
-        // Their keys count too: they stand in the table's metadata.
-        let before = plan.registry.as_ref().map(|registry| &registry.fields);
-        let mut add: Vec<DataFile> = made.results.iter().flat_map(|result| result.files.iter().cloned()).collect();
-        let mut remove = Vec::new();
-        for (old, new) in &made.rewritten {
-            remove.push(old.clone());
-            add.push(new.clone());
-        }
-        let change = Change {
-            run_id: self.run_id.clone(),
-            at_ms: at_micros / 1000,
-            fields: (before != Some(&made.registry.fields)).then(|| made.registry.fields.clone()),
-            partitioning: made.registry.partitioning.clone(),
-            add,
-            remove,
-            ledger_head: id,
-        };
-        plan.table.commit(change).await
-    }
-}
-
-impl Made {
-    /// Every data and quarantine file written for this plan. (The few objects of a ledger that lost its race stay for vacuum.)
-    fn all_files(&self) -> Vec<String> {
-        let files = self
-            .results
-            .iter()
-            .flat_map(|result| result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
-        let rewritten = self.rewritten.iter().map(|(_, new)| new.path.clone());
-        files.chain(rewritten).chain(self.discarded.iter().cloned()).collect()
-    }
-
-    /// Proves that every record found is a row or in quarantine, and that every row is in a file.
-    fn check_books(&self) -> Result<()> {
-        let unbalanced =
-            |what: String| Err(Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}")));
-        for result in &self.results {
-            for entry in &result.entries {
-                if entry.records_in != entry.rows_out + entry.quarantined {
-                    return unbalanced(format!(
-                        "{}: {} records found, {} rows, {} quarantined",
-                        entry.object.key, entry.records_in, entry.rows_out, entry.quarantined
-                    ));
-                }
-            }
-            let rows: u64 = result.entries.iter().map(|entry| entry.rows_out).sum();
-            let written: u64 = result.files.iter().map(|file| file.row_count).sum();
-            if rows != written {
-                return unbalanced(format!("{rows} rows were decoded and {written} are in files"));
-            }
-        }
-        for (old, new) in &self.rewritten {
-            if old.row_count != new.row_count {
-                return unbalanced(format!("{} has {} rows, written again {}", old.path, old.row_count, new.row_count));
-            }
-        }
-        Ok(())
-    }
-
-    fn fill(&self, report: &mut SourceReport) {
-        let entries = || self.results.iter().flat_map(|result| &result.entries);
-        let files = || self.results.iter().flat_map(|result| &result.files);
-        report.objects = entries().count() as u64;
-        report.success_count = entries().map(|entry| entry.rows_out).sum();
-        report.error_count = entries().map(|entry| entry.quarantined).sum();
-        report.bytes_in = self.results.iter().map(|result| result.bytes_in).sum();
-        report.bytes_out = files().map(|file| file.size_bytes).sum();
-        report.files = files().count() as u64;
-        report.schema_changes.clone_from(&self.registry.changes);
-        for (object, why) in &self.unreadable {
-            report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
-            report.status = Status::PartialSuccess;
-        }
-        let duplicates: u64 = self.results.iter().map(|result| result.duplicate_keys).sum();
-        if duplicates > 0 {
-            report.notes.push(format!("{duplicates} keys occurred twice in an object; the last value was kept"));
-        }
-        if !self.rewritten.is_empty() {
-            let bytes: u64 = self.rewritten.iter().map(|(_, new)| new.size_bytes).sum();
-            let files = self.rewritten.len();
-            report.notes.push(format!("{files} files ({bytes} bytes) were written again for promoted columns"));
-        }
-        if report.error_count > 0 {
-            report.status = Status::PartialSuccess;
-        }
-    }
-}
-
-/// Cuts objects, in the order of their keys, into slices of about equal stored bytes: as many as there are workers, or more
-/// when they would be too large.
-pub(super) fn cut(objects: &[RawObject], workers: usize) -> Vec<Vec<RawObject>> {
-    // An object costs about as much as a few kilobytes, whatever its size.
-    let weight = |object: &RawObject| object.size_bytes + 4096;
-    let total: u64 = objects.iter().map(weight).sum();
-    let count = (workers as u64) * total.div_ceil(MAX_SLICE_BYTES * workers as u64).max(1);
-    let share = total.div_ceil(count).max(1);
-    let mut slices: Vec<Vec<RawObject>> = Vec::new();
-    let mut before = 0;
-    for object in objects {
-        let slice = ((before + weight(object) / 2) / share).min(count - 1) as usize;
-        while slices.len() <= slice {
-            slices.push(Vec::new());
-        }
-        slices[slice].push(object.clone());
-        before += weight(object);
-    }
-    slices.retain(|slice| !slice.is_empty());
-    slices
 }

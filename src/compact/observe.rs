@@ -20,7 +20,7 @@ pub fn observe(
     limits: &Limits,
     threads: usize,
 ) -> Result<Observation> {
-    let slices = super::driver::cut(objects, threads.max(1));
+    let slices = super::make::cut(objects, threads.max(1));
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for slice in &slices {
@@ -45,8 +45,8 @@ fn observe_slice(
 ) -> Result<Observation> {
     let mut decoder = Decoder::new(options, &Observation::default());
     let feed = Feed::new(fetcher, objects, limits.clone());
-    match decode_objects(feed, &mut decoder, |_, _| ControlFlow::Continue(())) {
-        Ended::All | Ended::Stopped => Ok(decoder.observe()),
+    match decode_objects(feed, options, &mut decoder, |_, _| ControlFlow::Continue(())) {
+        Ended::All | Ended::Stopped => Ok(decoder.observe_with_objects(|object| objects[object].key.clone())),
         Ended::Unreadable { object, error } => {
             let key = objects.get(object).map_or("", |object| object.key.as_str());
             Err(Error::failed(format!("{key} could not be read"), error))

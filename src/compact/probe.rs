@@ -2,10 +2,10 @@
 //! which columns to begin with, so that slices seldom begin again. No type rests on it: all records are observed.
 
 use crate::error::Result;
-use crate::json::{DecodeOptions, Decoder, Shape, agreed_path, arrow_schema, shape};
+use crate::json::{DecodeOptions, Decoder, Segment, Shape, agreed_path, arrow_schema, shape};
 use crate::partition::{Expr, Partitioning, Transform};
-use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
-use crate::schema::{Kind, Observation, Type, resolve};
+use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject, WINDOW_BYTES};
+use crate::schema::{Kind, Observation, Rule, Type, leaves, resolve_ruled};
 
 /// How many objects are looked at, spread evenly over the listing.
 const PROBED_OBJECTS: usize = 16;
@@ -44,11 +44,13 @@ pub(super) struct Probed {
     pub records_path: Vec<String>,
     /// What the records looked like.
     pub observed: Observation,
+    /// Bytes of a window whose rows do not need too much memory.
+    pub window_bytes: usize,
     /// The partitions that the rule chooses, and why.
     pub partitioning: (Partitioning, String),
 }
 
-/// Looks at some of `objects`. `records_path`, when it is settled, is not looked for. Blocks.
+/// Looks at some of `objects`. `records_path`, when it is settled, is not looked for; that in `decode` does not count. Blocks.
 ///
 /// # Errors
 /// When rows cannot be built.
@@ -56,7 +58,7 @@ pub(super) fn probe(
     fetcher: &Fetcher,
     objects: &[RawObject],
     records_path: Option<&[String]>,
-    max_depth: usize,
+    decode: &DecodeOptions,
     limits: &Limits,
 ) -> Result<Probed> {
     let step = objects.len().div_ceil(PROBED_OBJECTS).max(1);
@@ -76,20 +78,30 @@ pub(super) fn probe(
             agreed_path(&shapes.collect::<Vec<Shape>>())
         }
     };
-    let options = DecodeOptions { max_depth, records_path: records_path.clone() };
+    let options = DecodeOptions { records_path: records_path.clone(), ..decode.clone() };
     let mut decoder = Decoder::new(&options, &Observation::default());
     let mut times: Vec<(String, i64, i64)> = Vec::new();
     for (window, segments) in &windows {
         let decoded = decoder.decode(window, segments);
         if decoded.rows > 0 {
-            note_times(&mut decoder, &mut times)?;
+            note_times(&mut decoder, &options.rule, &mut times)?;
         }
         decoder.close_object();
     }
     let observed = decoder.observe();
     let bytes: u64 = objects.iter().map(|object| object.size_bytes).sum();
-    let partitioning = choose_partitions(&observed, &times, bytes);
-    Ok(Probed { records_path, observed, partitioning })
+    let window_bytes = window_bytes(&observed, &options.rule, &windows);
+    let partitioning = choose_partitions(&observed, &options.rule, &times, bytes);
+    Ok(Probed { records_path, observed, window_bytes, partitioning })
+}
+
+/// A batch has a cell for each row and column, also where nothing is: small records of many columns get smaller windows.
+fn window_bytes(observed: &Observation, rule: &Rule, windows: &[(Vec<u8>, Vec<Segment>)]) -> usize {
+    const MAX_CELLS: usize = 4 << 20;
+    let bytes: usize = windows.iter().map(|(window, _)| window.len()).sum();
+    let records = (observed.tally.count(Kind::Object) as usize).max(1);
+    let columns = leaves(&resolve_ruled(observed, &[], rule)).max(1);
+    (MAX_CELLS / columns * (bytes / records).max(1)).clamp(PROBED_BYTES, WINDOW_BYTES)
 }
 
 /// Looks at some of `objects` for the place of the records in their envelopes; empty: every object is a record. Blocks.
@@ -97,12 +109,12 @@ pub(super) fn probe(
 /// # Errors
 /// As those of a run's first look.
 pub fn find_records_path(fetcher: &Fetcher, objects: &[RawObject], limits: &Limits) -> Result<Vec<String>> {
-    Ok(probe(fetcher, objects, None, DecodeOptions::default().max_depth, limits)?.records_path)
+    Ok(probe(fetcher, objects, None, &DecodeOptions::default(), limits)?.records_path)
 }
 
 /// Widens the time ranges of the columns that have an event-time name, with those of the decoder's batch.
-fn note_times(decoder: &mut Decoder, times: &mut Vec<(String, i64, i64)>) -> Result<()> {
-    let fields: Vec<_> = resolve(&decoder.observe(), &[])
+fn note_times(decoder: &mut Decoder, rule: &Rule, times: &mut Vec<(String, i64, i64)>) -> Result<()> {
+    let fields: Vec<_> = resolve_ruled(&decoder.observe(), &[], rule)
         .into_iter()
         .filter(|field| EVENT_TIME_NAMES.contains(&field.name.as_str()))
         .filter(|field| matches!(field.ty, Type::Timestamp { .. } | Type::Date))
@@ -123,8 +135,13 @@ fn note_times(decoder: &mut Decoder, times: &mut Vec<(String, i64, i64)>) -> Res
 /// The event time is the first of [`EVENT_TIME_NAMES`] that is a top-level timestamp or date column with a value in every
 /// probed record. Its partitions are days, months or years: the finest that hold 32 MB of raw objects each, going by the
 /// range of times in the probed records. Without such a column: the day of ingestion.
-fn choose_partitions(observed: &Observation, times: &[(String, i64, i64)], bytes: u64) -> (Partitioning, String) {
-    let fields = resolve(observed, &[]);
+fn choose_partitions(
+    observed: &Observation,
+    rule: &Rule,
+    times: &[(String, i64, i64)],
+    bytes: u64,
+) -> (Partitioning, String) {
+    let fields = resolve_ruled(observed, &[], rule);
     let records = observed.tally.count(Kind::Object);
     let event_time = EVENT_TIME_NAMES.iter().find_map(|name| {
         let field = fields.iter().find(|field| field.name == *name)?;

@@ -1,61 +1,210 @@
 //! What a promotion invalidates: files of earlier runs that hold a column under a narrower type are written again.
 //!
-//! The values come from the Parquet files; where the raw text is not determined by them (a double's digits, a time's
-//! notation), they get the canonical text (see [`crate::json::convert()`]).
+//! ```text
+//! footers --> files that hold a promoted column
+//!               |-- what is stored determines the new value (1 -> "1") --> from Parquet
+//!               '-- it does not (1.1 or 1.10?) --> the raw objects, decoded again (see `reread`)
+//!                                                    '-- gone or changed --> from Parquet, in canonical text
+//! ```
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::pool::run_all;
+use super::reread::Lost;
+use super::slice::{SliceContext, SliceOptions};
+use crate::clock::Clock;
 use crate::error::{Context as _, Result};
 use crate::json::{arrow_schema, reshape};
-use crate::lake::{ActiveFile, Hidden, StoredFile};
-use crate::schema::{Field, Type};
-use crate::write::{DataFile, WriteContext, is_part_of, write_file};
+use crate::lake::{ActiveFile, Registry, Segment, StoredFile, Table};
+use crate::schema::{Field, Type, fields_widen_losslessly};
+use crate::write::{DataFile, FileOrigin, is_part_of, name_without_origin, write_file};
 
-/// Whether the types of `before` must change for a table of columns `after`.
-pub(super) fn is_promoted(before: &[Field], after: &[Field]) -> bool {
-    !is_part_of(&without_keys(before), &without_keys(after))
+/// How many footers are fetched at a time.
+const FOOTERS_AHEAD: usize = 16;
+
+/// The columns of a table change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Promotion<'a> {
+    /// The registry so far.
+    pub before: &'a Registry,
+    /// The registry from now on.
+    pub after: &'a Registry,
+    /// Reads and writes.
+    pub context: &'a SliceContext,
+    /// How the slices of this run are done.
+    pub options: &'a SliceOptions,
+    /// Threads.
+    pub workers: usize,
+    /// Gives names to files.
+    pub clock: &'a dyn Clock,
 }
 
-/// Writes `file` again when it holds a column of another type than `after` gives it. Blocks.
-///
-/// # Errors
-/// When the file cannot be read or written, or its columns are not those of the table.
-pub(super) fn rewrite(
-    file: &ActiveFile,
-    before: &[Field],
-    after: &[Field],
-    context: &WriteContext,
-    hidden: &Hidden,
-    path: String,
-) -> Result<Option<DataFile>> {
-    let bytes = context.runtime.block_on(hidden.read(&file.path))?;
-    let stored = StoredFile::open(&file.path, bytes, before)?;
-    let wanted = matching(&stored.fields, after);
-    if is_part_of(&without_keys(&stored.fields), &without_keys(&wanted)) && stored.fields.len() == wanted.len() {
-        return Ok(None);
+/// What was written again.
+#[derive(Debug, Default)]
+pub(super) struct Rewritten {
+    /// The old files, each with the one that takes its place.
+    pub files: Vec<(ActiveFile, DataFile)>,
+    /// How many of them came from raw objects.
+    from_raw: usize,
+    /// Why others did not although they should have, whether they came from what is stored, and how many they are.
+    lost: Vec<(Lost, bool, usize)>,
+}
+
+/// A file that holds a column of another type, or of other keys, than the table will have.
+#[derive(Debug, Clone)]
+pub(super) struct Affected {
+    pub file: ActiveFile,
+    /// The columns it holds, as the table had them.
+    pub held: Vec<Field>,
+}
+
+impl Promotion<'_> {
+    /// Writes the files of `table` again that need it. `ledger` are the segments that say where their rows came from. Blocks.
+    ///
+    /// # Errors
+    /// When a data file or the ledger cannot be read, or a file cannot be written.
+    pub(super) fn run(&self, table: &Table, ledger: &[Segment]) -> Result<Rewritten> {
+        let mut rewritten = Rewritten::default();
+        if is_part_of(&self.before.fields, &self.after.fields) {
+            return Ok(rewritten);
+        }
+        let files = table.files()?;
+        let affected = self.affected(&files)?;
+        let after = &self.after.fields;
+        let (mut from_stored, from_raw): (Vec<_>, Vec<_>) =
+            affected.into_iter().partition(|file| fields_widen_losslessly(&file.held, after));
+        for (file, outcome) in self.reread(&files, from_raw, ledger)? {
+            match outcome {
+                Ok(again) => {
+                    rewritten.files.push((file.file, again));
+                    rewritten.from_raw += 1;
+                }
+                Err(why) => {
+                    let widens = !is_part_of(&without_keys(&file.held), &without_keys(after));
+                    rewritten.lose(why, widens);
+                    from_stored.extend(widens.then_some(file));
+                }
+            }
+        }
+        rewritten.files.extend(run_all(from_stored, self.workers, |file| self.widen(file))?);
+        tracing::info!(
+            files = rewritten.files.len(),
+            from_raw = rewritten.from_raw,
+            "files with promoted columns were written again"
+        );
+        Ok(rewritten)
     }
-    let schema = arrow_schema(&wanted);
-    let held = stored.fields.clone();
-    let wide = stored.map(|batch| {
-        reshape(&batch?, &held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
-    });
-    write_file(context, path, file.partition.clone(), &wanted, wide).map(Some)
+
+    /// The files of `table` that would be written again. Only footers are read. Blocks.
+    ///
+    /// # Errors
+    /// When a footer cannot be read.
+    pub(super) fn affected_files(&self, table: &Table) -> Result<Vec<ActiveFile>> {
+        if is_part_of(&self.before.fields, &self.after.fields) {
+            return Ok(Vec::new());
+        }
+        Ok(self.affected(&table.files()?)?.into_iter().map(|affected| affected.file).collect())
+    }
+
+    /// Those of `files` that do not fit the columns from now on. Only footers are read.
+    fn affected(&self, files: &[ActiveFile]) -> Result<Vec<Affected>> {
+        let open = |file: ActiveFile| async move {
+            let stored =
+                StoredFile::open(&self.context.hidden, &file.path, file.size_bytes, &self.before.fields).await?;
+            let fits = is_part_of(&stored.fields, &self.after.fields);
+            Ok((!fits).then_some(Affected { file, held: stored.fields }))
+        };
+        let affected = futures::stream::iter(files.to_vec()).map(open).buffered(FOOTERS_AHEAD);
+        self.context.write.runtime.block_on(affected.try_filter_map(|file| async { Ok(file) }).try_collect())
+    }
+
+    /// Writes a file again from what is stored in it.
+    fn widen(&self, affected: Affected) -> Result<(ActiveFile, DataFile)> {
+        let Affected { file, held } = affected;
+        let runtime = &self.context.write.runtime;
+        let mut stored = runtime.block_on(StoredFile::open(
+            &self.context.hidden,
+            &file.path,
+            file.size_bytes,
+            &self.before.fields,
+        ))?;
+        let wanted = matching(&held, &self.after.fields, false);
+        let schema = arrow_schema(&wanted);
+        let widen = |batch| {
+            reshape(&batch, &held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
+        };
+        let batches = std::iter::from_fn(|| runtime.block_on(stored.next_batch()).transpose());
+        let wide = batches.map(|batch| batch.and_then(widen));
+        let again = write_file(&self.context.write, self.new_path(&file), file.partition.clone(), &wanted, wide)?;
+        Ok((file, again))
+    }
+
+    /// Where the file lies that takes the place of `file`: beside it, under a name that tells the same origin.
+    pub(super) fn new_path(&self, file: &ActiveFile) -> String {
+        let id = self.clock.new_id();
+        let name = FileOrigin::of(&file.path).map_or_else(|| name_without_origin(&id), |origin| origin.name_again(&id));
+        match self.after.partitioning.hive_path(&file.partition) {
+            folder if folder.is_empty() => name,
+            folder => format!("{folder}/{name}"),
+        }
+    }
 }
 
-/// What the columns `held` become in a table of columns `after`.
-fn matching(held: &[Field], after: &[Field]) -> Vec<Field> {
-    held.iter()
-        .filter_map(|mine| {
-            let theirs = after.iter().find(|field| field.name == mine.name)?;
-            Some(Field { ty: matching_type(&mine.ty, &theirs.ty), ..theirs.clone() })
+impl Rewritten {
+    /// What is to be told of it.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.files.is_empty() {
+            let bytes: u64 = self.files.iter().map(|(_, again)| again.size_bytes).sum();
+            let files = self.files.len();
+            let from_raw = match self.from_raw {
+                0 => String::new(),
+                count => format!(", {count} of them from their raw objects"),
+            };
+            notes.push(format!("{files} files ({bytes} bytes) were written again for promoted columns{from_raw}"));
+        }
+        notes.extend(self.lost.iter().map(|(why, widened, count)| match widened {
+            true => format!("{count} files were widened from stored values, which gives canonical text: {why}"),
+            false => format!("{count} files keep values in a column that their keys no longer share: {why}"),
+        }));
+        notes
+    }
+
+    /// Counts a file that was not decoded again. Of each reason, the first stands for all.
+    fn lose(&mut self, why: Lost, widened: bool) {
+        let is_like = |other: &Lost| std::mem::discriminant(other) == std::mem::discriminant(&why);
+        match self.lost.iter_mut().find(|(other, done, _)| is_like(other) && *done == widened) {
+            Some((_, _, count)) => *count += 1,
+            None => self.lost.push((why, widened, 1)),
+        }
+    }
+}
+
+/// What the columns `held` become in a table of columns `after`, in the order of the table. With `parted`, columns that took
+/// over some of their keys come too.
+pub(super) fn matching(held: &[Field], after: &[Field], parted: bool) -> Vec<Field> {
+    after
+        .iter()
+        .filter_map(|theirs| {
+            if let Some(mine) = held.iter().find(|mine| mine.name == theirs.name) {
+                return Some(Field { ty: matching_type(&mine.ty, &theirs.ty, parted), ..theirs.clone() });
+            }
+            (parted && held.iter().any(|mine| shares_key(mine, theirs))).then(|| theirs.clone())
         })
         .collect()
 }
 
-fn matching_type(held: &Type, after: &Type) -> Type {
+fn matching_type(held: &Type, after: &Type, parted: bool) -> Type {
     match (held, after) {
-        (Type::Struct(held), Type::Struct(after)) => Type::Struct(matching(held, after)),
-        (Type::List(held), Type::List(after)) => Type::List(Box::new(matching_type(held, after))),
+        (Type::Struct(held), Type::Struct(after)) => Type::Struct(matching(held, after, parted)),
+        (Type::List(held), Type::List(after)) => Type::List(Box::new(matching_type(held, after, parted))),
         (_, after) => after.clone(),
     }
+}
+
+/// Whether the values of some key are in both columns.
+pub(super) fn shares_key(one: &Field, other: &Field) -> bool {
+    one.keys.iter().any(|key| other.keys.contains(key))
 }
 
 fn without_keys(fields: &[Field]) -> Vec<Field> {

@@ -7,6 +7,7 @@
 //! When a column turns out wider than what was written allows, the slice begins again, knowing more.
 
 use std::io::Read as _;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,11 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject};
-use crate::lake::{Entry, Hidden, QuarantineWriter};
+use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject, Selection};
+use crate::lake::{Entry, Hidden, QuarantineWriter, Quarantined};
 use crate::partition::Partitioning;
 use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
-use crate::schema::{Field, Observation, resolve};
+use crate::schema::{Field, Observation, resolve_ruled};
 use crate::write::{DataFile, FanoutWriter, Layout, Sink, Widened, WriteContext};
 
 /// A slice begins again at most so many times for its columns; each time it knows of a wider one.
@@ -34,12 +35,70 @@ pub struct SliceTask {
     pub run_id: String,
     /// The raw objects, sorted by key.
     pub objects: Vec<RawObject>,
+    /// What is wanted of each of them; empty: all of all.
+    pub portions: Vec<Portion>,
     /// What is known of the records already.
     pub known: Observation,
     /// The columns, when they are settled; else they follow from what is known and what is seen.
     pub fields: Option<Vec<Field>>,
     /// How to do it.
     pub options: SliceOptions,
+}
+
+/// What is wanted of an object that was read before: some of its rejects.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Portion {
+    /// The raw object that rows and rejects are counted for. What is read may be a part of it.
+    pub object: RawObject,
+    /// Where in it (decompressed) begins what is read.
+    pub base: u64,
+    /// The rejects, in the order of their bytes.
+    pub pieces: Vec<Piece>,
+}
+
+/// A reject that is decoded again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Piece {
+    /// Where it lies in what is read (decompressed).
+    pub bytes: Range<u64>,
+    /// The run that rejected it.
+    pub run_id: String,
+    /// When that was, in microseconds since 1970-01-01T00:00:00Z.
+    pub rejected_at_micros: i64,
+}
+
+impl Portion {
+    /// The rejects, for a decoder.
+    pub(super) fn selection(&self) -> Selection {
+        Selection::new(self.pieces.iter().map(|piece| piece.bytes.clone()).collect())
+    }
+
+    /// The row for a reject of what is read; `None` when it is in none of the pieces, and so in quarantine already.
+    fn row(&self, mut reject: Reject) -> Option<Quarantined> {
+        let next = self.pieces.partition_point(|piece| piece.bytes.end <= reject.offset);
+        let piece = self.pieces.get(next).filter(|piece| piece.bytes.start <= reject.offset)?;
+        reject.offset += self.base;
+        reject.fault_offset += self.base;
+        Some(Quarantined::new(piece.run_id.clone(), piece.rejected_at_micros, self.object.clone(), reject))
+    }
+}
+
+impl SliceTask {
+    /// Takes objects out that could not be read.
+    pub(super) fn leave_out(&mut self, unreadable: &[(RawObject, String)]) {
+        for (object, _) in unreadable {
+            if let Some(index) = self.objects.iter().position(|other| other == object) {
+                self.remove(index);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> RawObject {
+        if !self.portions.is_empty() {
+            self.portions.remove(index);
+        }
+        self.objects.remove(index)
+    }
 }
 
 /// How slices of one run are done.
@@ -55,6 +114,8 @@ pub struct SliceOptions {
     pub target_file_bytes: usize,
     /// Bytes that gathered rows and open writers may hold.
     pub memory_bytes: usize,
+    /// Bytes of a window, unless one record needs more.
+    pub window_bytes: usize,
     /// When the run is, in microseconds since 1970-01-01T00:00:00Z.
     pub at_micros: i64,
 }
@@ -93,6 +154,15 @@ pub struct SliceContext {
     pub progress: Arc<AtomicU64>,
 }
 
+impl SliceContext {
+    /// A new quarantine file, by its path below the table's folder.
+    pub(super) fn quarantine_file(&self, id: &str) -> Result<(String, Sink)> {
+        let path = Hidden::quarantine_path(id);
+        let object = Path::parse(format!("{}/{path}", self.write.table)).context(|| format!("bad path {path}"))?;
+        Ok((path, Sink::new(&self.write.store, object, &self.write.runtime)))
+    }
+}
+
 /// One attempt's end.
 enum Attempt {
     Done(Box<SliceResult>),
@@ -107,24 +177,23 @@ enum Attempt {
 /// # Errors
 /// When a file cannot be written, or the slice never settles.
 pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult> {
-    let mut known = task.known.clone();
-    let mut objects = task.objects.clone();
+    let mut task = task.clone();
     let mut unreadable = Vec::new();
     let mut redone = 0;
     while redone < MAX_REDOS {
-        match Run::new(task, context, &objects, &known)?.run()? {
+        match Run::new(&task, context)?.run()? {
             Attempt::Done(mut result) => {
                 result.unreadable.append(&mut unreadable);
                 return Ok(*result);
             }
             Attempt::Redo(seen) => {
-                known.merge(&seen);
+                task.known.merge(&seen);
                 redone += 1;
             }
-            Attempt::Without(object, why) => unreadable.push((objects.remove(object), why)),
+            Attempt::Without(object, why) => unreadable.push((task.remove(object), why)),
         }
     }
-    let first = objects.first().map_or("", |object| object.key.as_str());
+    let first = task.objects.first().map_or("", |object| object.key.as_str());
     Err(Error::new(ErrorKind::Failed, format!("the columns of the slice that begins with {first} do not settle")))
 }
 
@@ -133,7 +202,6 @@ struct Run<'a> {
     task: &'a SliceTask,
     context: &'a SliceContext,
     objects: &'a [RawObject],
-    known: &'a Observation,
     decoder: Decoder,
     writer: FanoutWriter,
     quarantine: QuarantineWriter,
@@ -150,12 +218,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        task: &'a SliceTask,
-        context: &'a SliceContext,
-        objects: &'a [RawObject],
-        known: &'a Observation,
-    ) -> Result<Self> {
+    fn new(task: &'a SliceTask, context: &'a SliceContext) -> Result<Self> {
         let options = &task.options;
         let layout = Layout {
             target_file_bytes: options.target_file_bytes,
@@ -164,21 +227,31 @@ impl<'a> Run<'a> {
         };
         // Each attempt has names of its own: the same task may run twice at once.
         let prefix = SystemClock.new_id();
-        let quarantine_path = Hidden::quarantine_path(&prefix);
-        let object = Path::parse(format!("{}/{quarantine_path}", context.write.table))
-            .context(|| format!("bad path {quarantine_path}"))?;
-        let sink = Sink::new(&context.write.store, object, &context.write.runtime);
-        let entry = |object: &RawObject| Entry { object: object.clone(), records_in: 0, rows_out: 0, quarantined: 0 };
+        let (quarantine_path, sink) = context.quarantine_file(&prefix)?;
+        let entry = |object: &RawObject| Entry {
+            object: object.clone(),
+            records_in: 0,
+            rows_out: 0,
+            quarantined: 0,
+            slice: prefix.clone(),
+        };
+        let mut decoder = Decoder::new(&options.decode, &task.known);
+        let entries = match &task.portions[..] {
+            [] => task.objects.iter().map(entry).collect(),
+            portions => {
+                decoder.select(portions.iter().map(Portion::selection).collect());
+                portions.iter().map(|portion| entry(&portion.object)).collect()
+            }
+        };
         Ok(Self {
             task,
             context,
-            objects,
-            known,
-            decoder: Decoder::new(&options.decode, known),
+            objects: &task.objects,
+            decoder,
             writer: FanoutWriter::new(context.write.clone(), options.partitioning.clone(), layout, prefix),
             quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros, sink),
             quarantine_path,
-            entries: objects.iter().map(entry).collect(),
+            entries,
             begun: None,
             unreadable: Vec::new(),
             duplicate_keys: 0,
@@ -210,7 +283,8 @@ impl<'a> Run<'a> {
 
     /// Reads all objects; `Some` when the attempt must be given up.
     fn read_all(&mut self) -> Result<Option<Attempt>> {
-        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone());
+        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone())
+            .with_window_bytes(self.task.options.window_bytes);
         loop {
             let before = feed.bytes_read;
             let filled = feed.fill();
@@ -228,6 +302,9 @@ impl<'a> Run<'a> {
                 (Some(last), _) => self.begun = Some(last.object),
                 (None, Filled::Unreadable { .. }) => continue,
                 (None, _) => return Ok(None),
+            }
+            if let Err((object, error)) = feed.read_envelope(&self.task.options.decode, &mut self.decoder) {
+                return Ok(Some(Attempt::Without(object, error.to_string())));
             }
             let decoded = self.decoder.decode(&feed.window, &feed.segments);
             let used = decoded.used;
@@ -252,8 +329,7 @@ impl<'a> Run<'a> {
         }
         self.duplicate_keys += decoded.duplicate_keys;
         for reject in decoded.rejects {
-            let object = &self.objects[reject.object];
-            self.quarantine.push(object, reject)?;
+            self.keep(reject)?;
         }
         if decoded.rows == 0 {
             return Ok(None);
@@ -274,9 +350,9 @@ impl<'a> Run<'a> {
     }
 
     fn resolve(&self) -> Vec<Field> {
-        let mut seen = self.known.clone();
+        let mut seen = self.task.known.clone();
         seen.merge(&self.decoder.observe());
-        resolve(&seen, &self.task.options.partitioning.names())
+        resolve_ruled(&seen, &self.task.options.partitioning.names(), &self.task.options.decode.rule)
     }
 
     /// The rest of an object cannot be read: it is one reject.
@@ -285,6 +361,7 @@ impl<'a> Run<'a> {
         let mut reject = Reject {
             object,
             reason,
+            column: None,
             offset,
             fault_offset: offset,
             continued: self.decoder.is_lost(),
@@ -315,18 +392,30 @@ impl<'a> Run<'a> {
         let bytes = feed.rest(used).to_vec();
         self.decoder.lose();
         let (object, reason) = (segment.object, Reason::RecordTooLarge);
-        self.reject(Reject { object, reason, offset, fault_offset: offset, continued: false, bytes })?;
+        self.reject(Reject { object, reason, offset, fault_offset: offset, column: None, continued: false, bytes })?;
         let all_used = feed.used(segment.end - segment.start);
         debug_assert!(all_used, "nothing is left of a segment that was used whole");
         Ok(())
     }
 
     fn reject(&mut self, reject: Reject) -> Result<()> {
-        if !reject.continued {
-            self.entries[reject.object].records_in += 1;
-            self.entries[reject.object].quarantined += 1;
+        let (object, counts) = (reject.object, u64::from(!reject.continued));
+        if self.keep(reject)? {
+            self.entries[object].records_in += counts;
+            self.entries[object].quarantined += counts;
         }
-        self.quarantine.push(&self.objects[reject.object], reject)
+        Ok(())
+    }
+
+    /// Quarantines a reject, if it is wanted.
+    fn keep(&mut self, reject: Reject) -> Result<bool> {
+        let Some(portion) = self.task.portions.get(reject.object) else {
+            return self.quarantine.push(&self.objects[reject.object], reject).map(|()| true);
+        };
+        match portion.row(reject) {
+            Some(row) => self.quarantine.push_row(row).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn finish(self) -> Result<Attempt> {
@@ -340,7 +429,7 @@ impl<'a> Run<'a> {
         Ok(Attempt::Done(Box::new(SliceResult {
             files,
             quarantine,
-            observed: self.decoder.observe(),
+            observed: self.decoder.observe_with_objects(|object| self.objects[object].key.clone()),
             fields,
             entries: entries.map(|(_, entry)| entry).collect(),
             unreadable: unreadable.collect(),

@@ -6,27 +6,45 @@
 
 use arrow::array::NullBufferBuilder;
 
+use super::decode::Faulty;
 use super::object::StructData;
-use crate::schema::{Class, IntRange, Kind, KindSet, Observation, Tally, is_dictionary, kinds, merged_dictionary};
+use super::scalar::{Number, decimal, number};
+use super::scan::{PADDING, Window};
+use crate::schema::{
+    Class, Contract, Forced, IntRange, Kind, KindSet, Observation, Rule, Tally, has_type, is_dictionary, kinds,
+    merged_dictionary,
+};
 
 /// The values of one path in the current batch, and what was seen of it before.
 #[derive(Debug)]
 pub(super) struct Column {
     /// How many arrays and objects are around the values, the record itself among them.
     depth: usize,
+    /// What is said of the column.
+    rule: Option<Box<Rule>>,
+    /// The values must be objects, or arrays, for what is said of the columns below.
+    shape: Option<Class>,
+    /// The column is one of a table whose contract allows no promotion.
+    pub(super) locked: bool,
     /// Every kind this column must be able to hold: from the seed and from all batches so far.
     known: KindSet,
     /// The keys of the objects here are data: they are stored as a map.
     dictionary: bool,
     /// The current attempt met more keys than an object may have.
     pub(super) crowded: bool,
-    /// The objects became a dictionary since the last finished batch.
-    collapsed: bool,
+    /// The objects became a dictionary (or records of too many keys) since the last finished batch.
+    pub(super) collapsed: bool,
     /// What the finished batches held.
     total: Tally,
     total_ints: Option<IntRange>,
+    /// For each kind, the first raw object (by its number) with a value of it, in the finished batches.
+    first: [Option<u32>; Kind::COUNT],
+    /// The last raw object with a value other than null.
+    last: Option<u32>,
     /// What the current batch holds.
     seen: [u32; Kind::COUNT],
+    /// For each kind of it, the row of the first value.
+    first_rows: [u32; Kind::COUNT],
     ints: Option<IntRange>,
     pub(super) data: Data,
     pub(super) nulls: NullBufferBuilder,
@@ -44,6 +62,12 @@ pub(super) enum Data {
     Bool(Vec<bool>),
     Int(Vec<i64>),
     Decimal(Vec<i128>),
+    /// Multiples of 10^-scale, where the type is said.
+    Scaled {
+        values: Vec<i128>,
+        precision: u8,
+        scale: u8,
+    },
     Double(Vec<f64>),
     Timestamp(Vec<i64>),
     Date(Vec<i32>),
@@ -66,6 +90,8 @@ pub(super) struct Bytes {
 pub(super) struct ListData {
     pub(super) offsets: Vec<i32>,
     pub(super) element: Column,
+    /// The table refuses arrays with elements.
+    pub(super) closed: bool,
 }
 
 /// The entries of dictionaries.
@@ -113,7 +139,7 @@ impl Bytes {
 
 impl Data {
     /// Storage for values that have `depth` arrays and objects around them, with `rows` nulls in it.
-    fn new(class: Class, dictionary: bool, depth: usize, rows: usize) -> Self {
+    fn new(class: Class, dictionary: bool, depth: usize, rule: Option<&Rule>, rows: usize) -> Self {
         match class {
             Class::Unresolved => Self::Empty,
             Class::Bool => Self::Bool(vec![false; rows]),
@@ -125,15 +151,31 @@ impl Data {
             Class::Text => Self::Text(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
             Class::Json => Self::Json(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
             Class::List => {
-                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element: Column::new(depth + 1) }))
+                let element = Column::new(depth + 1, rule.and_then(|rule| rule.element.as_deref()));
+                Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element, closed: false }))
             }
             Class::Struct if dictionary => Self::Map(Box::new(MapData {
                 offsets: vec![0; rows + 1],
                 keys: Bytes::with_capacity(0, 0),
-                value: Column::new(depth + 1),
+                value: Column::new(depth + 1, rule.and_then(|rule| rule.value.as_deref())),
             })),
-            Class::Struct => Self::Struct(Box::new(StructData::new(depth + 1))),
+            Class::Struct => Self::Struct(Box::new(StructData::new(depth + 1, rule))),
         }
+    }
+
+    /// Storage without rows for the values of a column whose type is said.
+    fn forced(forced: Forced, depth: usize, rule: Option<&Rule>) -> Self {
+        let class = match forced {
+            Forced::String => Class::Text,
+            Forced::Bigint => Class::Int64,
+            Forced::Double => Class::Double,
+            Forced::Decimal { precision, scale } => return Self::Scaled { values: Vec::new(), precision, scale },
+            Forced::Timestamp => Class::Timestamp,
+            Forced::Date => Class::Date,
+            Forced::Json => Class::Json,
+            Forced::Map => Class::Struct,
+        };
+        Self::new(class, true, depth, rule, 0)
     }
 
     fn class(&self) -> Class {
@@ -141,7 +183,7 @@ impl Data {
             Self::Empty | Self::Skip => Class::Unresolved,
             Self::Bool(_) => Class::Bool,
             Self::Int(_) => Class::Int64,
-            Self::Decimal(_) => Class::Decimal,
+            Self::Decimal(_) | Self::Scaled { .. } => Class::Decimal,
             Self::Double(_) => Class::Double,
             Self::Timestamp(_) => Class::Timestamp,
             Self::Date(_) => Class::Date,
@@ -159,18 +201,31 @@ fn elements<'a>(lists: &[&'a Observation]) -> Vec<&'a Observation> {
 
 impl Column {
     /// A column without rows. `depth`: how many arrays and objects are around its values.
-    pub(super) fn new(depth: usize) -> Self {
+    pub(super) fn new(depth: usize, rule: Option<&Rule>) -> Self {
+        let shape =
+            rule.and_then(Rule::shape).filter(|_| KindSet::EMPTY.with(Kind::Object).class_at(depth) != Class::Json);
+        let data = match rule {
+            Some(Rule { drop: true, .. }) => Data::Skip,
+            Some(Rule { ty: Some(forced), .. }) => Data::forced(*forced, depth, rule),
+            _ => shape.map_or(Data::Empty, |class| Data::new(class, false, depth, rule, 0)),
+        };
         Self {
             depth,
+            rule: rule.map(|rule| Box::new(rule.clone())),
+            shape,
+            locked: false,
             known: KindSet::EMPTY,
             dictionary: false,
             crowded: false,
             collapsed: false,
             total: Tally::default(),
             total_ints: None,
+            first: [None; Kind::COUNT],
+            last: None,
             seen: [0; Kind::COUNT],
+            first_rows: [0; Kind::COUNT],
             ints: None,
-            data: Data::Empty,
+            data,
             nulls: NullBufferBuilder::new(0),
             len: 0,
         }
@@ -179,32 +234,90 @@ impl Column {
     /// The column of the records themselves, whose columns can hold all that `seed` saw.
     ///
     /// The keys of records are names, however many there are.
-    pub(super) fn root(seed: &Observation) -> Self {
-        let mut fields = StructData::new(1);
-        fields.seed(&[seed], &[seed]);
-        Self { known: KindSet::EMPTY.with(Kind::Object), data: Data::Struct(Box::new(fields)), ..Self::new(0) }
+    pub(super) fn root(seed: &Observation, rule: &Rule, contract: Contract) -> Self {
+        let mut fields = StructData::new(1, Some(rule));
+        // A table without columns has nothing to keep yet.
+        let committed = seed.fields.values().any(|field| field.column.is_some());
+        fields.seed(&[seed], &[seed], if committed { contract } else { Contract::Evolve });
+        let known = KindSet::EMPTY.with(Kind::Object);
+        Self { known, data: Data::Struct(Box::new(fields)), ..Self::new(0, Some(rule)) }
+    }
+
+    /// A column of JSON text, whatever comes.
+    pub(super) fn json_text() -> Self {
+        Self::new(1, Some(&Rule { ty: Some(Forced::Json), ..Rule::default() }))
     }
 
     /// A column whose values are skipped.
     pub(super) fn skipped() -> Self {
-        Self { data: Data::Skip, ..Self::new(1) }
+        Self { data: Data::Skip, ..Self::new(1, None) }
     }
 
-    /// Makes the column, before its first batch, able to hold all that `sharing` saw, and the keys that `seeds` saw.
-    pub(super) fn seed(&mut self, seeds: &[&Observation], sharing: &[&Observation]) {
+    /// A column like this one before its first value.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(self.depth, self.rule())
+    }
+
+    /// What is said of the column.
+    pub(super) fn rule(&self) -> Option<&Rule> {
+        self.rule.as_deref()
+    }
+
+    fn forced(&self) -> Option<Forced> {
+        self.rule.as_ref().and_then(|rule| rule.ty)
+    }
+
+    /// Whether the storage is what was said, always.
+    fn is_said(&self) -> bool {
+        self.forced().is_some() || self.shape.is_some()
+    }
+
+    fn storage(&self, class: Class, rows: usize) -> Data {
+        Data::new(class, self.dictionary, self.depth, self.rule.as_deref(), rows)
+    }
+
+    /// Makes the column, before its first batch, able to hold all that `sharing` saw, with the keys that `seeds` saw, and no
+    /// more than `contract` allows.
+    pub(super) fn seed(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
+        if matches!(self.data, Data::Skip) {
+            return;
+        }
+        self.locked = contract != Contract::Evolve;
         self.known = self.known.union(kinds(sharing));
         let class = self.known.class_at(self.depth);
-        self.dictionary = class == Class::Struct && is_dictionary(sharing);
-        self.data = Data::new(class, self.dictionary, self.depth, 0);
+        // What a table already stores otherwise goes on so.
+        self.shape = self.shape.filter(|shape| class == *shape || class == Class::Unresolved);
+        if self.forced().is_none() && (self.shape.is_none() || class != Class::Unresolved) {
+            self.dictionary = class == Class::Struct && is_dictionary(sharing);
+            self.data = self.storage(class, 0);
+        }
         match &mut self.data {
-            Data::Struct(data) => data.seed(seeds, sharing),
-            Data::List(list) => list.element.seed(&elements(seeds), &elements(sharing)),
+            Data::Struct(data) => data.seed(seeds, sharing, contract),
+            Data::List(list) => list.element.seed_inner(&elements(seeds), &elements(sharing), contract),
             Data::Map(map) => {
                 let merged = merged_dictionary(sharing);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
-                map.value.seed(&values, &values);
+                map.value.seed_inner(&values, &values, contract);
             }
             _ => {}
+        }
+    }
+
+    /// [`seed`](Self::seed) for elements or a map's values. Where the table has only nulls of them, and thus null strings,
+    /// no contract lets them become anything else.
+    fn seed_inner(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
+        let closed = contract != Contract::Evolve && !has_type(sharing, self.depth, self.rule());
+        self.seed(seeds, sharing, if closed { Contract::Freeze } else { contract });
+        if let Data::List(list) = &mut self.data {
+            list.closed = closed;
+        }
+    }
+
+    /// Makes a column that has not begun yet like `other`, which stores values of the same column under another key.
+    pub(super) fn seed_like(&mut self, other: &Self) {
+        (self.known, self.locked) = (other.known, other.locked);
+        if !self.is_said() && !matches!(self.data, Data::Skip) {
+            self.data = self.storage(self.known.class_at(self.depth), 0);
         }
     }
 
@@ -220,11 +333,12 @@ impl Column {
         let class = self.known.class_at(self.depth);
         if self.dictionary && matches!(self.data, Data::Struct(_)) && class == Class::Struct {
             self.become_dictionary();
-        } else if self.data.class() != class {
-            self.data = Data::new(class, self.dictionary, self.depth, 0);
+        } else if !self.is_said() && self.data.class() != class {
+            self.data = self.storage(class, 0);
         }
         match &mut self.data {
             Data::Empty | Data::Skip => {}
+            Data::Scaled { values, .. } => values.clear(),
             Data::Bool(values) => values.clear(),
             Data::Int(values) | Data::Timestamp(values) => values.clear(),
             Data::Decimal(values) => values.clear(),
@@ -233,6 +347,7 @@ impl Column {
             Data::Text(text) | Data::Json(text) => text.truncate(0),
             Data::Struct(data) => {
                 data.batch_together.clear();
+                data.rest.iter_mut().for_each(|rest| rest.begin());
                 for child in &mut data.children {
                     child.batch_place = u32::MAX;
                     child.column.begin();
@@ -253,9 +368,10 @@ impl Column {
     /// Stores the objects as a map from now on. What was seen below any of their keys is taken as seen below one.
     #[cold]
     fn become_dictionary(&mut self) {
-        let seen = merged_dictionary(&[&self.observe()]);
+        // Observations name raw objects: here by their numbers, in digits that sort like them.
+        let seen = merged_dictionary(&[&self.observe(&|object| Some(format!("{object:010}")))]);
+        self.data = self.storage(Class::Struct, 0);
         self.collapsed = true;
-        self.data = Data::new(Class::Struct, true, self.depth, 0);
         self.adopt_below(&seen);
     }
 
@@ -265,7 +381,13 @@ impl Column {
         self.dictionary |= seen.dictionary.is_some();
         self.total.merge(&seen.tally);
         self.total_ints = IntRange::union(self.total_ints, seen.ints);
-        self.data = Data::new(self.known.class_at(self.depth), self.dictionary, self.depth, 0);
+        for (kind, object) in &seen.first {
+            self.first[*kind as usize] = object.parse().ok();
+        }
+        self.last = seen.last.as_ref().and_then(|object| object.parse().ok());
+        if !self.is_said() {
+            self.data = self.storage(self.known.class_at(self.depth), 0);
+        }
         self.adopt_below(seen);
     }
 
@@ -354,13 +476,18 @@ impl Column {
     }
 
     /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key, a meeting of rivals or a
-    /// dictionary was seen for the first time.
-    pub(super) fn commit(&mut self) -> bool {
+    /// dictionary was seen for the first time. `object_of` gives the number of the raw object that a row came from.
+    pub(super) fn commit(&mut self, object_of: &dyn Fn(usize) -> u32) -> bool {
         let mut learned = std::mem::take(&mut self.collapsed);
+        if let Some(row) = self.last_value() {
+            self.last = self.last.max(Some(object_of(row)));
+        }
         for kind in Kind::ALL {
             let count = self.seen[kind as usize];
             if count > 0 {
                 learned |= self.total.count(kind) == 0;
+                let first = object_of(self.first_rows[kind as usize] as usize);
+                self.first[kind as usize] = Some(self.first[kind as usize].map_or(first, |before| before.min(first)));
                 self.known = self.known.with(kind);
                 self.total.add_many(kind, u64::from(count));
             }
@@ -379,11 +506,17 @@ impl Column {
                     if child.batch_place < u32::MAX {
                         child.place = Some(child.place.map_or(child.batch_place, |place| place.min(child.batch_place)));
                     }
-                    learned |= child.column.commit();
+                    learned |= child.column.commit(object_of);
                 }
             }
-            Data::List(list) => learned |= list.element.commit(),
-            Data::Map(map) => learned |= map.value.commit(),
+            Data::List(list) => {
+                let ListData { offsets, element, .. } = &mut **list;
+                learned |= element.commit(&|entry| object_of(row_of(offsets, entry)));
+            }
+            Data::Map(map) => {
+                let MapData { offsets, value, .. } = &mut **map;
+                learned |= value.commit(&|entry| object_of(row_of(offsets, entry)));
+            }
             _ => {}
         }
         learned
@@ -400,24 +533,41 @@ impl Column {
         }))
     }
 
-    /// What the finished batches held.
-    pub(super) fn observe(&self) -> Observation {
-        let mut seen = Observation { tally: self.total, ints: self.total_ints, ..Observation::default() };
+    /// The last row of the current batch that is not null.
+    fn last_value(&self) -> Option<usize> {
+        match self.nulls.as_slice() {
+            // No null so far.
+            None => self.len.checked_sub(1),
+            Some(bytes) => {
+                let byte = bytes.iter().rposition(|byte| *byte != 0)?;
+                Some(byte * 8 + 7 - bytes[byte].leading_zeros() as usize)
+            }
+        }
+    }
+
+    /// What the finished batches held. `name` gives the key of a raw object by its number, when it is wanted.
+    pub(super) fn observe(&self, name: &dyn Fn(u32) -> Option<String>) -> Observation {
+        let first = Kind::ALL.into_iter().filter_map(|kind| Some((kind, name(self.first[kind as usize]?)?))).collect();
+        let last = self.last.and_then(name);
+        let mut seen = Observation { tally: self.total, ints: self.total_ints, first, last, ..Observation::default() };
         if seen.kinds().class_at(self.depth) == Class::Json {
             return seen;
         }
         match &self.data {
             Data::Struct(data) => {
                 seen.together.clone_from(&data.together);
+                seen.overflow = data.rest.is_some();
                 for child in &data.children {
                     if child.column.total.total() > 0 {
-                        let below = Observation { place: child.place, ..child.column.observe() };
+                        let below = Observation { place: child.place, ..child.column.observe(name) };
                         seen.fields.insert(child.key.clone(), below);
                     }
                 }
             }
-            Data::List(list) if list.element.total.total() > 0 => seen.element = Some(Box::new(list.element.observe())),
-            Data::Map(map) if self.total.total() > 0 => seen.dictionary = Some(Box::new(map.value.observe())),
+            Data::List(list) if list.element.total.total() > 0 => {
+                seen.element = Some(Box::new(list.element.observe(name)));
+            }
+            Data::Map(map) if self.total.total() > 0 => seen.dictionary = Some(Box::new(map.value.observe(name))),
             _ => {}
         }
         seen
@@ -426,7 +576,11 @@ impl Column {
     /// Counts a value of the current batch.
     #[inline]
     pub(super) fn count(&mut self, kind: Kind) {
-        self.seen[kind as usize] += 1;
+        let seen = &mut self.seen[kind as usize];
+        if *seen == 0 {
+            self.first_rows[kind as usize] = self.len as u32;
+        }
+        *seen += 1;
     }
 
     /// Notes an integer that is not stored as one.
@@ -436,9 +590,77 @@ impl Column {
     }
 
     /// Gives an empty column the storage of a value of `kind`.
+    ///
+    /// # Errors
+    /// When the table holds only nulls here and refuses anything else.
     #[cold]
-    pub(super) fn start(&mut self, kind: Kind) {
-        self.data = Data::new(KindSet::EMPTY.with(kind).class_at(self.depth), false, self.depth, self.len);
+    pub(super) fn start(&mut self, kind: Kind) -> Result<(), Faulty> {
+        if self.locked {
+            return Err(Faulty);
+        }
+        self.data = self.storage(KindSet::EMPTY.with(kind).class_at(self.depth), self.len);
+        Ok(())
+    }
+
+    /// Whether the storage takes values of `kind` as they are.
+    pub(super) fn takes(&self, kind: Kind) -> bool {
+        match (&self.data, kind) {
+            (Data::Skip | Data::Json(_), _) | (_, Kind::Null) => true,
+            (Data::Empty, _) => !self.locked,
+            (Data::Bool(_), kind) => kind == Kind::Bool,
+            (Data::Int(_), kind) => matches!(kind, Kind::Int | Kind::WideInt),
+            (Data::Decimal(_), kind) => matches!(kind, Kind::Int | Kind::WideInt | Kind::BigInt),
+            (Data::Scaled { .. }, _) => false,
+            (Data::Double(_), kind) => matches!(kind, Kind::Int | Kind::Double),
+            (Data::Timestamp(_), kind) => matches!(kind, Kind::Timestamp | Kind::NaiveTimestamp),
+            (Data::Date(_), kind) => kind == Kind::Date,
+            (Data::Text(_), kind) => !matches!(kind, Kind::EmptyObject | Kind::Object | Kind::EmptyArray | Kind::Array),
+            (Data::Struct(_) | Data::Map(_), kind) => matches!(kind, Kind::EmptyObject | Kind::Object),
+            (Data::List(list), kind) => kind == Kind::EmptyArray || kind == Kind::Array && !list.closed,
+        }
+    }
+
+    /// Stores a value of `kind` that the storage does not take as it is, when its type is said and `text` (that of a
+    /// number, or what a string says) is exactly a value of the type. Says whether it did.
+    pub(super) fn coerce(&mut self, kind: Kind, text: &[u8]) -> bool {
+        if self.forced().is_none() || !is_scalar_text(kind) {
+            return false;
+        }
+        match &mut self.data {
+            Data::Int(values) => match coerced_integer(text) {
+                Some(value) => values.push(value),
+                None => return false,
+            },
+            Data::Double(values) => match coerced_double(text) {
+                Some(value) => values.push(value),
+                None => return false,
+            },
+            Data::Scaled { values, precision, scale } => match coerced_decimal(text, *precision, *scale) {
+                Some(value) => values.push(value),
+                None => return false,
+            },
+            _ => return false,
+        }
+        self.count(kind);
+        self.finish_value();
+        true
+    }
+
+    /// Whether [`coerce`](Self::coerce) would store the value.
+    pub(super) fn coerces(&self, kind: Kind, text: &[u8]) -> bool {
+        self.forced().is_some()
+            && is_scalar_text(kind)
+            && match &self.data {
+                Data::Int(_) => coerced_integer(text).is_some(),
+                Data::Double(_) => coerced_double(text).is_some(),
+                Data::Scaled { precision, scale, .. } => coerced_decimal(text, *precision, *scale).is_some(),
+                _ => false,
+            }
+    }
+
+    /// Whether a value that does not fit makes its record one that the table refuses.
+    pub(super) fn refuses(&self) -> bool {
+        self.locked || self.is_said()
     }
 
     /// Ends a row with a value.
@@ -462,6 +684,7 @@ impl Column {
         let len = self.len;
         match &mut self.data {
             Data::Empty | Data::Skip => {}
+            Data::Scaled { values, .. } => values.resize(len, 0),
             Data::Bool(values) => values.resize(len, false),
             Data::Int(values) | Data::Timestamp(values) => values.resize(len, 0),
             Data::Decimal(values) => values.resize(len, 0),
@@ -489,6 +712,7 @@ impl Column {
         self.nulls.truncate(len);
         match &mut self.data {
             Data::Empty | Data::Skip => {}
+            Data::Scaled { values, .. } => values.truncate(len),
             Data::Bool(values) => values.truncate(len),
             Data::Int(values) | Data::Timestamp(values) => values.truncate(len),
             Data::Decimal(values) => values.truncate(len),
@@ -508,4 +732,50 @@ impl Column {
             }
         }
     }
+}
+
+/// The row that holds entry `entry` of a list or map.
+fn row_of(offsets: &[i32], entry: usize) -> usize {
+    offsets.partition_point(|start| *start as usize <= entry).saturating_sub(1)
+}
+
+/// Whether a value of `kind` has a text that can be read as another type: numbers and strings do.
+fn is_scalar_text(kind: Kind) -> bool {
+    !matches!(kind, Kind::Null | Kind::Bool | Kind::EmptyObject | Kind::Object | Kind::EmptyArray | Kind::Array)
+}
+
+/// The token of a JSON number that a text is as a whole, and whether it is an integer.
+fn number_token(text: &[u8]) -> Option<bool> {
+    // Texts of numbers are short; what is longer has too many digits for any type.
+    const LONGEST: usize = 64;
+    if text.len() > LONGEST {
+        return None;
+    }
+    let mut padded = [0; LONGEST + PADDING];
+    padded[..text.len()].copy_from_slice(text);
+    let window = Window::new(&padded[..text.len() + PADDING]);
+    let (end, integer) = window.number_end(0).ok()?;
+    (end == text.len()).then_some(integer)
+}
+
+fn coerced_integer(text: &[u8]) -> Option<i64> {
+    let integer = number_token(text)?;
+    match number(text, integer) {
+        Number::Int(value) => Some(value),
+        _ => None,
+    }
+}
+
+fn coerced_double(text: &[u8]) -> Option<f64> {
+    let integer = number_token(text)?;
+    match number(text, integer) {
+        Number::Double(value) => Some(value),
+        Number::Int(value) if (value as f64) as i128 == i128::from(value) => Some(value as f64),
+        _ => None,
+    }
+}
+
+fn coerced_decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
+    number_token(text)?;
+    decimal(text, precision, scale)
 }

@@ -26,7 +26,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use arrow::error::ArrowError;
 
 use super::finish::string_array;
-use super::scalar::{format_date, format_timestamp};
+use super::scalar::{format_date, format_decimal, format_timestamp};
 use super::write::write_json;
 use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
 
@@ -45,18 +45,19 @@ pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, Arr
             let values = array.as_primitive::<Int64Type>();
             Ok(Arc::new(Float64Array::from_unary(values, |value| value as f64)))
         }
-        (Type::Int64, Type::Decimal) => {
+        (Type::Int64, Type::Decimal { precision, scale }) if from.widens_losslessly_to(to) => {
             let values = array.as_primitive::<Int64Type>();
-            let wide: Decimal128Array = values.unary(i128::from);
-            Ok(Arc::new(wide.with_precision_and_scale(38, 0)?))
+            let unit = 10_i128.pow(u32::from(*scale));
+            let wide: Decimal128Array = values.unary(|value| i128::from(value) * unit);
+            Ok(Arc::new(wide.with_precision_and_scale(*precision, *scale as i8)?))
         }
         (Type::Int64, Type::Text | Type::Json) => {
             let values = array.as_primitive::<Int64Type>();
             string_array(rows, is_null, |row, out| write!(out, "{}", values.value(row)))
         }
-        (Type::Decimal, Type::Text | Type::Json) => {
+        (Type::Decimal { scale, .. }, Type::Text | Type::Json) => {
             let values = array.as_primitive::<Decimal128Type>();
-            string_array(rows, is_null, |row, out| write!(out, "{}", values.value(row)))
+            string_array(rows, is_null, |row, out| out.write_str(&format_decimal(values.value(row), *scale)))
         }
         (Type::Bool, Type::Text | Type::Json) => {
             let values = array.as_boolean();

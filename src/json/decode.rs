@@ -1,7 +1,7 @@
 //! From the bytes of one record to its columns.
 
 use super::column::{Bytes, Column, Data, ListData, MapData};
-use super::object::{NO_CHILD, StructData};
+use super::object::{Key, NO_CHILD, StructData};
 use super::scalar::{Number, Time, number, time};
 use super::scan::{Fault, FaultAt, Window};
 use crate::schema::Kind;
@@ -48,18 +48,20 @@ impl Cursor<'_> {
             return Ok(());
         }
         let mut previous = 0;
+        let mut key_at = at;
         for place in 0.. {
             let predicted = data.after[previous];
-            let known = match data.children.get(predicted as usize) {
+            let key = match data.children.get(predicted as usize) {
                 Some(child) if self.window.starts_with(at, &child.quoted) => {
                     at += child.quoted.len();
-                    Some(predicted)
+                    Key::Child(predicted)
                 }
                 _ => {
-                    let (child, end) = self.key(data, at)?;
+                    key_at = at;
+                    let (key, end) = self.key(data, at)?;
                     at = end;
-                    data.after[previous] = child.unwrap_or(NO_CHILD);
-                    child
+                    data.after[previous] = if let Key::Child(child) = key { child } else { NO_CHILD };
+                    key
                 }
             };
             if self.window.byte(at) != b':' {
@@ -69,12 +71,14 @@ impl Cursor<'_> {
                 }
             }
             self.at = self.window.skip_space(at + 1);
-            match known {
-                Some(index) => {
+            match key {
+                Key::Child(index) => {
                     previous = index as usize + 1;
                     self.member(data, index, row, place)?;
                 }
-                None => self.skip()?,
+                Key::Refused if !self.window.holds_nothing(self.at) => return Err(Faulty),
+                Key::Skipped | Key::Refused => self.skip()?,
+                Key::Rest => self.rest_member(data, row, key_at)?,
             }
             at = self.window.skip_space(self.at);
             match self.window.byte(at) {
@@ -84,6 +88,22 @@ impl Cursor<'_> {
             }
         }
         self.leave(at);
+        Ok(())
+    }
+
+    /// Stores the member whose key is at `key_at` and whose value is at the position among those without a column.
+    #[cold]
+    fn rest_member(&mut self, data: &mut StructData, row: usize, key_at: usize) -> Result<(), Faulty> {
+        let (key_end, value) = (self.window.string_end(key_at)?.0, self.at);
+        self.skip()?;
+        let (window, end) = (self.window, self.at);
+        if let Some(rest) = &mut data.rest {
+            rest.add(row, |text| {
+                text.extend_from_slice(window.slice(key_at, key_end));
+                text.push(b':');
+                window.minify(value, end, text);
+            });
+        }
         Ok(())
     }
 
@@ -99,13 +119,13 @@ impl Cursor<'_> {
         column.pad(row);
         self.value(column)?;
         if child.has_rivals {
-            data.meet_rivals(index, row);
+            data.meet_rivals(index, row)?;
         }
         Ok(())
     }
 
-    /// The child of the key whose opening quote is at `at`, and the position behind the key.
-    fn key(&mut self, data: &mut StructData, at: usize) -> Result<(Option<u32>, usize), Faulty> {
+    /// What becomes of the key whose opening quote is at `at`, and the position behind it.
+    fn key(&mut self, data: &mut StructData, at: usize) -> Result<(Key, usize), Faulty> {
         if self.window.byte(at) != b'"' {
             return Err(self.window.fault(at).into());
         }
@@ -141,7 +161,7 @@ impl Cursor<'_> {
     }
 
     /// Reads the value at the position as the next row of `column`.
-    fn value(&mut self, column: &mut Column) -> Result<(), Faulty> {
+    pub(super) fn value(&mut self, column: &mut Column) -> Result<(), Faulty> {
         if matches!(column.data, Data::Skip) {
             self.skip()?;
             column.finish_value();
@@ -170,24 +190,25 @@ impl Cursor<'_> {
         let (end, escaped) = self.window.string_end(start)?;
         self.at = end;
         let token = self.window.slice(start, end);
+        let Attempt { conflicts, text: buffer, .. } = &mut *self.attempt;
         let text = if escaped {
-            self.attempt.text.clear();
-            self.window.unescape(start, end, &mut self.attempt.text)?;
-            self.attempt.text.as_slice()
+            buffer.clear();
+            self.window.unescape(start, end, buffer)?;
+            buffer.as_slice()
         } else {
             &token[1..token.len() - 1]
         };
         let time = time(text);
         let kind = time.map_or(Kind::String, Time::kind);
         if matches!(column.data, Data::Empty) {
-            column.start(kind);
+            column.start(kind)?;
         }
         match (&mut column.data, time) {
             (Data::Text(strings), _) => strings.push(text),
             (Data::Timestamp(values), Some(Time::Timestamp { micros, .. })) => values.push(micros),
             (Data::Date(values), Some(Time::Date(days))) => values.push(days),
             (Data::Json(texts), _) => texts.push(token),
-            _ => return self.conflict(column, kind),
+            _ => return misfit(column, kind, text, conflicts),
         }
         column.count(kind);
         column.finish_value();
@@ -203,7 +224,7 @@ impl Cursor<'_> {
         let number = number(token, integer);
         let kind = number.kind();
         if matches!(column.data, Data::Empty) {
-            column.start(kind);
+            column.start(kind)?;
         }
         match (&mut column.data, number) {
             (Data::Int(values), Number::Int(value)) => {
@@ -217,7 +238,7 @@ impl Cursor<'_> {
             (Data::Decimal(values), Number::Int(value)) => values.push(i128::from(value)),
             (Data::Decimal(values), Number::Big(value)) => values.push(value),
             (Data::Text(texts) | Data::Json(texts), _) => texts.push(token),
-            _ => return self.conflict(column, kind),
+            _ => return misfit(column, kind, token, &mut self.attempt.conflicts),
         }
         if let Number::Int(value) = number {
             column.note_int(value);
@@ -232,24 +253,15 @@ impl Cursor<'_> {
         let literal: &[u8] = if value { b"true" } else { b"false" };
         self.at = self.window.literal_end(self.at, literal)?;
         if matches!(column.data, Data::Empty) {
-            column.start(Kind::Bool);
+            column.start(Kind::Bool)?;
         }
         match &mut column.data {
             Data::Bool(values) => values.push(value),
             Data::Text(texts) | Data::Json(texts) => texts.push(literal),
-            _ => return self.conflict(column, Kind::Bool),
+            _ => return misfit(column, Kind::Bool, literal, &mut self.attempt.conflicts),
         }
         column.count(Kind::Bool);
         column.finish_value();
-        Ok(())
-    }
-
-    /// Counts a value of a kind that `column` cannot hold, so that the next attempt can, and stores a null.
-    #[cold]
-    fn conflict(&mut self, column: &mut Column, kind: Kind) -> Result<(), Faulty> {
-        self.attempt.conflicts = true;
-        column.count(kind);
-        column.push_nulls(1);
         Ok(())
     }
 
@@ -257,7 +269,7 @@ impl Cursor<'_> {
         let empty = self.window.byte(self.window.skip_space(self.at + 1)) == b'}';
         let kind = if empty { Kind::EmptyObject } else { Kind::Object };
         if matches!(column.data, Data::Empty) {
-            column.start(kind);
+            column.start(kind)?;
         }
         let row = column.len;
         match &mut column.data {
@@ -272,7 +284,7 @@ impl Cursor<'_> {
             Data::Json(texts) => json_text(self, texts)?,
             _ => {
                 self.skip()?;
-                return self.conflict(column, kind);
+                return misfit(column, kind, &[], &mut self.attempt.conflicts);
             }
         }
         column.count(kind);
@@ -284,14 +296,14 @@ impl Cursor<'_> {
         let empty = self.window.byte(self.window.skip_space(self.at + 1)) == b']';
         let kind = if empty { Kind::EmptyArray } else { Kind::Array };
         if matches!(column.data, Data::Empty) {
-            column.start(kind);
+            column.start(kind)?;
         }
         match &mut column.data {
-            Data::List(list) => self.array(list)?,
+            Data::List(list) if empty || !list.closed => self.array(list)?,
             Data::Json(texts) => json_text(self, texts)?,
             _ => {
                 self.skip()?;
-                return self.conflict(column, kind);
+                return misfit(column, kind, &[], &mut self.attempt.conflicts);
             }
         }
         column.count(kind);
@@ -395,6 +407,24 @@ impl Cursor<'_> {
         (self.at, self.attempt.duplicate_keys) = (end, duplicate_keys);
         Ok(())
     }
+}
+
+/// Takes a value that `column` cannot hold as it is. `text`: what a string says, or the token of another scalar.
+///
+/// A column whose type is said may take it all the same; a column that may become wider counts it, so that the next
+/// attempt can hold it, and stores a null.
+#[cold]
+fn misfit(column: &mut Column, kind: Kind, text: &[u8], conflicts: &mut bool) -> Result<(), Faulty> {
+    if column.coerce(kind, text) {
+        return Ok(());
+    }
+    if column.refuses() {
+        return Err(Faulty);
+    }
+    *conflicts = true;
+    column.count(kind);
+    column.push_nulls(1);
+    Ok(())
 }
 
 /// Stores the value at the position as minified JSON text.

@@ -15,11 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::column::{Column, Data};
 use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
+use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
-use crate::schema::{Kind, Observation};
+use super::selection::{Fate, Met, Selection};
+use crate::schema::{Contract, Field, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
 const CHECKED_TAIL: usize = if cfg!(any(test, fuzzing)) { 64 } else { 64 << 10 };
+
+/// How many columns the records of a source may have unless it is said otherwise.
+pub const MAX_COLUMNS: usize = 2_000;
 
 /// What bounds and shapes decoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +33,26 @@ pub struct DecodeOptions {
     pub max_depth: usize,
     /// Where the records of an envelope lie, as `["data", "items"]`; empty: every object is a record.
     pub records_path: Vec<String>,
+    /// Paths of members of the envelope whose values become columns of its records, under the keys `envelope.<path>`.
+    pub envelope_fields: Vec<Vec<String>>,
+    /// What is said of the columns.
+    pub rule: Rule,
+    /// Keys that records may have columns for; past it, the members of all others go into one column of JSON text.
+    pub max_columns: usize,
+    /// How those columns of the seed may change that a table has (whose observations bear a column's name).
+    pub contract: Contract,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { max_depth: 128, records_path: Vec::new() }
+        Self {
+            max_depth: 128,
+            records_path: Vec::new(),
+            envelope_fields: Vec::new(),
+            rule: Rule::default(),
+            max_columns: MAX_COLUMNS,
+            contract: Contract::default(),
+        }
     }
 }
 
@@ -75,6 +95,10 @@ pub enum Reason {
     CorruptCompression,
     /// The object inflates beyond the limits of size or ratio.
     ObjectTooLarge,
+    /// A value that does not fit its column, whose type is said or may not change.
+    TypeMismatch,
+    /// A value under a key that the table has no column for and may get none.
+    UnknownColumn,
 }
 
 impl Reason {
@@ -91,6 +115,8 @@ impl Reason {
             Self::RecordTooLarge => "record_too_large",
             Self::CorruptCompression => "corrupt_compression",
             Self::ObjectTooLarge => "object_too_large",
+            Self::TypeMismatch => "type_mismatch",
+            Self::UnknownColumn => "unknown_column",
         }
     }
 }
@@ -118,6 +144,8 @@ pub struct Reject {
     pub offset: u64,
     /// Where the fault was found in the raw object (decompressed).
     pub fault_offset: u64,
+    /// The column at fault, by its path of original keys, as `payload.items[].price`, when the table refuses a value.
+    pub column: Option<String>,
     /// They continue the reject before them, and count with it.
     pub continued: bool,
     /// The bytes.
@@ -151,6 +179,8 @@ pub struct Decoded {
     pub duplicate_keys: u64,
     /// Something was seen for the first time that columns may follow from.
     pub learned: bool,
+    /// With a selection: the values that lie in or reach into it, in the order of each object's rows and then its rejects.
+    pub met: Vec<Met>,
 }
 
 /// Decodes the records of one source.
@@ -159,11 +189,21 @@ pub struct Decoder {
     root: Column,
     path: Arc<[String]>,
     max_depth: usize,
+    max_columns: usize,
+    /// Paths of the envelope's members that records get, and the keys that they get them under.
+    members: Arc<[Vec<String>]>,
+    member_keys: Vec<String>,
+    /// The JSON texts of the unfinished object's members, with padding.
+    envelope: Envelope,
     /// The state within the object that the last window did not end.
     open: Option<Framer>,
     largest_record: usize,
     /// The batch was given away.
     taken: bool,
+    /// Records of the window (by object and offset) that a column refused although nothing was found in them.
+    unexplained: Vec<(usize, u64)>,
+    /// What is wanted of each raw object, by the caller's number; empty: all of all.
+    selections: Arc<[Selection]>,
 }
 
 /// Why an attempt at a batch was given up.
@@ -176,25 +216,43 @@ impl Decoder {
     /// A decoder whose columns can already hold what `seed` saw.
     pub fn new(options: &DecodeOptions, seed: &Observation) -> Self {
         Self {
-            root: Column::root(seed),
+            root: Column::root(seed, &options.rule, options.contract),
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
+            max_columns: options.max_columns,
+            members: options.envelope_fields.clone().into(),
+            member_keys: options.envelope_fields.iter().map(|path| format!("envelope.{}", path.join("."))).collect(),
+            envelope: Envelope::default(),
             open: None,
             largest_record: 0,
             taken: false,
+            unexplained: Vec::new(),
+            selections: Arc::default(),
         }
     }
 
-    /// Decodes only these top-level keys (which the seed must know); the values of all others are checked and dropped.
-    pub fn project(&mut self, keys: &BTreeSet<String>) {
+    /// Decodes only what begins within the selection of its raw object, which are by the caller's numbers. All else is gone
+    /// past: it is neither stored nor observed, rejected nor counted.
+    pub fn select(&mut self, selections: Vec<Selection>) {
+        self.selections = selections.into();
+    }
+
+    /// Decodes only the columns `fields` (whose keys the seed must know); all other values are checked and dropped.
+    pub fn project(&mut self, fields: &[Field]) {
+        let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
         if let Data::Struct(data) = &mut self.root.data {
-            data.project(keys);
+            data.project(&keys, fields.iter().any(|field| field.keys.is_empty()));
         }
     }
 
-    /// What the decoded records looked like.
+    /// What the decoded records looked like; without naming raw objects.
     pub fn observe(&self) -> Observation {
-        self.root.observe()
+        self.root.observe(&|_| None)
+    }
+
+    /// What the decoded records looked like. `key` gives the key of a raw object by the caller's number.
+    pub fn observe_with_objects(&self, key: impl Fn(usize) -> String) -> Observation {
+        self.root.observe(&|object| Some(key(object as usize)))
     }
 
     /// The columns of the batch; `None` when they were taken before.
@@ -213,15 +271,36 @@ impl Decoder {
         assert!(i32::try_from(bytes.len()).is_ok(), "the offsets of strings and lists have 31 bits");
         let mut checked = !is_utf8(bytes, segments);
         self.taken = false;
+        self.unexplained.clear();
         loop {
             self.root.begin();
             match self.attempt(bytes, segments, checked) {
                 Ok((mut decoded, open)) => {
-                    decoded.learned = self.root.commit();
+                    let ends: Vec<u64> = decoded
+                        .counts
+                        .iter()
+                        .scan(0, |rows, counts| {
+                            *rows += counts.rows;
+                            Some(*rows)
+                        })
+                        .collect();
+                    decoded.learned = self.root.commit(&|row| {
+                        let segment = ends.partition_point(|end| *end <= row as u64);
+                        segments.get(segment).map_or(0, |segment| segment.object as u32)
+                    });
                     self.open = open;
                     return decoded;
                 }
-                Err(Again::Wider) => self.root.widen(),
+                Err(Again::Wider) => {
+                    self.root.widen();
+                    if let Data::Struct(data) = &mut self.root.data
+                        && data.children.len() > self.max_columns
+                        && data.rest.is_none()
+                    {
+                        data.overflow(self.max_columns);
+                        self.root.collapsed = true;
+                    }
+                }
                 Err(Again::Checked) => {
                     self.root.forget();
                     checked = true;
@@ -230,9 +309,21 @@ impl Decoder {
         }
     }
 
+    /// Whether the object that `segment` begins must be gone through before it is decoded, for its envelope's members
+    /// (see [`EnvelopeReader`]): what stands behind the records is wanted with the first of them.
+    pub fn wants_envelope(&self, segment: &Segment) -> bool {
+        !self.members.is_empty() && !self.path.is_empty() && segment.offset == 0 && !segment.last
+    }
+
+    /// Says what an [`EnvelopeReader`] found in the object that is decoded next and does not end in its first window.
+    pub fn set_envelope(&mut self, envelope: Envelope) {
+        self.envelope = envelope;
+    }
+
     /// Gives up the object that the last window did not end: what is still to come of it is one reject.
     pub fn lose(&mut self) {
-        self.open.get_or_insert_with(|| Framer::new(Arc::clone(&self.path), self.max_depth)).lose();
+        let framer = self.framer();
+        self.open.get_or_insert(framer).lose();
     }
 
     /// Whether what is still to come of the unfinished object was given up.
@@ -245,6 +336,10 @@ impl Decoder {
         self.open = None;
     }
 
+    fn framer(&self) -> Framer {
+        Framer::new(Arc::clone(&self.path), self.max_depth)
+    }
+
     fn attempt(
         &mut self,
         bytes: &[u8],
@@ -255,10 +350,18 @@ impl Decoder {
         let mut open = self.open.clone();
         let mut attempt = Attempt::default();
         for segment in segments {
-            let window = Window::new(&bytes[segment.start..segment.end + PADDING]);
-            let mut framer = open.take().unwrap_or_else(|| Framer::new(Arc::clone(&self.path), self.max_depth));
+            let padded = &bytes[segment.start..segment.end + PADDING];
+            let window = Window::new(padded);
+            let envelope = if self.members.is_empty() || segment.offset > 0 || !segment.last {
+                self.envelope.clone()
+            } else {
+                let mut reader = EnvelopeReader { framer: self.framer().with_members(&self.members) };
+                reader.read(padded, true);
+                reader.finish()
+            };
+            let mut framer = open.take().unwrap_or_else(|| self.framer());
             let mut cursor = Cursor { window, at: 0, max_depth: self.max_depth, depth: 0, attempt: &mut attempt };
-            let counts = self.segment(&mut cursor, &mut framer, *segment, checked, &mut decoded)?;
+            let counts = self.segment(&mut cursor, &mut framer, *segment, &envelope, checked, &mut decoded)?;
             decoded.counts.push(counts);
             if !segment.last {
                 open = Some(framer);
@@ -277,16 +380,22 @@ impl Decoder {
         cursor: &mut Cursor<'_>,
         framer: &mut Framer,
         segment: Segment,
+        envelope: &Envelope,
         checked: bool,
         decoded: &mut Decoded,
     ) -> Result<Counts, Again> {
         let window = cursor.window;
         let mut counts = Counts::default();
         let values_before = framer.values();
+        let selections = Arc::clone(&self.selections);
+        let selection = selections.get(segment.object);
+        let (first_reject, mut passed) = (decoded.rejects.len(), 0);
+        let place_of = |start: usize, stop: usize| segment.offset + start as u64..segment.offset + stop as u64;
         let mut at = if segment.offset == 0 && window.starts_with(0, b"\xef\xbb\xbf") { 3 } else { 0 };
         let reject = |start: usize, end: usize, reason: Reason, found: usize, continued: bool| Reject {
             object: segment.object,
             reason,
+            column: None,
             offset: segment.offset + start as u64,
             fault_offset: segment.offset + found as u64,
             continued,
@@ -306,15 +415,25 @@ impl Decoder {
                 }
                 Step::Record(start) => {
                     let tail = !segment.last && end - start < CHECKED_TAIL + 2 * self.largest_record;
-                    let checks = checked || tail;
+                    let is_wanted = selection.is_none_or(|wanted| wanted.find(place_of(start, start).start).is_some());
+                    let checks = checked || tail || !is_wanted;
                     if checks {
                         match window.check(start, framer.depth(), self.max_depth) {
+                            Ok(stop) if !is_wanted => {
+                                if let Some(selection) = selection {
+                                    selection.note(segment.object, place_of(start, stop), Fate::Row, &mut decoded.met);
+                                }
+                                framer.passed(&window, start, stop);
+                                passed += 1;
+                                at = stop;
+                                continue;
+                            }
                             Ok(_) => {}
                             Err(fault) if fault.fault == Fault::Truncated && !segment.last => {
                                 at = start;
                                 break;
                             }
-                            Err(_) if !checked => return Err(Again::Checked),
+                            Err(_) if !checked && is_wanted => return Err(Again::Checked),
                             Err(fault) => {
                                 let Some(next) = self.pass_fault(&window, framer, start, fault, segment.last) else {
                                     at = start;
@@ -328,11 +447,29 @@ impl Decoder {
                             }
                         }
                     }
+                    let place = (segment.object, segment.offset + start as u64);
+                    if checked && let Some((refusal, stop)) = self.refusal(&window, start, place) {
+                        let mut refused = reject(start, stop, refusal.reason, refusal.at, false);
+                        refused.column = Some(refusal.path).filter(|path| !path.is_empty());
+                        decoded.rejects.push(refused);
+                        counts.rejected += 1;
+                        framer.passed(&window, start, stop);
+                        at = stop;
+                        continue;
+                    }
                     cursor.at = start;
                     cursor.depth = framer.depth();
-                    self.record(cursor)?;
+                    if let Err(again) = self.record(cursor, envelope) {
+                        if checked {
+                            self.unexplained.push(place);
+                        }
+                        return Err(again);
+                    }
                     self.largest_record = self.largest_record.max(cursor.at - start);
                     counts.rows += 1;
+                    if let Some(selection) = selection {
+                        selection.note(segment.object, place_of(start, cursor.at), Fate::Row, &mut decoded.met);
+                    }
                     framer.passed(&window, start, cursor.at);
                     cursor.at
                 }
@@ -365,7 +502,10 @@ impl Decoder {
             };
         }
         decoded.used = at;
-        counts.records = framer.values() - values_before;
+        if let Some(selection) = selection {
+            passed += selection.keep(&segment, first_reject, &mut decoded.rejects, &mut counts, &mut decoded.met);
+        }
+        counts.records = framer.values() - values_before - passed;
         Ok(counts)
     }
 
@@ -388,14 +528,108 @@ impl Decoder {
         }
     }
 
+    /// The value of the sound record at `start` that the table refuses, and the record's end.
+    fn refusal(&self, window: &Window<'_>, start: usize, place: (usize, u64)) -> Option<(Refusal, usize)> {
+        let Data::Struct(data) = &self.root.data else { return None };
+        let unexplained = || {
+            let refusal = Refusal { at: start, reason: Reason::TypeMismatch, path: String::new() };
+            self.unexplained.contains(&place).then_some(refusal)
+        };
+        let refusal = refusal(window, start, data).or_else(unexplained)?;
+        let end = window.value_end(start, 0, usize::MAX).ok()?;
+        Some((refusal, end))
+    }
+
     /// Stores the record at the cursor as the next row.
-    fn record(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Again> {
-        let row = self.root.len;
+    fn record(&mut self, cursor: &mut Cursor<'_>, envelope: &Envelope) -> Result<(), Again> {
+        let (row, max_columns) = (self.root.len, self.max_columns);
         let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
         cursor.object(data, row).map_err(|_| Again::Checked)?;
+        if let Some(rest) = &mut data.rest {
+            rest.end_record();
+        }
+        for (index, (key, text)) in self.member_keys.iter().zip(envelope.0.iter()).enumerate() {
+            let Some(text) = text else { continue };
+            let child = data.add(key) as usize;
+            let child = &mut data.children[child];
+            // A record's own key of that name comes first.
+            if child.column.len <= row {
+                child.batch_place = child.batch_place.min(FIRST_MEMBER_PLACE + index as u32);
+                child.column.pad(row);
+                let mut member = Cursor {
+                    window: Window::new(text),
+                    at: 0,
+                    max_depth: cursor.max_depth,
+                    depth: 1,
+                    attempt: cursor.attempt,
+                };
+                member.value(&mut child.column).map_err(|_| Again::Checked)?;
+            }
+        }
+        cursor.attempt.conflicts |= data.children.len() > max_columns && data.rest.is_none();
         self.root.count(Kind::Object);
         self.root.len += 1;
         Ok(())
+    }
+}
+
+/// Columns of envelope members stand behind those of the records' own keys.
+const FIRST_MEMBER_PLACE: u32 = 1 << 30;
+
+/// The values of the wanted members of one object's envelope, each as JSON text with padding.
+#[derive(Debug, Clone, Default)]
+pub struct Envelope(Arc<[Option<Vec<u8>>]>);
+
+/// Goes through a raw object for the members of its envelope, window by window, without decoding its records.
+#[derive(Debug)]
+pub struct EnvelopeReader {
+    framer: Framer,
+}
+
+impl EnvelopeReader {
+    /// A reader of one object.
+    pub fn new(options: &DecodeOptions) -> Self {
+        let framer = Framer::new(options.records_path.clone().into(), options.max_depth);
+        Self { framer: framer.with_members(&options.envelope_fields.clone().into()) }
+    }
+
+    /// Goes through the window `bytes`, which end in [`PADDING`] zero bytes; `last`: nothing follows. Returns how many bytes
+    /// were used: the rest must stand at the begin of the next window. What is no JSON ends the search.
+    ///
+    /// # Panics
+    /// When the padding is missing.
+    pub fn read(&mut self, bytes: &[u8], last: bool) -> usize {
+        let window = Window::new(bytes);
+        let mut at = if window.starts_with(0, b"\xef\xbb\xbf") { 3 } else { 0 };
+        loop {
+            let (start, end) = match self.framer.next(&window, at, last) {
+                Step::Record(start) => match window.value_end(start, 0, usize::MAX) {
+                    Ok(end) => (start, end),
+                    Err(fault) if fault.fault == Fault::Truncated && !last => return start,
+                    Err(_) => return self.stop(window.len()),
+                },
+                Step::NotAnObject(start, end) | Step::EnvelopeMissing(start, end) => (start, end),
+                Step::Incomplete(from) => return from,
+                Step::End => return window.len(),
+                Step::Faulty(..) | Step::Lost(_) => return self.stop(window.len()),
+            };
+            self.framer.passed(&window, start, end);
+            at = end;
+        }
+    }
+
+    fn stop(&mut self, end: usize) -> usize {
+        self.framer.lose();
+        end
+    }
+
+    /// What was found.
+    pub fn finish(self) -> Envelope {
+        let pad = |mut text: Vec<u8>| {
+            text.resize(text.len() + PADDING, 0);
+            text
+        };
+        Envelope(self.framer.into_members().into_iter().map(|text| text.map(pad)).collect())
     }
 }
 

@@ -61,6 +61,12 @@ fn struct_arrays(data: &mut StructData, fields: &[Field], rows: usize) -> Result
 
 /// The array of one field: the children of all its keys, of which at most one has a value in each row.
 fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<ArrayRef, FinishError> {
+    if field.keys.is_empty()
+        && let Some(rest) = &mut data.rest
+    {
+        rest.column.pad(rows);
+        return array(&mut rest.column, &field.ty);
+    }
     let mut joined: Option<ArrayRef> = None;
     for key in &field.keys {
         let Some(child) = data.find_mut(key) else { continue };
@@ -96,8 +102,13 @@ fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
             values.clear();
             Arc::new(array)
         }
-        (Data::Decimal(values), Type::Decimal) => {
+        (Data::Decimal(values), Type::Decimal { precision: 38, scale: 0 }) => {
             Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(38, 0)?)
+        }
+        (Data::Scaled { values, precision: p, scale: s }, Type::Decimal { precision, scale })
+            if p == precision && s == scale =>
+        {
+            Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(*precision, *scale as i8)?)
         }
         (Data::Timestamp(values), Type::Timestamp { .. }) => {
             Arc::new(TimestampMicrosecondArray::new(take(values), nulls).with_timezone("UTC"))
@@ -148,7 +159,7 @@ fn own_scalar_type(data: &Data) -> Option<Type> {
     Some(match data {
         Data::Bool(_) => Type::Bool,
         Data::Int(_) => Type::Int64,
-        Data::Decimal(_) => Type::Decimal,
+        Data::Decimal(_) => Type::Decimal { precision: 38, scale: 0 },
         Data::Date(_) => Type::Date,
         _ => return None,
     })

@@ -32,6 +32,55 @@ pub(super) struct Framer {
     lines: Lines,
     /// Values gone past, faulty ones too.
     values: u64,
+    /// Members of the envelope that are wanted.
+    members: Option<Members>,
+}
+
+/// Values of an envelope's members, by their paths.
+#[derive(Debug, Clone)]
+pub(super) struct Members {
+    paths: Arc<[Vec<String>]>,
+    /// The JSON text at each path, when it was met.
+    pub(super) found: Vec<Option<Vec<u8>>>,
+}
+
+impl Members {
+    pub(super) fn new(paths: &Arc<[Vec<String>]>) -> Self {
+        Self { paths: Arc::clone(paths), found: vec![None; paths.len()] }
+    }
+
+    /// Takes what is wanted of the member at the path `parents` + `key`, whose value lies between `start` and `end`.
+    fn meet(&mut self, window: &Window<'_>, parents: &[String], key: &[u8], start: usize, end: usize) {
+        for (path, found) in self.paths.iter().zip(&mut self.found) {
+            let Some((step, rest)) = path.strip_prefix(parents).and_then(<[String]>::split_first) else { continue };
+            if step.as_bytes() == key
+                && let Some((start, end)) = value_at(window, start, end, rest)
+            {
+                *found = Some(window.slice(start, end).to_vec());
+            }
+        }
+    }
+}
+
+/// Where the value at `path` within the sound value between `start` and `end` lies.
+fn value_at(window: &Window<'_>, start: usize, end: usize, path: &[String]) -> Option<(usize, usize)> {
+    let Some((step, rest)) = path.split_first() else { return Some((start, end)) };
+    let mut at = window.skip_space(start + 1);
+    if window.byte(start) != b'{' || window.byte(at) == b'}' {
+        return None;
+    }
+    loop {
+        let (key_end, value) = window.key_end(at).ok()?;
+        let value_end = window.value_end(value, 0, usize::MAX).ok()?;
+        if is_key(window, at, key_end, step).ok()? {
+            return value_at(window, value, value_end, rest);
+        }
+        at = window.skip_space(value_end);
+        if window.byte(at) != b',' {
+            return None;
+        }
+        at = window.skip_space(at + 1);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +149,18 @@ pub(super) enum Resume {
 
 impl Framer {
     pub(super) fn new(path: Arc<[String]>, max_depth: usize) -> Self {
-        Self { state: State::Values, path, max_depth, lines: Lines::No, values: 0 }
+        Self { state: State::Values, path, max_depth, lines: Lines::No, values: 0, members: None }
+    }
+
+    /// Takes the values of the envelope's members at `paths`, too.
+    pub(super) fn with_members(mut self, paths: &Arc<[Vec<String>]>) -> Self {
+        self.members = Some(Members::new(paths));
+        self
+    }
+
+    /// The members of the envelope met so far.
+    pub(super) fn into_members(self) -> Vec<Option<Vec<u8>>> {
+        self.members.map_or_else(Vec::new, |members| members.found)
     }
 
     /// How many values the framer has gone past, faulty ones too.
@@ -351,6 +411,11 @@ impl Framer {
                 let end = window.check(value, levels, self.max_depth)?;
                 if end >= window.len() {
                     return Err(window.fault(end));
+                }
+                if let Some(members) = &mut self.members {
+                    let mut key = Vec::new();
+                    window.unescape(at, key_end, &mut key)?;
+                    members.meet(window, &self.path[..levels - 1], &key, value, end);
                 }
                 self.state = envelope(levels, Place::After);
                 Ok(Moved::To(end))

@@ -30,16 +30,24 @@ mod envelope;
 mod finish;
 mod frame;
 mod object;
+mod refuse;
 mod scalar;
 mod scan;
+mod selection;
 mod write;
 
 pub use convert::convert;
-pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, Reason, Reject, Segment};
+pub use decoder::{
+    Counts, DecodeOptions, Decoded, Decoder, Envelope, EnvelopeReader, MAX_COLUMNS, Reason, Reject, Segment,
+};
 pub use envelope::{KNOWN_NAMES, Shape, agreed_path, shape};
 pub use finish::{FinishError, arrow_schema, conform, reshape};
-pub use scalar::{MAX_EXACT_INTEGER, Number, Time, civil, format_date, format_timestamp, number, time};
+pub use refuse::kind_of;
+pub use scalar::{
+    MAX_EXACT_INTEGER, Number, Time, civil, decimal, format_date, format_decimal, format_timestamp, number, time,
+};
 pub use scan::{Fault, PADDING};
+pub use selection::{Fate, Met, Selection};
 pub use write::{write_json, write_record};
 
 #[cfg(test)]

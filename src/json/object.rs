@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use super::column::Column;
-use crate::schema::{MAX_OBJECT_KEYS, Observation, columns, fold};
+use super::column::{Column, Data};
+use super::decode::Faulty;
+use crate::schema::{Contract, MAX_OBJECT_KEYS, Observation, Rule, columns, fold};
 
 /// No child: the prediction that nothing follows.
 pub(super) const NO_CHILD: u32 = u32::MAX;
@@ -23,12 +24,85 @@ pub(super) struct StructData {
     pub(super) after: Vec<u32>,
     /// How many arrays and objects are around the values of the children.
     depth: usize,
+    /// What is said of the columns of the keys.
+    rule: Option<Box<Rule>>,
     /// Keys without a child are skipped, not added.
     closed: bool,
+    /// Of records: where the members go whose keys have no child.
+    pub(super) rest: Option<Box<Rest>>,
+    /// What the table allows, when the object is one of its columns.
+    pub(super) contract: Contract,
+    /// Folded names of which each key has a column of its own in the table, when a contract binds it.
+    apart: BTreeSet<String>,
     /// Folded names that two keys of one object shared.
     pub(super) together: BTreeSet<String>,
     /// The same of the current batch.
     pub(super) batch_together: BTreeSet<String>,
+}
+
+/// The members of records whose keys have no column: one JSON object for each record that has some.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) column: Column,
+    /// The object of the present record is begun.
+    open: bool,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { column: Column::json_text(), open: false }
+    }
+}
+
+impl Rest {
+    /// Appends a member of the record in `row`: `write` gives its key and value as JSON text.
+    pub(super) fn add(&mut self, row: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.column.pad(row);
+        let Data::Json(texts) = &mut self.column.data else { return };
+        texts.data.push(if std::mem::replace(&mut self.open, true) { b',' } else { b'{' });
+        write(&mut texts.data);
+    }
+
+    /// Ends the record.
+    pub(super) fn end_record(&mut self) {
+        if std::mem::take(&mut self.open)
+            && let Data::Json(texts) = &mut self.column.data
+        {
+            texts.data.push(b'}');
+            texts.finish_one();
+            self.column.finish_value();
+        }
+    }
+
+    /// Begins a batch.
+    pub(super) fn begin(&mut self) {
+        self.open = false;
+        self.column.begin();
+    }
+}
+
+/// What becomes of the values of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// They go into the column of this child.
+    Child(u32),
+    /// They go, with the key, into the column of all keys that have none.
+    Rest,
+    /// They are passed over.
+    Skipped,
+    /// The table refuses the record, unless there is nothing in the value.
+    Refused,
+}
+
+/// What a contract says of a key that has no child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NewKey {
+    /// It may have a column of any type.
+    Free,
+    /// It shares the column of this child, which is another spelling of it.
+    Like(u32),
+    /// The table refuses it.
+    Refused,
 }
 
 /// A key of an object and the column of its values.
@@ -49,7 +123,7 @@ pub(super) struct Child {
 
 impl StructData {
     /// An object without keys whose values have `depth` arrays and objects around them.
-    pub(super) fn new(depth: usize) -> Self {
+    pub(super) fn new(depth: usize, rule: Option<&Rule>) -> Self {
         Self {
             children: Vec::new(),
             index: HashMap::new(),
@@ -57,7 +131,11 @@ impl StructData {
             rivals: Vec::new(),
             after: vec![NO_CHILD],
             depth,
+            rule: rule.filter(|rule| !rule.fields.is_empty()).map(|rule| Box::new(rule.clone())),
             closed: false,
+            rest: None,
+            contract: Contract::Evolve,
+            apart: BTreeSet::new(),
             together: BTreeSet::new(),
             batch_together: BTreeSet::new(),
         }
@@ -67,23 +145,83 @@ impl StructData {
     /// the parents and those under other keys of the same column.
     ///
     /// Each key gets only the keys that were below itself: with those of its rivals too, their number would double with
-    /// each level.
-    pub(super) fn seed(&mut self, parents: &[&Observation], sharing: &[&Observation]) {
-        for (_, members) in columns(sharing, &mut BTreeSet::new()) {
+    /// each level. What the table has columns for is bound by `contract`; a key that it has none for, as only nulls were
+    /// seen, is not.
+    pub(super) fn seed(&mut self, parents: &[&Observation], sharing: &[&Observation], contract: Contract) {
+        let rule = self.rule.clone();
+        for (_, members) in columns(sharing, &mut BTreeSet::new(), rule.as_deref()) {
             let all: Vec<_> = members.values().flatten().copied().collect();
+            let committed = all.iter().any(|seed| seed.column.is_some());
+            if !committed && contract == Contract::Freeze {
+                continue;
+            }
             for key in members.keys() {
                 let own: Vec<_> = parents.iter().filter_map(|parent| parent.fields.get(*key)).collect();
                 if !own.is_empty() {
                     let child = self.add(key);
-                    self.children[child as usize].column.seed(&own, &all);
+                    let contract = if committed { contract } else { Contract::Evolve };
+                    self.children[child as usize].column.seed(&own, &all, contract);
                 }
             }
+        }
+        self.contract = contract;
+        if contract != Contract::Evolve {
+            self.apart = parents.iter().flat_map(|parent| parent.together.iter().cloned()).collect();
+        }
+        if parents.iter().any(|parent| parent.overflow) {
+            self.rest = Some(Box::default());
+        }
+    }
+
+    /// Keeps the first `keep` keys; the members of all others go into one column from now on.
+    #[cold]
+    pub(super) fn overflow(&mut self, keep: usize) {
+        self.keep_children(|index, _| index < keep);
+        self.rest = Some(Box::default());
+    }
+
+    /// What the table's contract says of a key that has no child.
+    pub(super) fn new_key(&self, key: &str) -> NewKey {
+        if self.contract == Contract::Evolve {
+            return NewKey::Free;
+        }
+        let name = fold(key);
+        let group = self.groups.get(&name).map(|group| self.rivals[*group as usize].as_slice());
+        let columns = group.unwrap_or_default().iter().map(|rival| (*rival, &self.children[*rival as usize].column));
+        match columns.into_iter().find(|(_, column)| column.locked) {
+            Some((rival, column)) if !self.apart.contains(&name) => match &column.data {
+                // Values below another spelling would have to be compared field by field: they are not taken.
+                Data::Struct(_) | Data::List(_) | Data::Map(_) => return NewKey::Refused,
+                // No spellings share JSON text, unless it is said.
+                Data::Json(_) if column.rule().is_none_or(|rule| rule.ty.is_none()) => {}
+                _ => return NewKey::Like(rival),
+            },
+            _ => {}
+        }
+        // One key more would make the struct a map.
+        let is_full = self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS;
+        if self.contract == Contract::Freeze || is_full { NewKey::Refused } else { NewKey::Free }
+    }
+
+    /// Whether values under a key have a column.
+    pub(super) fn has_column(&self, key: &str) -> bool {
+        self.find(key.as_bytes()).is_some() || self.new_key(key) != NewKey::Refused
+    }
+
+    /// Whether a record that has values under both keys is refused: they share a column of a table that gets no other.
+    pub(super) fn refuses_together(&self, key: &str, other: &str) -> bool {
+        self.contract == Contract::Freeze && key != other && {
+            let name = fold(key);
+            name == fold(other) && !self.apart.contains(&name)
         }
     }
 
     /// Keeps only the children that `keep` names; the values of all other keys are skipped.
-    pub(super) fn project(&mut self, keep: &BTreeSet<String>) {
+    pub(super) fn project(&mut self, keep: &BTreeSet<String>, rest: bool) {
         self.closed = true;
+        if !rest {
+            self.rest = None;
+        }
         for child in &mut self.children {
             if !keep.contains(&child.key) {
                 child.column = Column::skipped();
@@ -92,13 +230,36 @@ impl StructData {
     }
 
     /// The child of a key (escapes resolved), which is added when there is none and the object is open.
-    pub(super) fn child(&mut self, key: &[u8]) -> Option<u32> {
+    pub(super) fn child(&mut self, key: &[u8]) -> Key {
         if let Some(child) = self.index.get(key) {
-            return Some(*child);
+            return Key::Child(*child);
+        }
+        if self.rest.is_some() {
+            return Key::Rest;
         }
         // The window is UTF-8, or the record is checked before its values count.
-        let key = std::str::from_utf8(key).ok()?;
-        (!self.closed).then(|| self.add(key))
+        let Some(key) = std::str::from_utf8(key).ok().filter(|_| !self.closed) else { return Key::Skipped };
+        let like = match self.new_key(key) {
+            NewKey::Refused => return Key::Refused,
+            NewKey::Like(rival) => Some(rival as usize),
+            NewKey::Free => None,
+        };
+        let child = self.add(key);
+        if let Some(like) = like {
+            let (before, after) = self.children.split_at_mut(child as usize);
+            after[0].column.seed_like(&before[like].column);
+        }
+        Key::Child(child)
+    }
+
+    /// The child of a key, when there is one.
+    pub(super) fn find(&self, key: &[u8]) -> Option<&Child> {
+        self.index.get(key).map(|child| &self.children[*child as usize])
+    }
+
+    /// The column that a key would get, when something is said of it.
+    pub(super) fn new_column(&self, key: &str) -> Option<Column> {
+        Some(Column::new(self.depth, Some(self.rule.as_ref()?.field(key)?)))
     }
 
     pub(super) fn find_mut(&mut self, key: &str) -> Option<&mut Child> {
@@ -128,7 +289,7 @@ impl StructData {
         // A key with escapes is never predicted: no text has the byte 0xff.
         let plain = key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
         let quoted = if plain { format!("\"{key}\"").into_bytes() } else { vec![0xff] }.into_boxed_slice();
-        let column = Column::new(self.depth);
+        let column = Column::new(self.depth, self.rule.as_ref().and_then(|rule| rule.field(key)));
         let (place, batch_place) = (None, u32::MAX);
         self.children.push(Child { quoted, key: key.to_owned(), has_rivals, group, place, batch_place, column });
         self.after.push(NO_CHILD);
@@ -141,10 +302,16 @@ impl StructData {
         if self.closed || !self.children.iter().any(|child| child.column.is_new()) {
             return;
         }
-        let mut kept = Self::new(self.depth);
+        self.keep_children(|_, child| !child.column.is_new());
+    }
+
+    fn keep_children(&mut self, keep: impl Fn(usize, &Child) -> bool) {
+        let mut kept = Self::new(self.depth, self.rule.as_deref());
         kept.together = std::mem::take(&mut self.together);
-        for child in std::mem::take(&mut self.children) {
-            if !child.column.is_new() {
+        kept.apart = std::mem::take(&mut self.apart);
+        (kept.contract, kept.rest) = (self.contract, self.rest.take());
+        for (index, child) in std::mem::take(&mut self.children).into_iter().enumerate() {
+            if keep(index, &child) {
                 let index = kept.add(&child.key);
                 let again = &mut kept.children[index as usize];
                 (again.column, again.place) = (child.column, child.place);
@@ -154,13 +321,20 @@ impl StructData {
     }
 
     /// Notes whether another key of the object in `row` folds to the same name as that of `child`.
+    ///
+    /// # Errors
+    /// When the table refuses that.
     #[cold]
-    pub(super) fn meet_rivals(&mut self, child: u32, row: usize) {
+    pub(super) fn meet_rivals(&mut self, child: u32, row: usize) -> Result<(), Faulty> {
         let met = &self.children[child as usize];
         let rivals = &self.rivals[met.group as usize];
         if rivals.iter().any(|rival| *rival != child && self.children[*rival as usize].column.len > row) {
             let name = fold(&met.key);
+            if self.contract == Contract::Freeze && !self.apart.contains(&name) {
+                return Err(Faulty);
+            }
             self.batch_together.insert(name);
         }
+        Ok(())
     }
 }

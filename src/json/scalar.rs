@@ -224,6 +224,43 @@ pub fn format_timestamp(micros: i64, naive: bool) -> String {
     text
 }
 
+/// The digits of `value` / 10^`scale`, with all `scale` digits behind the point.
+pub fn format_decimal(value: i128, scale: u8) -> String {
+    if scale == 0 {
+        return value.to_string();
+    }
+    let (sign, digits) = (if value < 0 { "-" } else { "" }, value.unsigned_abs().to_string());
+    let digits = format!("{digits:0>width$}", width = usize::from(scale) + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
+    format!("{sign}{whole}.{fraction}")
+}
+
+/// A JSON number as multiple of 10^-`scale`, when it is one of at most `precision` digits.
+pub fn decimal(token: &[u8], precision: u8, scale: u8) -> Option<i128> {
+    let (mantissa, exponent) = match token.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&token[..at], std::str::from_utf8(&token[at + 1..]).ok()?.parse::<i32>().ok()?),
+        None => (token, 0),
+    };
+    let negative = mantissa.first() == Some(&b'-');
+    let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
+    let behind_point = mantissa.len().saturating_sub(point + 1) as i32;
+    let mut shift = exponent.checked_sub(behind_point)?.checked_add(i32::from(scale))?;
+    let mut digits: Vec<u8> = mantissa.iter().copied().filter(u8::is_ascii_digit).skip_while(|d| *d == b'0').collect();
+    while shift < 0 && digits.pop_if(|digit| *digit == b'0').is_some() {
+        shift += 1;
+    }
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let length = i32::try_from(digits.len()).ok()?.checked_add(shift)?;
+    if shift < 0 || length > i32::from(precision) {
+        return None;
+    }
+    digits.resize(length as usize, b'0');
+    let magnitude = digits.iter().fold(0_i128, |n, digit| n * 10 + i128::from(digit - b'0'));
+    Some(if negative { -magnitude } else { magnitude })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +318,31 @@ mod tests {
             assert_eq!(micros(&format_timestamp(value, false)), Some(value));
             assert_eq!(micros(&format_timestamp(value, true)), Some(value));
         }
+    }
+
+    #[test]
+    fn decimals_are_taken_when_nothing_is_cut_off() {
+        let read = |text: &str| decimal(text.as_bytes(), 6, 2);
+        for (text, value) in [
+            ("12.5", 1250),
+            ("-0.01", -1),
+            ("1e3", 100_000),
+            ("1.200e1", 1200),
+            ("0.0", 0),
+            ("-0", 0),
+            ("9999.99", 999_999),
+        ] {
+            assert_eq!(read(text), Some(value), "{text}");
+        }
+        for text in ["0.001", "10000", "1e4", "1.2345e1", "1e-3", "1e999999999999"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(decimal(&[b'9'; 38], 38, 0), Some(10_i128.pow(38) - 1));
+        assert_eq!(decimal(b"0.000e-2000000000", 6, 2), Some(0));
+        for (value, text) in [(1250, "12.50"), (-1, "-0.01"), (0, "0.00"), (7, "0.07")] {
+            assert_eq!(format_decimal(value, 2), text);
+        }
+        assert_eq!(format_decimal(-12, 0), "-12");
     }
 
     #[test]

@@ -333,6 +333,17 @@ impl<'a> Window<'a> {
         Ok((end, self.skip_space(colon + 1)))
     }
 
+    /// Whether the value at `at` is `null`, `{}` or `[]`.
+    pub(super) fn holds_nothing(&self, at: usize) -> bool {
+        let inside = || self.padded[self.skip_space(at + 1)];
+        match self.padded[at] {
+            b'n' => true,
+            b'{' => inside() == b'}',
+            b'[' => inside() == b']',
+            _ => false,
+        }
+    }
+
     /// Appends the text of the string between `start` and `end` (its quotes), escapes resolved.
     pub(super) fn unescape(&self, start: usize, end: usize, out: &mut Vec<u8>) -> Result<(), FaultAt> {
         let (mut at, end) = (start + 1, end - 1);

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 
-use super::scalar::{format_date, format_timestamp};
+use super::scalar::{format_date, format_decimal, format_timestamp};
 use crate::schema::{Field, Type};
 
 /// Appends the value in `row` of an array of type `ty` as minified JSON. Null fields of an object are left out.
@@ -17,7 +17,10 @@ pub fn write_json(array: &dyn Array, ty: &Type, row: usize, out: &mut Vec<u8>) {
     match ty {
         Type::Bool => write_display(array.as_boolean().value(row), out),
         Type::Int64 => write_display(array.as_primitive::<Int64Type>().value(row), out),
-        Type::Decimal => write_display(array.as_primitive::<Decimal128Type>().value(row), out),
+        Type::Decimal { scale, .. } => {
+            let value = array.as_primitive::<Decimal128Type>().value(row);
+            write_display(format_args!("{}", format_decimal(value, *scale)), out);
+        }
         // The shortest text that reads as the same double.
         Type::Double => write_display(format_args!("{:?}", array.as_primitive::<Float64Type>().value(row)), out),
         Type::Timestamp { naive } => {
@@ -74,6 +77,12 @@ fn write_fields<'a>(fields: &[Field], column: impl Fn(usize) -> &'a dyn Array, r
         }
         if !std::mem::take(&mut first) {
             out.push(b',');
+        }
+        if field.keys.is_empty() && matches!(field.ty, Type::Json) {
+            // The members of an object, as they stand between its braces.
+            let text = values.as_string::<i32>().value(row);
+            out.extend_from_slice(text.trim_start_matches('{').strip_suffix('}').unwrap_or(text).as_bytes());
+            continue;
         }
         write_string(field.keys.first().map_or(field.name.as_str(), String::as_str), out);
         out.push(b':');

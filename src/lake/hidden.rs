@@ -9,8 +9,14 @@
 //!
 //! Objects here are never changed. They count when the head that a committed version names refers to them.
 
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
+use futures::TryStreamExt as _;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -44,9 +50,12 @@ impl Hidden {
         format!("_siltstone/schema/{id:016x}.json")
     }
 
+    /// The folder of quarantine files.
+    pub const QUARANTINE: &str = "_siltstone/quarantine";
+
     /// The path of a quarantine file.
     pub fn quarantine_path(file_id: &str) -> String {
-        format!("_siltstone/quarantine/{file_id}.parquet")
+        format!("{}/{file_id}.parquet", Self::QUARANTINE)
     }
 
     /// Reads an object of the table, named by its path below the table's folder.
@@ -54,15 +63,36 @@ impl Hidden {
     /// # Errors
     /// `Corrupt` when it is not there; `Failed` when it cannot be read.
     pub async fn read(&self, path: &str) -> Result<Bytes> {
-        let describe = || format!("cannot read {path} of {}", self.table.url());
         let object = self.table.child(path)?;
-        let found = self.table.store().get(&object).await.map_err(|error| match error {
+        let found = async { self.table.store().get(&object).await?.bytes().await };
+        found.await.map_err(|error| self.unread(path, error))
+    }
+
+    /// Reads a part of an object.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        let object = self.table.child(path)?;
+        self.table.store().get_range(&object, range).await.map_err(|error| self.unread(path, error))
+    }
+
+    /// Reads parts of an object; those that lie close together by one request.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let object = self.table.child(path)?;
+        self.table.store().get_ranges(&object, ranges).await.map_err(|error| self.unread(path, error))
+    }
+
+    fn unread(&self, path: &str, error: object_store::Error) -> Error {
+        match error {
             object_store::Error::NotFound { .. } => {
                 Error::new(ErrorKind::Corrupt, format!("{path} of {} is gone", self.table.url()))
             }
-            error => Error::failed(describe(), error),
-        })?;
-        found.bytes().await.context(describe)
+            error => Error::failed(format!("cannot read {path} of {}", self.table.url()), error),
+        }
     }
 
     /// Writes an object that must not be there.
@@ -81,6 +111,32 @@ impl Hidden {
             }
             Err(error) => Err(Error::failed(format!("cannot write {path} of {}", self.table.url()), error)),
         }
+    }
+
+    /// Where objects lie in the store and how large they are, by one listing of the folder that all of them are in.
+    ///
+    /// # Errors
+    /// `Corrupt` when one is not there; `Failed` when the folder cannot be listed.
+    pub async fn find(&self, folder: &str, paths: &[String]) -> Result<Vec<ObjectMeta>> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed = self.table.store().list(Some(&self.table.child(folder)?));
+        let listed: Vec<ObjectMeta> =
+            listed.try_collect().await.context(|| format!("cannot list {folder} of {}", self.table.url()))?;
+        let mut there: HashMap<Path, ObjectMeta> =
+            listed.into_iter().map(|meta| (meta.location.clone(), meta)).collect();
+        let find = |path: &String| {
+            there
+                .remove(&self.table.child(path)?)
+                .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} of {} is gone", self.table.url())))
+        };
+        paths.iter().map(find).collect()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        self.table.store()
     }
 
     /// Reads a JSON document.

@@ -8,20 +8,25 @@
 //! ```
 //!
 //! A head and its new segments are written before the commit that names them, and count only if that commit exists.
+//!
+//! The entry of an object can be replaced: of several for one object (key, ETag and size), that of the newest segment counts.
+//! A lower level is newer than a higher one, as a merge takes all segments of a level; within a level, what is later in the
+//! head's list is newer.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::hidden::Hidden;
-use crate::error::{Context as _, Result};
+use super::ranges::lies_within;
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::RawObject;
 use crate::write::hidden_file_properties;
 
@@ -29,6 +34,8 @@ use crate::write::hidden_file_properties;
 const FAN_IN: usize = 8;
 /// Entries that are read or written at once.
 const BATCH_ROWS: usize = 8192;
+/// The last column of a segment, which older ones lack.
+const SLICE: &str = "slice";
 
 /// A consumed raw object and what became of its records.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +48,20 @@ pub struct Entry {
     pub rows_out: u64,
     /// Records (or objects) in quarantine.
     pub quarantined: u64,
+    /// The attempt at a slice that wrote the rows: its id begins the names of their data files. Empty when not recorded;
+    /// several, with [`SLICE_SEPARATOR`] between them, when rejects of the object became rows later.
+    pub slice: String,
+}
+
+/// Stands between the slices that the rows of one object came from.
+pub const SLICE_SEPARATOR: char = '+';
+
+impl Entry {
+    /// Whether it was made from an older entry for the same object: it names the slices of that one, and more.
+    pub fn replaces(&self, older: &Self) -> bool {
+        let more = self.slice.strip_prefix(older.slice.as_str());
+        self.object == older.object && more.is_some_and(|more| more.starts_with(SLICE_SEPARATOR))
+    }
 }
 
 /// A file of entries, sorted by key.
@@ -75,6 +96,14 @@ impl Totals {
         self.rows_out += entry.rows_out;
         self.quarantined += entry.quarantined;
     }
+
+    /// Takes one object out.
+    pub fn subtract(&mut self, entry: &Entry) {
+        self.objects -= 1;
+        self.records_in -= entry.records_in;
+        self.rows_out -= entry.rows_out;
+        self.quarantined -= entry.quarantined;
+    }
 }
 
 /// What the ledger of one table version consists of.
@@ -95,6 +124,9 @@ pub struct Head {
     pub registry: String,
     /// All quarantine files' paths below the table's folder.
     pub quarantine: Vec<String>,
+    /// Quarantine files of the parent that are not among them: their rejects became rows or lie in other files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// Sums over all segments.
     pub totals: Totals,
 }
@@ -146,8 +178,27 @@ pub async fn diff(hidden: &Hidden, head: Option<&Head>, listing: Vec<RawObject>)
     Ok(diff)
 }
 
-/// Writes the entries of one run (sorted by key here) as a segment, merges levels that are full, and gives the segments
-/// of the next head.
+/// The entries of `objects`, those that there are.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub async fn find_entries(
+    hidden: &Hidden,
+    head: &Head,
+    objects: &BTreeSet<&RawObject>,
+) -> Result<BTreeMap<RawObject, Entry>> {
+    let mut found = BTreeMap::new();
+    let mut entries = Merged::open(hidden, &head.segments).await?;
+    while let Some(entry) = entries.next()? {
+        if objects.contains(&entry.object) {
+            found.insert(entry.object.clone(), entry);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes the entries of one run (sorted by key here, one for each object) as a segment, merges levels that are full, and
+/// gives the segments of the next head.
 ///
 /// # Errors
 /// When a segment cannot be read or written.
@@ -174,9 +225,12 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
         }
         let path = Hidden::segment_path(id, written);
         let mut merged = Merged::open(hidden, &full).await?;
-        let mut failure = None;
+        let (mut failure, mut count) = (None, 0);
         let chunks = std::iter::from_fn(|| match merged.chunk() {
-            Ok(chunk) => (!chunk.is_empty()).then_some(chunk),
+            Ok(chunk) => {
+                count += chunk.len() as u64;
+                (!chunk.is_empty()).then_some(chunk)
+            }
             Err(error) => {
                 failure = Some(error);
                 None
@@ -188,7 +242,7 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
         }
         hidden.create(&path, bytes).await?;
         written += 1;
-        rest.push(Segment { path, level: level + 1, entries: full.iter().map(|segment| segment.entries).sum() });
+        rest.push(Segment { path, level: level + 1, entries: count });
         segments = rest;
     }
     Ok(segments)
@@ -203,7 +257,17 @@ fn schema() -> SchemaRef {
         number("records_in"),
         number("rows_out"),
         number("quarantined"),
+        Field::new(SLICE, DataType::Utf8, false),
     ]))
+}
+
+/// Whether a segment has the columns of this version, or of the one before it, which knew no slices.
+fn is_segment(found: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<_> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    let (found, wanted) = (columns(found), columns(&schema()));
+    found == wanted || found == wanted[..wanted.len() - 1]
 }
 
 fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
@@ -224,6 +288,7 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
             number(|entry| entry.records_in),
             number(|entry| entry.rows_out),
             number(|entry| entry.quarantined),
+            text(|entry| &entry.slice),
         ];
         writer.write(&RecordBatch::try_new(schema(), columns).context(describe)?).context(describe)?;
     }
@@ -231,42 +296,77 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     Ok(out.into())
 }
 
-/// The entries of a head's segments, sorted by key.
-#[derive(Debug)]
+/// The next entry of a segment. In the order of these, entries for one object come newest first: a lower level is newer, and
+/// then what was opened later.
+type Next = (RawObject, (u32, Reverse<usize>), [u64; 3], String);
+
+/// The entries of segments of one head, sorted by key.
+#[derive(Debug, Default)]
 pub struct Merged {
-    cursors: Vec<Cursor>,
-    heap: BinaryHeap<Reverse<(Entry, usize)>>,
+    /// The segments with their levels.
+    cursors: Vec<(u32, Cursor)>,
+    heap: BinaryHeap<Reverse<Next>>,
 }
 
 impl Merged {
-    /// Opens segments.
+    /// Opens segments, which are in the order of their head.
     ///
     /// # Errors
     /// When one cannot be read.
     pub async fn open(hidden: &Hidden, segments: &[Segment]) -> Result<Self> {
-        let mut cursors = Vec::new();
-        let mut heap = BinaryHeap::new();
+        let mut merged = Self::default();
         for segment in segments {
-            let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
-            if let Some(entry) = cursor.next()? {
-                heap.push(Reverse((entry, cursors.len())));
-            }
-            cursors.push(cursor);
+            merged.add(hidden, segment).await?;
         }
-        Ok(Self { cursors, heap })
+        Ok(merged)
     }
 
-    /// The next entry.
+    /// Opens the next segment of the head, before any entry was taken.
+    ///
+    /// # Errors
+    /// When it cannot be read; the others still can.
+    pub async fn add(&mut self, hidden: &Hidden, segment: &Segment) -> Result<()> {
+        let cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
+        self.cursors.push((segment.level, cursor));
+        let first = self.advance(self.cursors.len() - 1);
+        if first.is_err() {
+            self.cursors.pop();
+        }
+        first
+    }
+
+    /// The next entry, one for each object: the newest.
     ///
     /// # Errors
     /// When a segment is damaged.
     #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        let Some(Reverse((entry, index))) = self.heap.pop() else { return Ok(None) };
-        if let Some(next) = self.cursors[index].next()? {
-            self.heap.push(Reverse((next, index)));
+        let Some((entry, _)) = self.next_of().map_err(|(error, _)| error)? else { return Ok(None) };
+        while self.heap.peek().is_some_and(|Reverse((object, ..))| *object == entry.object) {
+            self.next_of().map_err(|(error, _)| error)?;
         }
         Ok(Some(entry))
+    }
+
+    /// The next entry and the number of the segment it is of, in the order in which they were opened. Entries for one object
+    /// follow one another, the newest first.
+    ///
+    /// # Errors
+    /// When a segment is damaged, with its number.
+    pub(super) fn next_of(&mut self) -> Result<Option<(Entry, usize)>, (Error, usize)> {
+        let Some(Reverse((object, (_, Reverse(index)), counts, slice))) = self.heap.pop() else { return Ok(None) };
+        self.advance(index).map_err(|error| (error, index))?;
+        let [records_in, rows_out, quarantined] = counts;
+        Ok(Some((Entry { object, records_in, rows_out, quarantined, slice }, index)))
+    }
+
+    fn advance(&mut self, index: usize) -> Result<()> {
+        let (level, cursor) = &mut self.cursors[index];
+        if let Some(Entry { object, records_in, rows_out, quarantined, slice }) = cursor.next()? {
+            let age = (*level, Reverse(index));
+            self.heap.push(Reverse((object, age, [records_in, rows_out, quarantined], slice)));
+        }
+        Ok(())
     }
 
     fn chunk(&mut self) -> Result<Vec<Entry>> {
@@ -297,9 +397,18 @@ impl std::fmt::Debug for Cursor {
 
 impl Cursor {
     fn open(path: &str, bytes: Bytes) -> Result<Self> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-            .context(|| format!("the ledger segment {path} is damaged"))?;
+        let describe = || format!("the ledger segment {path} is damaged");
+        // The Parquet types say all; the Arrow schema beside them, when damaged, is not always told by an error.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let size_bytes = bytes.len() as u64;
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).context(describe)?;
+        if !is_segment(builder.schema()) {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the ledger segment {path} has other columns")));
+        }
+        if !lies_within(builder.metadata(), size_bytes) {
+            return Err(Error::new(ErrorKind::Corrupt, describe()));
+        }
+        let reader = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
         Ok(Self { path: path.to_owned(), reader, batch: None, row: 0 })
     }
 
@@ -315,21 +424,131 @@ impl Cursor {
                     records_in: number(3),
                     rows_out: number(4),
                     quarantined: number(5),
+                    slice: if batch.num_columns() > 6 { text(6) } else { String::new() },
                 }));
             }
             match self.reader.next() {
                 None => return Ok(None),
                 Some(batch) => {
                     let batch = batch.context(|| format!("the ledger segment {} is damaged", self.path))?;
-                    if batch.schema().fields().len() != schema().fields().len() {
-                        return Err(crate::error::Error::new(
-                            crate::error::ErrorKind::Corrupt,
-                            format!("the ledger segment {} has other columns", self.path),
-                        ));
-                    }
                     (self.batch, self.row) = (Some(batch), 0);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+mod tests {
+    use super::*;
+    use crate::store::Location;
+
+    fn entry(key: &str, slice: &str) -> Entry {
+        let object = RawObject { key: key.to_owned(), etag: "e".to_owned(), size_bytes: 7 };
+        Entry { object, records_in: 3, rows_out: 2, quarantined: 1, slice: slice.to_owned() }
+    }
+
+    fn entries(segment: Bytes) -> Result<Vec<Entry>> {
+        let mut cursor = Cursor::open("a segment", segment)?;
+        std::iter::from_fn(|| cursor.next().transpose()).collect()
+    }
+
+    /// A segment of one row with the first `columns` columns.
+    fn segment(columns: usize) -> Bytes {
+        let schema = Arc::new(schema().project(&(0..columns).collect::<Vec<_>>()).unwrap());
+        let values: Vec<ArrayRef> = schema
+            .fields()
+            .iter()
+            .map(|field| match field.data_type() {
+                DataType::Int64 => Arc::new(Int64Array::from(vec![1])) as ArrayRef,
+                _ => Arc::new(StringArray::from(vec!["x"])) as ArrayRef,
+            })
+            .collect();
+        let mut out = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut out, Arc::clone(&schema), None).unwrap();
+        writer.write(&RecordBatch::try_new(schema, values).unwrap()).unwrap();
+        writer.close().unwrap();
+        out.into()
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were_written() {
+        let written = vec![entry("a", "s1"), entry("b", ""), entry("c", "s2")];
+        assert_eq!(entries(encode([written.clone()].into_iter()).unwrap()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_segment_from_before_slices_were_recorded_has_none() {
+        let found = entries(segment(schema().fields().len() - 1)).unwrap();
+        assert_eq!(found.iter().map(|entry| entry.slice.as_str()).collect::<Vec<_>>(), [""]);
+        assert_eq!(found[0].quarantined, 1);
+    }
+
+    #[test]
+    fn a_segment_with_other_columns_is_refused() {
+        let message = entries(segment(4)).unwrap_err().to_string();
+        assert!(message.contains("a segment has other columns"), "{message}");
+    }
+
+    fn counted(key: usize, quarantined: u64) -> Entry {
+        let object = RawObject { key: format!("{key:04}"), etag: "e".to_owned(), size_bytes: 1 };
+        Entry { object, records_in: 10, rows_out: 10 - quarantined, quarantined, slice: format!("s{quarantined}") }
+    }
+
+    fn head(id: i64, segments: Vec<Segment>) -> Head {
+        Head {
+            id,
+            parent: None,
+            run_id: String::new(),
+            written_at: String::new(),
+            segments,
+            registry: String::new(),
+            quarantine: Vec::new(),
+            replaced: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_entries_for_an_object_the_newest_counts_through_all_merges() {
+        let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
+        let mut last: Option<Head> = None;
+        let mut expected: BTreeMap<usize, u64> = BTreeMap::new();
+        for run in 0..200_usize {
+            // Each run adds an object and replaces two older ones, near and far.
+            let mut replaced: BTreeMap<usize, u64> = BTreeMap::from([(run, 10)]);
+            for older in [run / 2, run.saturating_sub(3)] {
+                let left = expected.get(&older).map_or(10, |left| left.saturating_sub(1));
+                replaced.insert(older, left);
+            }
+            let entries = replaced.iter().map(|(key, left)| counted(*key, *left)).collect();
+            expected.extend(replaced);
+            let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
+            let next = head(id, append(&hidden, last.as_ref(), id, entries).await.unwrap());
+            let mut merged = Merged::open(&hidden, &next.segments).await.unwrap();
+            let mut found = Vec::new();
+            while let Some(entry) = merged.next().unwrap() {
+                found.push(entry);
+            }
+            assert_eq!(found, expected.iter().map(|(key, left)| counted(*key, *left)).collect::<Vec<_>>(), "run {run}");
+            last = Some(next);
+        }
+        let last = last.unwrap();
+        assert!(last.segments.iter().any(|segment| segment.level == 2), "{:?}", last.segments);
+        let wanted = [counted(7, 0).object, counted(9999, 0).object];
+        let found = find_entries(&hidden, &last, &wanted.iter().collect()).await.unwrap();
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [counted(7, expected[&7])]);
+    }
+
+    #[tokio::test]
+    async fn another_object_of_the_same_key_has_an_entry_of_its_own() {
+        let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
+        let other = Entry { object: RawObject { etag: "f".to_owned(), ..counted(1, 0).object }, ..counted(1, 0) };
+        let segments = append(&hidden, None, 1, vec![counted(1, 4), other.clone()]).await.unwrap();
+        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![counted(1, 3)]).await.unwrap();
+        let mut merged = Merged::open(&hidden, &segments).await.unwrap();
+        assert_eq!([merged.next().unwrap().unwrap(), merged.next().unwrap().unwrap()], [counted(1, 3), other]);
+        assert_eq!(merged.next().unwrap(), None);
     }
 }

@@ -1,15 +1,28 @@
-//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine.
+//! The lake table of a source: the Delta table, and beside it the ledger, the registry and the quarantine; the check that
+//! they agree; and the DDL that makes it a table of another engine.
 
+mod ddl;
+mod explain;
 mod hidden;
+mod history;
 mod ledger;
 mod quarantine;
+mod ranges;
 mod registry;
 mod stored;
 mod table;
+mod verify;
 
+pub use ddl::{Dialect, TableDescription, ddl};
+pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::Hidden;
-pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
-pub use quarantine::{QuarantineWriter, quarantine_schema};
-pub use registry::{Registry, changes, sql_type};
+pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
+pub use ledger::{Diff, Entry, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, diff, find_entries};
+pub use quarantine::{
+    Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, StoredReject, SummarizedFile,
+    Tally, quarantine_schema, rows_of,
+};
+pub use registry::Registry;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};
+pub use verify::{Checked, Effect, Finding, FindingKind, Severity, Verification, verify};

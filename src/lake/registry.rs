@@ -2,23 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::history::{ColumnChange, RunStamp, SchemaVersion, changes, sql_type};
+use crate::json::DecodeOptions;
 use crate::partition::Partitioning;
-use crate::schema::{Field, Kind, Observation, Type, data_type, pin, resolve};
+use crate::schema::{Contract, Field, Kind, Observation, Rule, limit_columns, pin, resolve_ruled};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registry {
-    /// How many times the columns changed.
-    pub schema_version: u64,
-    /// What the last change was, as shown to people.
-    pub changes: Vec<String>,
+    /// Every change of the columns, from the first ones on.
+    pub history: Vec<SchemaVersion>,
     /// How the table is partitioned; chosen once.
     pub partitioning: Partitioning,
     /// How that was chosen.
     pub partitioning_reason: String,
     /// Where the records of an envelope lie; empty when every object is a record. Chosen once.
     pub records_path: Vec<String>,
+    /// The types that columns were given by the configuration: they stay.
+    #[serde(default)]
+    pub rule: Rule,
     /// All records of all runs.
     pub observed: Observation,
     /// The columns.
@@ -32,67 +35,91 @@ impl Registry {
         (records > 0 || !self.records_path.is_empty()).then_some(&*self.records_path)
     }
 
+    /// How many times the columns changed.
+    pub fn schema_version(&self) -> u64 {
+        self.history.last().map_or(0, |last| last.version)
+    }
+
     /// The registry after another run observed `observed`: the names of the columns there are stay.
     #[must_use]
-    pub fn advance(&self, observed: &Observation) -> Self {
+    pub fn advance(&self, observed: &Observation, decode: &DecodeOptions, run: &RunStamp) -> Self {
         let mut next = self.clone();
+        let reserved = self.partitioning.names();
         next.observed.merge(observed);
-        next.fields = resolve(&next.observed, &self.partitioning.names());
-        next.changes = changes(&self.fields, &next.fields);
-        next.schema_version += u64::from(!next.changes.is_empty());
+        limit_columns(&mut next.observed, &reserved, &decode.rule, decode.max_columns);
+        next.fields = resolve_ruled(&next.observed, &reserved, &decode.rule);
+        next.rule = decode.rule.types();
+        let changes = changes((&self.observed, &self.fields), (&next.observed, &next.fields));
+        if !changes.is_empty() {
+            let version = self.schema_version() + 1;
+            next.history.push(SchemaVersion { version, run: run.clone(), changes });
+        }
         pin(&mut next.observed, &next.fields);
         next
     }
-}
 
-/// What differs between two lists of columns, one line each: `+ path type` for an added column or struct field,
-/// `~ path type -> type` for a promoted one.
-pub fn changes(before: &[Field], after: &[Field]) -> Vec<String> {
-    let mut lines = Vec::new();
-    compare(before, after, "", &mut lines);
-    lines
-}
-
-fn compare(before: &[Field], after: &[Field], prefix: &str, lines: &mut Vec<String>) {
-    for field in after {
-        let path = format!("{prefix}{}", field.name);
-        match before.iter().find(|old| old.name == field.name) {
-            None => lines.push(format!("+ {path} {}", sql_type(&field.ty))),
-            Some(old) => compare_types(&old.ty, &field.ty, &path, lines),
+    /// What a decoder must know to decode the run that advanced this registry to `next` again, into columns now settled:
+    /// under a contract, only columns that were there before the run are bound by it, as when it was first decoded.
+    pub fn known_again(&self, next: &Self, contract: Contract) -> Observation {
+        let mut known = next.observed.clone();
+        if contract != Contract::Evolve {
+            unpin(&mut known, Some(&self.observed));
         }
+        known
+    }
+
+    /// Checks that the columns there are can follow `rule`.
+    ///
+    /// # Errors
+    /// A message that names the column and what it cannot become.
+    pub fn check_rule(&self, rule: &Rule) -> Result<(), String> {
+        let wanted = resolve_ruled(&self.observed, &self.partitioning.names(), rule);
+        for (old, new) in
+            self.fields.iter().filter_map(|old| Some((old, wanted.iter().find(|new| new.name == old.name)?)))
+        {
+            if !old.ty.widens_to(&new.ty) {
+                let (name, before, after) = (&old.name, sql_type(&old.ty), sql_type(&new.ty));
+                return Err(format!("column {name} of the table is {before} and cannot become {after}"));
+            }
+        }
+        check_names(&self.observed, rule)
+    }
+
+    /// What the advance from `before` changed.
+    pub fn changes_since(&self, before: Option<&Self>) -> &[ColumnChange] {
+        let known = before.map_or(0, Self::schema_version);
+        self.history.last().filter(|last| last.version > known).map_or(&[], |last| &last.changes)
     }
 }
 
-fn compare_types(before: &Type, after: &Type, path: &str, lines: &mut Vec<String>) {
-    match (before, after) {
-        (Type::Struct(before), Type::Struct(after)) => compare(before, after, &format!("{path}."), lines),
-        (Type::List(before), Type::List(after)) => compare_types(before, after, &format!("{path}[]"), lines),
-        (Type::Map(before), Type::Map(after)) => compare_types(before, after, &format!("{path}{{}}"), lines),
-        (before, after) if data_type(before) == data_type(after) && is_json(before) == is_json(after) => {}
-        (before, after) => lines.push(format!("~ {path} {} -> {}", sql_type(before), sql_type(after))),
+/// Leaves only the names of columns that were given `before`.
+fn unpin(observed: &mut Observation, before: Option<&Observation>) {
+    observed.column = before.and_then(|before| before.column.clone());
+    for (key, seen) in &mut observed.fields {
+        unpin(seen, before.and_then(|before| before.fields.get(key)));
+    }
+    if let Some(below) = observed.element.as_deref_mut() {
+        unpin(below, before.and_then(|before| before.element.as_deref()));
+    }
+    if let Some(below) = observed.dictionary.as_deref_mut() {
+        unpin(below, before.and_then(|before| before.dictionary.as_deref()));
     }
 }
 
-fn is_json(ty: &Type) -> bool {
-    matches!(ty, Type::Json)
-}
-
-/// The SQL type, as Athena writes it; JSON text is `string (json)`.
-pub fn sql_type(ty: &Type) -> String {
-    match ty {
-        Type::Bool => "boolean".to_owned(),
-        Type::Int64 => "bigint".to_owned(),
-        Type::Decimal => "decimal(38,0)".to_owned(),
-        Type::Double => "double".to_owned(),
-        Type::Timestamp { .. } => "timestamp".to_owned(),
-        Type::Date => "date".to_owned(),
-        Type::Text => "string".to_owned(),
-        Type::Json => "string (json)".to_owned(),
-        Type::Struct(fields) => {
-            let fields = fields.iter().map(|field| format!("{}:{}", field.name, sql_type(&field.ty)));
-            format!("struct<{}>", fields.collect::<Vec<_>>().join(","))
+fn check_names(observed: &Observation, rule: &Rule) -> Result<(), String> {
+    for (key, seen) in &observed.fields {
+        let Some(rule) = rule.field(key) else { continue };
+        if let (Some(column), Some(wanted)) = (&seen.column, &rule.rename)
+            && column != wanted
+        {
+            return Err(format!(
+                "the table has key {key} as column {column} already, which cannot be renamed to {wanted}"
+            ));
         }
-        Type::List(element) => format!("array<{}>", sql_type(element)),
-        Type::Map(value) => format!("map<string,{}>", sql_type(value)),
+        check_names(seen, rule)?;
+    }
+    match (&observed.element, &rule.element) {
+        (Some(seen), Some(rule)) => check_names(seen, rule),
+        _ => Ok(()),
     }
 }

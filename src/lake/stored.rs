@@ -1,37 +1,55 @@
-//! Data files read back as columns of their table.
+//! Data files read back as columns of their table, one row group at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields};
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryStreamExt as _};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use super::hidden::Hidden;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::schema::{Field, Type};
 use crate::write::NO_VALUES;
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8192;
+/// How much of the end of a file is read to find its footer.
+const FOOTER_BYTES: u64 = 64 << 10;
 
-/// The rows of a data file, batch by batch.
-#[derive(Debug)]
+/// The rows of a data file, batch by batch. Holds one row group.
 pub struct StoredFile {
     path: String,
     /// The columns it holds: some of the table's, structs with some of their fields.
     pub fields: Vec<Field>,
-    reader: ParquetRecordBatchReader,
+    rows: ParquetRecordBatchStream<Reader>,
+}
+
+impl std::fmt::Debug for StoredFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredFile").field("path", &self.path).field("fields", &self.fields).finish_non_exhaustive()
+    }
 }
 
 impl StoredFile {
-    /// Opens a file of a table of columns `table`.
+    /// Opens a file of `size` bytes of a table of columns `table`: its footer is read, and nothing else yet.
     ///
     /// # Errors
-    /// When it is damaged; `Corrupt` when it holds a column that the table has not.
-    pub fn open(path: &str, bytes: Bytes, table: &[Field]) -> Result<Self> {
+    /// `Failed` when it cannot be read; `Corrupt` when it is gone or holds a column that the table has not.
+    pub async fn open(hidden: &Hidden, path: &str, size: u64, table: &[Field]) -> Result<Self> {
         let describe = || format!("cannot read {path}");
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).context(describe)?;
+        let footer = read_footer(hidden, path, size).await?;
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new()).context(describe)?;
+        let reader =
+            Reader { hidden: hidden.clone(), path: path.to_owned(), metadata: Arc::clone(metadata.metadata()) };
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
         let stored: Fields =
             builder.schema().fields().iter().filter(|field| field.name() != NO_VALUES).cloned().collect();
         let fields = held_fields(&stored, table).ok_or_else(|| {
@@ -43,16 +61,62 @@ impl StoredFile {
         } else {
             builder
         };
-        let reader = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
-        Ok(Self { path: path.to_owned(), fields, reader })
+        let rows = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
+        Ok(Self { path: path.to_owned(), fields, rows })
+    }
+
+    /// The next rows, as the columns `fields`; `None` behind the last.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        self.rows.try_next().await.context(|| format!("cannot read {}", self.path))
     }
 }
 
-impl Iterator for StoredFile {
-    type Item = Result<RecordBatch>;
+/// The footer of a Parquet file of `size` bytes, which is read by its end.
+async fn read_footer(hidden: &Hidden, path: &str, size: u64) -> Result<ParquetMetaData> {
+    let describe = || format!("cannot read {path}");
+    let mut wanted = FOOTER_BYTES.min(size);
+    loop {
+        let end = hidden.read_range(path, size - wanted..size).await?;
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&end, size) {
+            Ok(()) => return reader.finish().context(describe),
+            Err(ParquetError::NeedMoreData(more)) if more as u64 > wanted && more as u64 <= size => {
+                wanted = more as u64;
+            }
+            Err(error) => return Err(Error::failed(describe(), error)),
+        }
+    }
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.reader.next()?.context(|| format!("cannot read {}", self.path)))
+/// Reads ranges of a file.
+struct Reader {
+    hidden: Hidden,
+    path: String,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async { self.hidden.read_range(&self.path, range).await.map_err(|error| ParquetError::External(error.into())) }
+            .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move {
+            let read = self.hidden.read_ranges(&self.path, &ranges).await;
+            read.map_err(|error| ParquetError::External(error.into()))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async { Ok(Arc::clone(&self.metadata)) }.boxed()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::partition::{PartitionKey, Partitioning, ValueType};
 use crate::schema::{Field, described_field};
 use crate::store::Location;
-use crate::write::DataFile;
+use crate::write::{DataFile, NO_VALUES};
 
 /// The `txn` application id whose version names the ledger's head.
 const LEDGER_APP: &str = "siltstone.ledger";
@@ -181,7 +181,8 @@ impl Table {
             .iter()
             .map(|file| {
                 let path = file.path().into_owned();
-                let row_count = file.num_records().ok_or_else(|| {
+                let stats = file.stats().unwrap_or_default();
+                let row_count = file.num_records().or_else(|| num_records(&stats)).ok_or_else(|| {
                     Error::new(
                         ErrorKind::Corrupt,
                         format!("{path} has no numRecords in the log of {}", self.location.url()),
@@ -192,7 +193,7 @@ impl Table {
                 Ok(ActiveFile {
                     row_count: row_count as u64,
                     size_bytes: file.size().max(0) as u64,
-                    stats: file.stats().unwrap_or_default(),
+                    stats,
                     partition,
                     path,
                 })
@@ -313,17 +314,30 @@ impl Table {
     }
 }
 
+/// The rows that statistics tell of.
+///
+/// The Delta library parses those of all files that one log entry added at once, by the columns of today. When those of one
+/// of them, which may be removed by now, do not fit, as an object where there is JSON text today, it takes all for lost.
+fn num_records(stats: &str) -> Option<usize> {
+    let stats: serde_json::Value = serde_json::from_str(stats).ok()?;
+    usize::try_from(stats.get("numRecords")?.as_u64()?).ok()
+}
+
 fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {
     names.iter().cloned().zip(key.iter().cloned()).collect()
 }
 
 /// The Delta schema: the columns, then the partition columns.
-fn delta_schema(fields: &[Field], partitioning: &Partitioning) -> Result<StructType> {
+pub(super) fn delta_schema(fields: &[Field], partitioning: &Partitioning) -> Result<StructType> {
     (&table_schema(fields, partitioning)).try_into_kernel().context(|| "cannot express the table's schema".to_owned())
 }
 
-/// The Arrow schema of a table: the columns, then the partition columns.
+/// The Arrow schema of a table: the columns, then the partition columns; [`NO_VALUES`] when there are neither (no Delta
+/// reader takes a table without columns).
 pub fn table_schema(fields: &[Field], partitioning: &Partitioning) -> Schema {
+    if fields.is_empty() && partitioning.0.is_empty() {
+        return Schema::new(vec![ArrowField::new(NO_VALUES, DataType::Boolean, true)]);
+    }
     let columns = fields.iter().map(described_field);
     let partitions = partitioning.0.iter().map(|expr| {
         let data_type = match expr.transform.value_type() {

@@ -21,6 +21,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Time, time};
 use crate::schema::{Field, MAX_NAME_BYTES, Type, fnv1a, fold};
 
 pub(crate) use split::time_range;
@@ -56,6 +57,21 @@ impl Transform {
             Self::Hour => "hour",
             Self::Identity => "identity",
             Self::IngestedDay => "ingested",
+        }
+    }
+
+    /// Whether a partition value that is not null reads as one that this makes.
+    pub fn makes(self, value: &str) -> bool {
+        let is_day = |day: &str| matches!(time(day.as_bytes()), Some(Time::Date(_)));
+        match self {
+            Self::Year => is_day(&format!("{value}-01-01")),
+            Self::Month => is_day(&format!("{value}-01")),
+            Self::Day | Self::IngestedDay => is_day(value),
+            Self::Hour => value.rsplit_once('-').is_some_and(|(day, hour)| {
+                let is_hour = hour.len() == 2 && hour.parse::<u8>().is_ok_and(|hour| hour < 24);
+                is_day(day) && is_hour && !hour.starts_with('+')
+            }),
+            Self::Identity => !value.is_empty(),
         }
     }
 
@@ -256,6 +272,22 @@ mod tests {
     fn wrong_expressions_say_what_was_expected() {
         for text in ["", "week(a)", "day()", "day(a", "day(a), day(a)", "day(a.)"] {
             assert!(text.parse::<Partitioning>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_of_a_transform_are_told_from_others() {
+        let cases = [
+            (Transform::Year, &["2025", "0001", "9999"][..], &["25", "0000", "10000", "year", "-025", "2025-01"][..]),
+            (Transform::Month, &["2025-02", "0001-12"], &["2025", "2025-13", "2025-00", "2025-2", "2025-02-03"]),
+            (Transform::Day, &["2024-02-29"], &["2025-02-29", "2025-02", "2025-02-03T00:00:00", "today"]),
+            (Transform::IngestedDay, &["2025-02-03"], &["20250203"]),
+            (Transform::Hour, &["2025-02-03-00", "2025-02-03-23"], &["2025-02-03-24", "2025-02-03-+1", "2025-02-03"]),
+            (Transform::Identity, &["x", " ", "__HIVE_DEFAULT_PARTITION__"], &[""]),
+        ];
+        for (transform, good, bad) in cases {
+            good.iter().for_each(|value| assert!(transform.makes(value), "{transform:?} {value}"));
+            bad.iter().for_each(|value| assert!(!transform.makes(value), "{transform:?} {value}"));
         }
     }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, Times
 use arrow::error::ArrowError;
 
 use super::{Expr, Partitioning, Transform, find};
-use crate::json::{Time, civil, format_date, format_timestamp, time};
+use crate::json::{Time, civil, format_date, format_decimal, format_timestamp, time};
 use crate::schema::{Field, Type};
 
 /// The values of the partition columns, in their order; `None` for null.
@@ -193,7 +193,7 @@ fn identity(array: &ArrayRef, ty: &Type, row: usize) -> Option<String> {
     let text = match ty {
         Type::Bool => array.as_boolean().value(row).to_string(),
         Type::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
-        Type::Decimal => array.as_primitive::<Decimal128Type>().value(row).to_string(),
+        Type::Decimal { scale, .. } => format_decimal(array.as_primitive::<Decimal128Type>().value(row), *scale),
         Type::Double => format!("{:?}", array.as_primitive::<Float64Type>().value(row)),
         Type::Timestamp { .. } => format_timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row), false),
         Type::Date => format_date(array.as_primitive::<Date32Type>().value(row)),

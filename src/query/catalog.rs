@@ -1,4 +1,4 @@
-//! The names of SQL: `raw.<source>` and `lake.<source>`, loaded when a statement names them.
+//! The names of SQL: `raw.<source>`, `lake.<source>` and `quarantine.<source>`, loaded when a statement names them.
 
 use std::sync::Arc;
 
@@ -6,18 +6,21 @@ use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use tokio::runtime::Handle;
+use url::Position;
 
+use super::quarantine::QuarantineTable;
 use super::raw::{RawScan, RawTable};
-use crate::compact::{describe, find_records_path, observe};
+use crate::compact::{find_records_path, observe};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, describe};
 use crate::json::DecodeOptions;
-use crate::lake::{Head, Hidden, Registry, Table, diff};
+use crate::lake::{Head, Hidden, Quarantine, Registry, Table, diff};
 use crate::raw::{Fetcher, list_objects};
-use crate::schema::{Observation, resolve};
+use crate::schema::{Contract, Observation, resolve_ruled};
 use crate::store::Location;
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -79,6 +82,34 @@ impl LoadTable for LakeTables {
     }
 }
 
+/// What the lake tables keep in quarantine.
+#[derive(Debug)]
+pub(super) struct QuarantineTables {
+    pub(super) lake: Location,
+    pub(super) runtime: Arc<RuntimeEnv>,
+}
+
+#[async_trait]
+impl LoadTable for QuarantineTables {
+    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let location = self.lake.folder(name).map_err(external)?;
+        let store = ObjectStoreUrl::parse(&location.url()[..Position::BeforePath])?;
+        self.runtime.register_object_store(store.as_ref(), Arc::clone(location.store()));
+        let table = Table::open(location).await.map_err(external)?;
+        let id = match table.ledger_head().await {
+            Ok(Some(id)) => id,
+            Ok(None) => return Ok(None),
+            // The table of another writer may be queried, and has no quarantine.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+            Err(error) => return Err(external(error)),
+        };
+        let hidden = Hidden::new(table.location());
+        let head: Head = hidden.read_json(&Hidden::head_path(id)).await.map_err(external)?;
+        let quarantine = Quarantine::open(&hidden, &head).await.map_err(external)?;
+        Ok(Some(Arc::new(QuarantineTable { quarantine, store })))
+    }
+}
+
 /// The raw sources.
 #[derive(Debug)]
 pub(super) struct RawTables {
@@ -104,6 +135,7 @@ impl RawTables {
         let listing = list_objects(&location).await?;
         let mut observed = Observation::default();
         let mut records_path = settings.records_path.clone();
+        let mut rule = settings.rule.clone();
         let mut unseen = listing.objects.clone();
         if let Some(lake) = &self.lake {
             let table = Table::open(lake.folder(source_id)?).await?;
@@ -115,6 +147,7 @@ impl RawTables {
                 unseen = found.new;
                 unseen.extend(found.overwritten);
                 records_path = records_path.or(registry.pinned_records_path().map(<[String]>::to_vec));
+                rule.inherit_types(&registry.rule);
                 observed = registry.observed;
             }
         }
@@ -124,11 +157,18 @@ impl RawTables {
                 Some(path) => path,
                 None => find_records_path(&fetcher, &listing.objects, &settings.limits)?,
             };
-            let decode = DecodeOptions { max_depth: settings.max_depth, records_path };
+            let decode = DecodeOptions {
+                max_depth: settings.max_depth,
+                records_path,
+                rule: rule.clone(),
+                envelope_fields: settings.envelope_fields.clone(),
+                max_columns: settings.max_columns,
+                contract: Contract::Evolve,
+            };
             observed.merge(&observe(&fetcher, &unseen, &decode, &settings.limits, self.threads)?);
             Ok::<_, Error>(decode)
         })?;
-        let fields = resolve(&observed, &[]);
+        let fields = resolve_ruled(&observed, &[], &rule);
         let scan = RawScan { fetcher, decode, limits: settings.limits, observed, fields };
         Ok(RawTable::new(scan, listing.objects))
     }

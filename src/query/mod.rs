@@ -1,7 +1,8 @@
-//! SQL over raw objects and lake tables, by DataFusion. The only module that names it.
+//! SQL over raw objects, lake tables and their quarantine, by DataFusion. The only module that names it.
 
 mod catalog;
 mod output;
+mod quarantine;
 mod raw;
 mod session;
 

@@ -8,7 +8,6 @@
 //! What is pushed down: the projection of top-level columns (others are checked and dropped), and the limit (reading
 //! stops). Records that compaction would quarantine are left out.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -251,12 +250,11 @@ fn read_group(
     mut send: impl FnMut(Result<RecordBatch>) -> bool,
 ) {
     let schema = arrow_schema(fields);
-    let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
     let mut decoder = Decoder::new(&scan.decode, &scan.observed);
-    decoder.project(&keys);
+    decoder.project(fields);
     let feed = Feed::new(&scan.fetcher, objects, scan.limits.clone());
     let mut rows = 0;
-    let ended = decode_objects(feed, &mut decoder, |decoder, decoded| {
+    let ended = decode_objects(feed, &scan.decode, &mut decoder, |decoder, decoded| {
         if decoded.rows > 0 {
             let batch = decoder.finish(fields, &schema).map_err(|error| match error {
                 FinishError::Redo => DataFusionError::Execution("raw objects changed while they were read".to_owned()),

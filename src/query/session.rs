@@ -1,4 +1,4 @@
-//! The SQL session: read-only, bounded in memory, over `raw` and `lake`.
+//! The SQL session: read-only, bounded in memory, over `raw`, `lake` and `quarantine`.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 
-use super::catalog::{LakeTables, RawTables, Sources};
+use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources};
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::list_sources;
@@ -65,7 +65,9 @@ impl SqlSession {
                 Err(error) => return Err(error),
             };
             let tables = LakeTables { lake: lake.clone(), runtime: Arc::clone(&runtime) };
-            catalog.register_schema("lake", Arc::new(Sources { ids: sources, tables })).context(describe)?;
+            catalog.register_schema("lake", Arc::new(Sources { ids: sources.clone(), tables })).context(describe)?;
+            let tables = QuarantineTables { lake: lake.clone(), runtime: Arc::clone(&runtime) };
+            catalog.register_schema("quarantine", Arc::new(Sources { ids: sources, tables })).context(describe)?;
         }
         if let Some(raw) = raw {
             let (sources, _) = list_sources(&raw).await?;

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::feed::{Feed, Filled};
-use crate::json::{Decoded, Decoder};
+use crate::json::{DecodeOptions, Decoded, Decoder};
 
 /// How [`decode_objects`] ended.
 #[derive(Debug)]
@@ -22,9 +22,10 @@ pub enum Ended {
     },
 }
 
-/// Decodes window after window and shows each batch to `visit`.
+/// Decodes window after window, with a decoder that was made with `options`, and shows each batch to `visit`.
 pub fn decode_objects(
     mut feed: Feed<'_>,
+    options: &DecodeOptions,
     decoder: &mut Decoder,
     mut visit: impl FnMut(&mut Decoder, &Decoded) -> ControlFlow<()>,
 ) -> Ended {
@@ -35,6 +36,9 @@ pub fn decode_objects(
         }
         if feed.segments.is_empty() {
             return Ended::All;
+        }
+        if let Err((object, error)) = feed.read_envelope(options, decoder) {
+            return Ended::Unreadable { object, error };
         }
         let decoded = decoder.decode(&feed.window, &feed.segments);
         if visit(decoder, &decoded).is_break() {

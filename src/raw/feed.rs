@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::listing::RawObject;
-use crate::json::{PADDING, Reason, Segment};
+use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Reason, Segment};
 
 /// How many bytes a window holds, unless one record needs more.
 pub const WINDOW_BYTES: usize = 2 << 20;
@@ -18,6 +18,7 @@ const READ_BYTES: usize = 256 << 10;
 /// fill -> decode -> used(n) -> fill -> ... until a window has no segments
 /// ```
 pub struct Feed<'a> {
+    fetcher: &'a Fetcher,
     objects: &'a [RawObject],
     readers: Box<dyn Iterator<Item = io::Result<RawReader>> + 'a>,
     limits: Limits,
@@ -75,8 +76,9 @@ pub enum Filled {
 
 impl<'a> Feed<'a> {
     /// A feed of all `objects`, in order. Blocks while it reads; not for threads of the I/O runtime.
-    pub fn new(fetcher: &Fetcher, objects: &'a [RawObject], limits: Limits) -> Self {
+    pub fn new(fetcher: &'a Fetcher, objects: &'a [RawObject], limits: Limits) -> Self {
         Self {
+            fetcher,
             objects,
             readers: fetcher.open_all(objects),
             limits,
@@ -109,6 +111,38 @@ impl<'a> Feed<'a> {
         open.offset = segment.offset + used as u64;
         open.carried = left;
         true
+    }
+
+    /// Gives `decoder`, which was made with `options`, the members of the envelope of the last segment's object, when it
+    /// wants them from behind this window. Blocks.
+    ///
+    /// # Errors
+    /// When the object cannot be read again; its number is given, too.
+    pub fn read_envelope(&self, options: &DecodeOptions, decoder: &mut Decoder) -> Result<(), (usize, io::Error)> {
+        if let Some(segment) = self.segments.last().filter(|segment| decoder.wants_envelope(segment)) {
+            let envelope = self.envelope(segment.object, options).map_err(|error| (segment.object, error))?;
+            decoder.set_envelope(envelope);
+        }
+        Ok(())
+    }
+
+    /// Goes through an object for the members of its envelope, as far as it can be inflated.
+    fn envelope(&self, object: usize, options: &DecodeOptions) -> io::Result<Envelope> {
+        let objects = &self.objects[object..=object];
+        let mut feed = Feed::new(self.fetcher, objects, self.limits.clone());
+        let mut reader = EnvelopeReader::new(options);
+        loop {
+            let filled = feed.fill();
+            if let Filled::Unreadable { error, .. } = filled {
+                return Err(error);
+            }
+            let Some(segment) = feed.segments.last().copied() else { return Ok(reader.finish()) };
+            let used = reader.read(&feed.window[segment.start..segment.end + PADDING], segment.last);
+            // What follows a record larger than the limit is not decoded either.
+            if segment.last || matches!(filled, Filled::Broken { .. }) || !feed.used(used) {
+                return Ok(reader.finish());
+            }
+        }
     }
 
     /// The bytes of the last segment from `used` on.

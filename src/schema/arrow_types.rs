@@ -21,7 +21,7 @@ pub fn data_type(ty: &Type) -> DataType {
     match ty {
         Type::Bool => DataType::Boolean,
         Type::Int64 => DataType::Int64,
-        Type::Decimal => DataType::Decimal128(38, 0),
+        Type::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
         Type::Double => DataType::Float64,
         Type::Timestamp { .. } => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Type::Date => DataType::Date32,

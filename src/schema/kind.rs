@@ -89,9 +89,27 @@ impl Kind {
         }
     }
 
+    /// Whether `null` and what holds no value: `{}` and `[]`.
+    pub fn holds_nothing(self) -> bool {
+        KindSet::EMPTY.with(self).holds_nothing()
+    }
+
     /// The kind of that [`name`](Self::name).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown kind of JSON value {name:?}")))
     }
 }
 

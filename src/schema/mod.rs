@@ -8,20 +8,24 @@
 
 mod arrow_types;
 mod kind;
+mod limit;
 mod names;
 mod observation;
 mod pin;
 mod resolve;
+mod rules;
 
 pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field};
 pub(crate) use arrow_types::{element_field, entries_field};
 pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
+pub use limit::{leaves, limit_columns};
 pub(crate) use names::fnv1a;
 pub use names::{MAX_NAME_BYTES, fold};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
 pub use pin::pin;
-pub use resolve::{Field, Type, fields_widen_losslessly, resolve};
-pub(crate) use resolve::{columns, is_dictionary, kinds, merged_dictionary};
+pub use resolve::{Field, Type, fields_widen_losslessly, resolve, resolve_ruled};
+pub(crate) use resolve::{columns, has_type, is_dictionary, kinds, merged_dictionary};
+pub use rules::{Contract, Forced, Rule, Step, path_steps};
 
 #[cfg(test)]
 mod tests;

@@ -64,9 +64,7 @@ impl Serialize for Tally {
 impl<'de> Deserialize<'de> for Tally {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut tally = Self::default();
-        for (name, count) in BTreeMap::<String, u64>::deserialize(deserializer)? {
-            let kind = Kind::from_name(&name)
-                .ok_or_else(|| serde::de::Error::custom(format!("unknown kind of JSON value {name:?}")))?;
+        for (kind, count) in BTreeMap::<Kind, u64>::deserialize(deserializer)? {
             tally.0[kind as usize] += count;
         }
         Ok(tally)
@@ -99,6 +97,12 @@ pub struct Observation {
     /// How often each kind was seen.
     #[serde(default)]
     pub tally: Tally,
+    /// For each kind, the first raw object (by key) that has a value of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub first: BTreeMap<Kind, String>,
+    /// The last raw object (by key) that has a value here other than null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// The integers' range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ints: Option<IntRange>,
@@ -114,6 +118,9 @@ pub struct Observation {
     /// Folded names that two differently spelled keys of one object shared.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub together: BTreeSet<String>,
+    /// Of records: the keys that are not in `fields` have no columns of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overflow: bool,
     /// The column name that a committed table gave to this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
@@ -128,11 +135,27 @@ impl Observation {
         self.tally.kinds()
     }
 
+    /// The first raw object (by key) that has a value here other than null.
+    pub fn first_object(&self) -> Option<&str> {
+        self.first.iter().filter(|(kind, _)| **kind != Kind::Null).map(|(_, key)| key.as_str()).min()
+    }
+
     /// Adds all that `other` saw.
     ///
     /// Below this path, an object of more than [`MAX_OBJECT_KEYS`] distinct keys becomes a dictionary.
     pub fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
+        for (kind, theirs) in &other.first {
+            match self.first.get_mut(kind) {
+                Some(mine) if *mine <= *theirs => {}
+                Some(mine) => mine.clone_from(theirs),
+                None => drop(self.first.insert(*kind, theirs.clone())),
+            }
+        }
+        if self.last < other.last {
+            self.last.clone_from(&other.last);
+        }
+        self.overflow |= other.overflow;
         self.ints = IntRange::union(self.ints, other.ints);
         self.together.extend(other.together.iter().cloned());
         self.column = match (self.column.take(), &other.column) {

@@ -33,22 +33,17 @@ fn pin_type(seen: &mut Observation, ty: &Type) {
     }
 }
 
-/// A key that gets a column of its own leaves rows in the one that it shared. The key that keeps that column is from now
-/// on taken to have had these values too, or the column would become narrower than its rows.
+/// A key that gets a column of its own leaves values in the one that it shared, whose type must go on holding them.
 fn leave_rows_behind(observed: &mut Observation, fields: &[Field]) {
-    let mut left = Vec::new();
-    for field in fields {
-        for seen in field.keys.iter().filter_map(|key| observed.fields.get(key)) {
-            let shared = seen.column.as_ref().filter(|before| **before != field.name);
-            let keeper = shared.and_then(|before| fields.iter().find(|other| other.name == *before));
-            if let Some(key) = keeper.and_then(|keeper| keeper.keys.first()) {
-                left.push((key, Observation { column: None, ..seen.clone() }));
-            }
-        }
-    }
-    for (key, seen) in left {
-        if let Some(keeper) = observed.fields.get_mut(key) {
-            keeper.merge_below(&seen);
+    let left_behind = |(key, seen): (&String, &Observation)| {
+        let shared = fields.iter().find(|field| seen.column.as_ref() == Some(&field.name))?;
+        let heir = shared.keys.first().filter(|_| !shared.keys.contains(key))?;
+        Some((heir.clone(), Observation { column: None, place: None, ..seen.clone() }))
+    };
+    let left: Vec<_> = observed.fields.iter().filter_map(left_behind).collect();
+    for (heir, seen) in left {
+        if let Some(stays) = observed.fields.get_mut(&heir) {
+            stays.merge_below(&seen);
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::{Class, Kind, KindSet};
 use super::names::distinct;
 use super::observation::Observation;
+use super::rules::{Forced, Rule};
 
 /// The type of a column, list element or map value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +17,13 @@ pub enum Type {
     Bool,
     /// bigint
     Int64,
-    /// decimal(38,0)
-    Decimal,
+    /// decimal
+    Decimal {
+        /// Digits, 1 to 38.
+        precision: u8,
+        /// Digits behind the point.
+        scale: u8,
+    },
     /// double
     Double,
     /// timestamp in microseconds, UTC; `naive` when no value had an offset
@@ -44,7 +50,8 @@ pub enum Type {
 pub struct Field {
     /// The column name (see [`crate::schema::fold()`]).
     pub name: String,
-    /// The JSON keys, in their original spelling, whose values it holds; sorted, at least one.
+    /// The JSON keys, in their original spelling, whose values it holds; sorted. None: it holds, as JSON text of an object,
+    /// all keys of the record that have no column of their own.
     pub keys: Vec<String>,
     /// Its type.
     pub ty: Type,
@@ -55,8 +62,23 @@ pub struct Field {
 ///
 /// `reserved` names (partition columns) are not given to any column.
 pub fn resolve(root: &Observation, reserved: &[String]) -> Vec<Field> {
-    fields(&[root], reserved, 1)
+    resolve_ruled(root, reserved, &Rule::default())
 }
+
+/// [`resolve`] under what people say of the columns.
+pub fn resolve_ruled(root: &Observation, reserved: &[String], rule: &Rule) -> Vec<Field> {
+    let mut columns = fields(&[root], reserved, 1, Some(rule));
+    if root.overflow {
+        let is_free = |name: &String| !reserved.contains(name) && columns.iter().all(|field| field.name != *name);
+        let attempts = (0..).map(|attempt| distinct(OVERFLOW, "", attempt));
+        let name = std::iter::once(OVERFLOW.to_owned()).chain(attempts).find(is_free).unwrap_or_default();
+        columns.push(Field { name, keys: Vec::new(), ty: Type::Json });
+    }
+    columns
+}
+
+/// The name of the column for the keys that have none.
+const OVERFLOW: &str = "overflow";
 
 /// The kinds that these observations saw together.
 pub(crate) fn kinds(observations: &[&Observation]) -> KindSet {
@@ -64,12 +86,18 @@ pub(crate) fn kinds(observations: &[&Observation]) -> KindSet {
 }
 
 /// The columns of objects observed at `parents`, whose values have `depth` arrays and objects around them.
-fn fields(parents: &[&Observation], reserved: &[String], depth: usize) -> Vec<Field> {
+fn fields(parents: &[&Observation], reserved: &[String], depth: usize, rule: Option<&Rule>) -> Vec<Field> {
     let mut taken: BTreeSet<String> = reserved.iter().cloned().collect();
     let mut fields = Vec::new();
-    for (name, members) in columns(parents, &mut taken) {
+    for (name, members) in columns(parents, &mut taken, rule) {
         let observations: Vec<&Observation> = members.values().flatten().copied().collect();
-        if let Some(ty) = column_type(&observations, depth) {
+        let rule = members.keys().next().and_then(|key| rule?.field(key));
+        // What a table has of a column that is left out stays.
+        let is_left_out = rule.is_some_and(|rule| rule.drop) && observations.iter().all(|seen| seen.column.is_none());
+        if is_left_out {
+            continue;
+        }
+        if let Some(ty) = column_type(&observations, depth, rule) {
             let place = observations.iter().filter_map(|seen| seen.place).min();
             fields.push((place, Field { name, keys: members.into_keys().map(str::to_owned).collect(), ty }));
         }
@@ -84,8 +112,12 @@ pub(crate) type Members<'a> = BTreeMap<&'a str, Vec<&'a Observation>>;
 ///
 /// Keys that fold to one name share it unless one object had two of them, or their kinds only merge to JSON text. Then
 /// the key that is spelled like the name (else the first in byte order) keeps it, and the others get a suffix. A name
-/// that a committed table gave to a key stays with it.
-pub(crate) fn columns<'a>(parents: &[&'a Observation], taken: &mut BTreeSet<String>) -> Vec<(String, Members<'a>)> {
+/// that a committed table gave to a key stays with it. Keys whose type is said share their name whatever their kinds.
+pub(crate) fn columns<'a>(
+    parents: &[&'a Observation],
+    taken: &mut BTreeSet<String>,
+    rule: Option<&Rule>,
+) -> Vec<(String, Members<'a>)> {
     let mut groups: BTreeMap<String, Members<'a>> = BTreeMap::new();
     for parent in parents {
         for (name, members) in parent.groups() {
@@ -98,9 +130,11 @@ pub(crate) fn columns<'a>(parents: &[&'a Observation], taken: &mut BTreeSet<Stri
     let mut named: Vec<(String, Members<'a>)> = Vec::new();
     let mut unnamed: Vec<(String, bool, Members<'a>)> = Vec::new();
     for (name, members) in groups {
+        let rule = rule.and_then(|rule| rule.fields.get(&name));
         let split = members.len() > 1
             && (parents.iter().any(|parent| parent.together.contains(&name))
-                || kinds(&members.values().flatten().copied().collect::<Vec<_>>()).class() == Class::Json);
+                || rule.is_none_or(|rule| rule.ty.is_none())
+                    && kinds(&members.values().flatten().copied().collect::<Vec<_>>()).class() == Class::Json);
         let parts: Vec<Members<'a>> =
             if split { members.into_iter().map(|member| Members::from([member])).collect() } else { vec![members] };
         let mut fresh = Vec::new();
@@ -120,7 +154,8 @@ pub(crate) fn columns<'a>(parents: &[&'a Observation], taken: &mut BTreeSet<Stri
             }
         }
         let keeper = fresh.iter().position(|part| part.contains_key(name.as_str())).unwrap_or(0);
-        unnamed.extend(fresh.into_iter().enumerate().map(|(index, part)| (name.clone(), index == keeper, part)));
+        let wanted = rule.and_then(|rule| rule.rename.as_ref()).unwrap_or(&name);
+        unnamed.extend(fresh.into_iter().enumerate().map(|(index, part)| (wanted.clone(), index == keeper, part)));
     }
     for (name, keeps, part) in unnamed {
         let key = part.keys().next().copied().unwrap_or_default();
@@ -135,40 +170,77 @@ pub(crate) fn columns<'a>(parents: &[&'a Observation], taken: &mut BTreeSet<Stri
     named
 }
 
-fn column_type(seen: &[&Observation], depth: usize) -> Option<Type> {
+fn column_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {
     let kinds = kinds(seen);
+    if let Some(forced) = rule.and_then(|rule| rule.ty) {
+        return if kinds.without(Kind::Null).is_empty() { None } else { forced_type(forced, seen, depth, rule) };
+    }
     Some(match kinds.class_at(depth) {
         Class::Unresolved => return None,
         Class::Json if kinds.holds_nothing() => return None,
         Class::Bool => Type::Bool,
         Class::Int64 => Type::Int64,
-        Class::Decimal => Type::Decimal,
+        Class::Decimal => Type::Decimal { precision: 38, scale: 0 },
         Class::Double => Type::Double,
-        Class::Timestamp => Type::Timestamp { naive: !kinds.contains(Kind::Timestamp) },
+        Class::Timestamp => timestamp(kinds),
         Class::Date => Type::Date,
         Class::Text => Type::Text,
         Class::Json => Type::Json,
-        Class::Struct => return object_type(seen, depth + 1),
+        Class::Struct => return object_type(seen, depth + 1, rule),
         Class::List => {
             let elements: Vec<&Observation> = seen.iter().filter_map(|o| o.element.as_deref()).collect();
             // A list of nulls is a value: until its elements have a type, they are null strings.
-            match column_type(&elements, depth + 1) {
+            let rule = rule.and_then(|rule| rule.element.as_deref());
+            match column_type(&elements, depth + 1, rule) {
                 Some(element) => Type::List(Box::new(element)),
-                None if kinds.contains(Kind::Array) => Type::List(Box::new(Type::Text)),
+                None if kinds.contains(Kind::Array) => Type::List(Box::new(type_of_nulls(depth + 1, rule))),
                 None => return None,
             }
         }
     })
 }
 
-fn object_type(seen: &[&Observation], depth: usize) -> Option<Type> {
+fn timestamp(kinds: KindSet) -> Type {
+    Type::Timestamp { naive: !kinds.contains(Kind::Timestamp) }
+}
+
+fn forced_type(forced: Forced, seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {
+    Some(match forced {
+        Forced::String => Type::Text,
+        Forced::Bigint => Type::Int64,
+        Forced::Double => Type::Double,
+        Forced::Decimal { precision, scale } => Type::Decimal { precision, scale },
+        Forced::Timestamp => timestamp(kinds(seen)),
+        Forced::Date => Type::Date,
+        Forced::Json => Type::Json,
+        Forced::Map => map_type(seen, depth + 1, rule),
+    })
+}
+
+fn map_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Type {
+    let merged = merged_dictionary(seen);
+    let value_rule = rule.and_then(|rule| rule.value.as_deref());
+    let value = merged.dictionary.as_deref().map(|value| column_type(&[value], depth, value_rule));
+    // Keys are data here: a dictionary of nulls still has them.
+    Type::Map(Box::new(value.flatten().unwrap_or_else(|| type_of_nulls(depth, value_rule))))
+}
+
+/// The type of elements or of a map's values as long as all of them are null.
+fn type_of_nulls(depth: usize, rule: Option<&Rule>) -> Type {
+    let forced = rule.and_then(|rule| rule.ty);
+    forced.and_then(|forced| forced_type(forced, &[], depth, rule)).unwrap_or(Type::Text)
+}
+
+/// Whether a type follows from what was seen of elements or of a map's values.
+pub(crate) fn has_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| rule.ty.is_some()) || column_type(seen, depth, rule).is_some()
+}
+
+fn object_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {
     if is_dictionary(seen) {
-        let merged = merged_dictionary(seen);
-        let value = merged.dictionary.as_deref().map(|value| column_type(&[value], depth));
-        // Keys are data here: a dictionary of nulls still has them.
-        return Some(Type::Map(Box::new(value.flatten().unwrap_or(Type::Text))));
+        return Some(map_type(seen, depth, rule));
     }
-    match fields(seen, &[], depth) {
+    match fields(seen, &[], depth, rule) {
         fields if fields.is_empty() => None,
         fields => Some(Type::Struct(fields)),
     }
@@ -194,6 +266,9 @@ pub(crate) fn is_dictionary(seen: &[&Observation]) -> bool {
     keys.len() > super::MAX_OBJECT_KEYS
 }
 
+/// The digits that any integer of 64 bits has at most.
+const INT64_DIGITS: u8 = 19;
+
 impl Type {
     /// Whether every value stored under this type can be given under `other` with nothing but the stored value known.
     ///
@@ -202,13 +277,31 @@ impl Type {
         match (self, other) {
             (a, b) if a == b => true,
             (Self::Timestamp { .. }, Self::Timestamp { .. }) => true,
-            (Self::Int64, Self::Decimal | Self::Double | Self::Text | Self::Json) => true,
-            (Self::Bool | Self::Decimal | Self::Date, Self::Text | Self::Json) => true,
+            (Self::Int64, Self::Decimal { precision, scale }) => precision - scale >= INT64_DIGITS,
+            (Self::Int64, Self::Double | Self::Text | Self::Json) => true,
+            (Self::Decimal { scale: 0, .. }, Self::Text | Self::Json) => true,
+            (Self::Bool | Self::Date, Self::Text | Self::Json) => true,
             (Self::Struct(mine), Self::Struct(theirs)) => fields_widen_losslessly(mine, theirs),
             (Self::List(mine), Self::List(theirs)) | (Self::Map(mine), Self::Map(theirs)) => {
                 mine.widens_losslessly_to(theirs)
             }
             _ => false,
+        }
+    }
+}
+
+impl Type {
+    /// Whether stored values of this type can be given under `other` at all: exactly, or by a canonical text.
+    pub fn widens_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Json) => true,
+            (Self::Double | Self::Timestamp { .. } | Self::Decimal { .. }, Self::Text) => true,
+            (Self::Struct(mine), Self::Struct(theirs)) => mine
+                .iter()
+                .all(|field| theirs.iter().any(|other| other.name == field.name && field.ty.widens_to(&other.ty))),
+            (Self::Struct(mine), Self::Map(value)) => mine.iter().all(|field| field.ty.widens_to(value)),
+            (Self::List(mine), Self::List(theirs)) | (Self::Map(mine), Self::Map(theirs)) => mine.widens_to(theirs),
+            (mine, theirs) => mine.widens_losslessly_to(theirs),
         }
     }
 }

@@ -295,10 +295,7 @@ fn more_keys_than_an_object_may_have_are_a_dictionary_however_frequent_they_are(
     let ty = |seen: Observation| resolve(&below("m", seen), &[])[0].ty.clone();
     for objects in [1, 100_000] {
         assert!(matches!(ty(keyed(numbered(0..MAX_OBJECT_KEYS), objects, Kind::Int)), Type::Struct(_)));
-        assert_eq!(
-            ty(keyed(numbered(0..MAX_OBJECT_KEYS + 1), objects, Kind::Int)),
-            Type::Map(Box::new(Type::Int64))
-        );
+        assert_eq!(ty(keyed(numbered(0..MAX_OBJECT_KEYS + 1), objects, Kind::Int)), Type::Map(Box::new(Type::Int64)));
     }
 }
 

@@ -75,7 +75,7 @@ fn mostly_distinct(arrays: &[&ArrayRef], ty: &Type) -> bool {
             exceeds(arrays.iter().flat_map(|array| array.as_primitive::<TimestampMicrosecondType>().iter()))
         }
         Type::Date => exceeds(arrays.iter().flat_map(|array| array.as_primitive::<Date32Type>().iter())),
-        Type::Decimal => exceeds(arrays.iter().flat_map(|array| array.as_primitive::<Decimal128Type>().iter())),
+        Type::Decimal { .. } => exceeds(arrays.iter().flat_map(|array| array.as_primitive::<Decimal128Type>().iter())),
         Type::Double => exceeds(
             arrays.iter().flat_map(|array| array.as_primitive::<Float64Type>().iter()).map(|v| v.map(f64::to_bits)),
         ),

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Rows are gathered before a file is begun, so that its columns are those that have values and few files are begun
-//! before a column is first seen. Memory: pending rows up to a third of the budget, open writers up to the rest; past
-//! that, the largest writer ends its row group, then its file.
+//! before a column is first seen. A partition has one open file at most, and its rows stay in their order: the files of
+//! one partition, by their numbers, hold consecutive rows. Memory: pending rows up to a third of the budget, open writers
+//! up to the rest; past that, the largest writer ends its row group, then its file.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::dictionary::fit_dictionaries;
 use super::file::{DataFile, FileWriter, WriteContext};
+use super::name::FileOrigin;
 use super::prune::{covers, fields_with_values};
 use crate::error::{Context as _, Error, Result};
 use crate::json::{FinishError, arrow_schema, conform};
@@ -42,9 +44,8 @@ pub struct FanoutWriter {
     context: WriteContext,
     partitioning: Partitioning,
     layout: Layout,
-    /// Begins every file name; unique to this writer.
-    file_prefix: String,
-    file_count: usize,
+    /// The slice and the number of the next file.
+    next_file: FileOrigin,
     fields: Vec<Field>,
     schema: SchemaRef,
     pending: BTreeMap<PartitionKey, Vec<RecordBatch>>,
@@ -70,14 +71,13 @@ pub enum Widened {
 }
 
 impl FanoutWriter {
-    /// A writer whose file names begin with `file_prefix`, which no other writer may use.
-    pub fn new(context: WriteContext, partitioning: Partitioning, layout: Layout, file_prefix: String) -> Self {
+    /// A writer for the slice of that id, which no other writer may use: the names of its files begin with it.
+    pub fn new(context: WriteContext, partitioning: Partitioning, layout: Layout, slice: String) -> Self {
         Self {
             context,
             partitioning,
             layout,
-            file_prefix,
-            file_count: 0,
+            next_file: FileOrigin { slice, number: 0 },
             fields: Vec::new(),
             schema: arrow_schema(&[]),
             pending: BTreeMap::new(),
@@ -223,8 +223,8 @@ impl FanoutWriter {
     }
 
     fn next_path(&mut self, key: &PartitionKey) -> String {
-        let name = format!("{}-{:05}.zstd.parquet", self.file_prefix, self.file_count);
-        self.file_count += 1;
+        let name = self.next_file.name();
+        self.next_file.number += 1;
         match self.partitioning.hive_path(key) {
             folder if folder.is_empty() => name,
             folder => format!("{folder}/{name}"),

@@ -3,12 +3,16 @@
 mod dictionary;
 mod fanout;
 mod file;
+mod name;
 mod properties;
 mod prune;
+mod ranges;
 mod sink;
 mod stats;
 
 pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
 pub use file::{DataFile, NO_VALUES, WriteContext, write_file};
+pub use name::{FileOrigin, name_without_origin};
 pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, hidden_file_properties, writer_properties};
+pub use ranges::{RangeWriter, RowRange};
 pub use sink::Sink;

@@ -12,7 +12,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
 
 use super::file::NO_VALUES;
-use crate::json::format_timestamp;
+use crate::json::{format_decimal, format_timestamp};
 
 /// Text in statistics is cut to this many characters.
 const PREFIX_CHARS: usize = 32;
@@ -70,12 +70,15 @@ fn leaf(metadata: &ParquetMetaData, index: usize, column: &ColumnDescriptor) -> 
     merged
 }
 
+/// 10000-01-01T00:00:00Z in microseconds since the epoch.
+const YEAR_10_000: i64 = 253_402_300_800_000_000;
+
 /// Smallest and largest value of a leaf.
 #[derive(Debug, Clone)]
 enum Bounds {
     Bool(bool, bool),
     Int(i64, i64),
-    Decimal(i128, i128),
+    Decimal(i128, i128, u8),
     Double(f64, f64),
     Timestamp(i64, i64),
     Date(i32, i32),
@@ -85,14 +88,21 @@ enum Bounds {
 impl Bounds {
     fn of(statistics: &Statistics, column: &ColumnDescriptor) -> Option<Self> {
         let logical = column.logical_type_ref();
+        let scale = u8::try_from(column.type_scale()).ok();
         Some(match statistics {
             Statistics::Boolean(s) => Self::Bool(*s.min_opt()?, *s.max_opt()?),
             Statistics::Int32(s) => match logical {
                 Some(LogicalType::Date) => Self::Date(*s.min_opt()?, *s.max_opt()?),
+                Some(LogicalType::Decimal { .. }) => {
+                    Self::Decimal(i128::from(*s.min_opt()?), i128::from(*s.max_opt()?), scale?)
+                }
                 _ => Self::Int(i64::from(*s.min_opt()?), i64::from(*s.max_opt()?)),
             },
             Statistics::Int64(s) => match logical {
                 Some(LogicalType::Timestamp { .. }) => Self::Timestamp(*s.min_opt()?, *s.max_opt()?),
+                Some(LogicalType::Decimal { .. }) => {
+                    Self::Decimal(i128::from(*s.min_opt()?), i128::from(*s.max_opt()?), scale?)
+                }
                 _ => Self::Int(*s.min_opt()?, *s.max_opt()?),
             },
             Statistics::Double(s) => Self::Double(*s.min_opt()?, *s.max_opt()?),
@@ -102,7 +112,7 @@ impl Bounds {
                     wide[16_usize.checked_sub(bytes.len())?..].copy_from_slice(bytes);
                     Some(i128::from_be_bytes(wide))
                 };
-                Self::Decimal(number(s.min_opt()?.as_bytes())?, number(s.max_opt()?.as_bytes())?)
+                Self::Decimal(number(s.min_opt()?.as_bytes())?, number(s.max_opt()?.as_bytes())?, scale?)
             }
             Statistics::ByteArray(s) => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -116,7 +126,7 @@ impl Bounds {
         match (self, other) {
             (Self::Bool(a, b), Self::Bool(c, d)) => Self::Bool(a.min(c), b.max(d)),
             (Self::Int(a, b), Self::Int(c, d)) => Self::Int(a.min(c), b.max(d)),
-            (Self::Decimal(a, b), Self::Decimal(c, d)) => Self::Decimal(a.min(c), b.max(d)),
+            (Self::Decimal(a, b, scale), Self::Decimal(c, d, _)) => Self::Decimal(a.min(c), b.max(d), scale),
             (Self::Double(a, b), Self::Double(c, d)) => Self::Double(a.min(c), b.max(d)),
             (Self::Timestamp(a, b), Self::Timestamp(c, d)) => Self::Timestamp(a.min(c), b.max(d)),
             (Self::Date(a, b), Self::Date(c, d)) => Self::Date(a.min(c), b.max(d)),
@@ -130,12 +140,14 @@ impl Bounds {
         match self {
             Self::Bool(min, max) => (Some(min.to_string()), Some(max.to_string())),
             Self::Int(min, max) => (Some(min.to_string()), Some(max.to_string())),
-            Self::Decimal(min, max) => (Some(min.to_string()), Some(max.to_string())),
+            Self::Decimal(min, max, scale) => (Some(format_decimal(min, scale)), Some(format_decimal(max, scale))),
             Self::Double(min, max) => (Some(format!("{min:?}")), Some(format!("{max:?}"))),
             // Milliseconds, rounded outwards: what every Delta reader takes.
             Self::Timestamp(min, max) => {
-                let up = max.checked_add(999).map_or(max, |up| up.div_euclid(1_000) * 1_000);
-                (quote(format_timestamp(min.div_euclid(1_000) * 1_000, false)), quote(format_timestamp(up, false)))
+                // The year 10,000 has no text that readers take.
+                let up = Some((max + 999).div_euclid(1_000) * 1_000).filter(|up| *up < YEAR_10_000);
+                let min = format_timestamp(min.div_euclid(1_000) * 1_000, false);
+                (quote(min), up.and_then(|up| quote(format_timestamp(up, false))))
             }
             Self::Date(min, max) => (quote(crate::json::format_date(min)), quote(crate::json::format_date(max))),
             Self::Text(min, max) => {
@@ -148,7 +160,8 @@ impl Bounds {
 
 /// A text not less than any that begins like `max`; a footer may have cut and raised it already.
 fn text_maximum(max: &str) -> Option<String> {
-    if max.contains('\u{fffd}') {
+    // Behind a cut, the greatest character there is must be greater than what was cut off.
+    if max.contains('\u{fffd}') || max.chars().nth(PREFIX_CHARS) == Some(char::MAX) {
         return None;
     }
     let mut prefix: String = max.chars().take(PREFIX_CHARS).collect();

@@ -55,7 +55,7 @@ fn a_source_that_is_not_there_fails_and_does_not_hold_up_the_others() {
 fn a_source_id_that_leaves_the_root_is_wrong_usage() {
     let roots = one_record();
     for id in ["../s", "..", ".", "", "a/b", "/etc", "_siltstone", ".git", "a b", "ü", "a\\b"] {
-        for command in ["compact", "export", "schema", "status"] {
+        for command in ["compact", "export", "schema", "status", "verify"] {
             let message = roots.run_over(command, id).failed(2);
             assert!(message.contains("is no source id"), "{command} {id}: {message}");
         }
@@ -105,7 +105,7 @@ fn a_lake_that_is_a_file_is_wrong_usage() {
     write(&roots.dir.path().join("file"), "x");
     write(&roots.dir.path().join("folder/s"), "x");
     for (lake, named) in [("file", "file"), ("file/below", "file"), ("folder", "folder/s")] {
-        for command in [&["compact"][..], &["export", "s"], &["schema", "s"], &["status", "s"]] {
+        for command in [&["compact"][..], &["export", "s"], &["schema", "s"], &["status", "s"], &["verify", "s"]] {
             let mut args = [command, &["--lake", lake]].concat();
             if command[0] == "compact" {
                 args.extend(["--raw", "raw"]);

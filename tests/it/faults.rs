@@ -18,7 +18,7 @@ use object_store::{
 use siltstone::clock::SystemClock;
 use siltstone::compact::{Report, Request, Silent, Status, compact};
 use siltstone::config::Config;
-use siltstone::lake::Table;
+use siltstone::lake::{Finding, Table, verify};
 use siltstone::query::SqlSession;
 use siltstone::store::Location;
 use tokio::runtime::Runtime;
@@ -162,7 +162,13 @@ impl World {
         Arc::clone(&self.store) as _
     }
 
-    /// The rows of the table as `id:v`, in the order of ids; none without a table.
+    /// What is wrong with the table, when the lake is reached by `lake`.
+    fn findings(&self, lake: Arc<dyn ObjectStore>) -> Vec<Finding> {
+        let table = location(lake, "lake").folder("s").unwrap();
+        self.runtime.block_on(verify(&table)).unwrap().findings
+    }
+
+    /// The rows of the table as `id:v:w`, in the order of ids; none without a table.
     fn rows(&self) -> Vec<String> {
         let table = location(self.sound(), "lake").folder("s").unwrap();
         if self.runtime.block_on(Table::open(table)).unwrap().version().is_none() {
@@ -172,7 +178,8 @@ impl World {
         let batches = self.runtime.block_on(async {
             let lake = Some(location(self.sound(), "lake"));
             let session = SqlSession::open(None, lake, &config, 1, 1 << 28).await.unwrap();
-            let sql = "select concat(cast(id as varchar), ':', cast(v as varchar)) as row from lake.s order by id";
+            let sql = "select concat(cast(id as varchar), ':', cast(v as varchar), ':', cast(w as varchar)) as row
+                from lake.s order by id";
             let stream = session.query(sql).await.unwrap();
             futures::TryStreamExt::try_collect::<Vec<_>>(stream).await.unwrap()
         });
@@ -184,18 +191,19 @@ impl World {
     }
 }
 
-/// A table of one run, and objects for a second that adds a partition, quarantines a line and promotes a column.
+/// A table of one run, and objects for a second that adds a partition, quarantines a line and promotes two columns,
+/// one of which needs its raw text.
 fn begun() -> World {
     let world = World::new();
-    world.put("s/1.json", "{\"id\":1,\"kind\":\"a\",\"v\":10}\n{\"id\":2,\"kind\":\"b\",\"v\":20}\n");
+    world.put("s/1.json", "{\"id\":1,\"kind\":\"a\",\"v\":10,\"w\":1.10}\n{\"id\":2,\"kind\":\"b\",\"v\":20}\n");
     assert_eq!(world.compact(world.sound()).status, Status::Success);
-    world.put("s/2.json", "{\"id\":3,\"kind\":\"c\",\"v\":\"x\"}\nmalformed\n");
+    world.put("s/2.json", "{\"id\":3,\"kind\":\"c\",\"v\":\"x\",\"w\":\"y\"}\nmalformed\n");
     world.put("s/3.json", "{\"id\":4,\"kind\":\"a\",\"v\":null}\n");
     world
 }
 
-const BEFORE: [&str; 2] = ["1:10", "2:20"];
-const AFTER: [&str; 4] = ["1:10", "2:20", "3:x", "4:"];
+const BEFORE: [&str; 2] = ["1:10:1.1", "2:20:"];
+const AFTER: [&str; 4] = ["1:10:1.10", "2:20:", "3:x:y", "4::"];
 
 #[test]
 fn a_run_over_objects_in_a_store_is_as_one_over_files() {
@@ -218,11 +226,13 @@ fn fail_each(fault: Fault, counted: Calls) -> usize {
         let rows = world.rows();
         let is_after = rows == AFTER;
         assert!(is_after || rows == BEFORE, "{fault:?} at {at}: {rows:?}");
+        assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
         // What is reported is what is there.
         assert_eq!(report.sources[0].status == Status::Failed, !is_after, "{fault:?} at {at}: {report:?}");
         let next = world.compact(world.sound());
         assert_eq!(next.sources[0].objects, if is_after { 0 } else { 2 }, "{fault:?} at {at}: {next:?}");
         assert_eq!(world.rows(), AFTER, "{fault:?} at {at}");
+        assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
         if faulty.calls.load(Ordering::SeqCst) <= at {
             return at;
         }
@@ -243,4 +253,22 @@ fn a_write_that_fails_leaves_the_table_as_before_or_as_after() {
 fn a_read_that_fails_is_never_taken_for_nothing_there() {
     let calls = fail_each(Fault::Refused, Calls::Reads);
     assert!(calls >= 6, "{calls} calls");
+}
+
+#[test]
+fn a_check_whose_store_fails_never_says_that_all_is_well() {
+    let world = begun();
+    world.compact(world.sound());
+    for at in 0.. {
+        let inner = Arc::clone(&world.store);
+        let calls = AtomicUsize::new(0);
+        let faulty = Arc::new(Faulty { inner, fault: Fault::Dead, counted: Calls::Reads, at, calls });
+        let findings = world.findings(Arc::clone(&faulty) as _);
+        let is_whole = faulty.calls.load(Ordering::SeqCst) <= at;
+        assert_eq!(findings.is_empty(), is_whole, "at {at}: {findings:?}");
+        if is_whole {
+            assert!(at > 10, "{at} calls");
+            return;
+        }
+    }
 }

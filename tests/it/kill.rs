@@ -85,6 +85,7 @@ fn a_run_killed_at_any_moment_loses_and_doubles_nothing() {
         assert_eq!(status["objects_consumed"], (round + 1) * OBJECTS);
         assert_eq!(status["quarantined"], (round + 1) * OBJECTS);
         assert_eq!(status["objects_new"], 0);
+        assert!(roots.run(&["verify", "--lake", roots.lake.to_str().unwrap()]).ok().ends_with(": nothing wrong\n"));
     }
     assert_eq!(roots.compact_one(&[]).objects, 0);
     // Each value, too: as one undisturbed run gives it, but for the digits that a promotion of stored doubles gives.

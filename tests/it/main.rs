@@ -4,8 +4,15 @@
 //! |---|---|
 //! | `compact` | raw shapes, runs, drift, promotions, partitions, the summary |
 //! | `quarantine` | what is no record is kept, counted and never read again |
+//! | `quarantine_table` | the quarantine can be listed and queried |
+//! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `plan` | what a run would do, without doing it |
+//! | `schema` | history, explanations and differences of columns |
+//! | `ddl` | the statements for other engines |
+//! | `verify` | sound lakes pass, every damage is found |
+//! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
 //! | `structure` | which module may name which |
@@ -14,12 +21,19 @@
 
 mod commit;
 mod compact;
+mod ddl;
 mod errors;
 mod faults;
 mod kill;
+mod plan;
 mod quarantine;
+mod quarantine_table;
 mod queries;
+mod real_data;
+mod replay;
 mod s3;
+mod schema;
 mod sql;
 mod structure;
 mod support;
+mod verify;

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use siltstone::compact::{Report, SourceReport};
+use siltstone::lake::{ActiveFile, Table};
+use siltstone::store::Location;
 use tempfile::TempDir;
 
 /// A raw root and a lake root. The folder is deleted when this is dropped.
@@ -134,6 +136,16 @@ impl Roots {
     pub(crate) fn status(&self, source: &str) -> Value {
         let all: Value = serde_json::from_str(&self.run_here(&["status", source, "--format", "json"]).ok()).unwrap();
         all[0].clone()
+    }
+
+    /// The data files of the table's latest version, in the order of their paths.
+    pub(crate) fn files(&self, source: &str) -> Vec<ActiveFile> {
+        let lake = Location::parse(self.lake.to_str().unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let table = runtime.block_on(Table::open(lake.folder(source).unwrap())).unwrap();
+        let mut files = table.files().unwrap();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files
     }
 
     /// The folders that directly hold data files, relative to the table, sorted; `.` for the table itself.

@@ -148,7 +148,7 @@ fn only_projected_keys_are_decoded_but_all_are_checked() {
         resolve(&seed, &[]).into_iter().filter(|field| ["a", "d"].contains(&&*field.name)).collect();
     for sizes in [&[usize::MAX][..], &[5]] {
         let mut decoder = Decoder::new(&DecodeOptions::default(), &seed);
-        decoder.project(&["a".to_owned(), "d".to_owned()].into());
+        decoder.project(&fields);
         let (mut rows, mut rejects) = (Vec::new(), 0);
         feed(&mut decoder, &[text.as_bytes()], sizes, |decoder, decoded, _| {
             rejects += decoded.rejects.len();

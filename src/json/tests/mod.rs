@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
+mod contracts;
+mod exact;
 mod finishing;
 mod framing;
 mod many_keys;
 mod properties;
+mod rules;
 mod suite;
 mod types;
 

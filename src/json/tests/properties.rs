@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::json;
 
+use super::exact::{Exact, holds_members};
 use super::*;
 
 /// Scalars of every kind, as JSON text.
@@ -75,7 +76,7 @@ const JUNK: [&[u8]; 26] = [
     b"\xef\xbb\xbf",
 ];
 
-fn space() -> impl Strategy<Value = &'static str> {
+pub(super) fn space() -> impl Strategy<Value = &'static str> {
     select(vec!["", "", "", "", " ", "\n", "\r\n", "\t ", "\n        "])
 }
 
@@ -102,6 +103,19 @@ fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String>
 
 fn record() -> impl Strategy<Value = String> {
     object(value())
+}
+
+/// A record on one line whose values are of the kinds of all [`SCALARS`], or of two of them, so that some columns stay narrow.
+fn drifting() -> impl Strategy<Value = String> {
+    let alike = |scalars: Vec<&'static str>| object(select(scalars).prop_map(str::to_owned));
+    let record = prop_oneof![
+        2 => record(),
+        2 => alike(vec!["1", "-7"]),
+        1 => alike(vec!["1.10", "1e5"]),
+        1 => alike(vec!["9007199254740993", "9223372036854775808"]),
+        1 => alike(vec!["\"2025-02-03T04:05:06Z\"", "null"]),
+    ];
+    record.prop_map(|text| text.replace(['\n', '\r'], " "))
 }
 
 /// A raw object of one of the shapes that there are, mostly without faults.
@@ -218,7 +232,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// How often each property is tried, unless `PROPTEST_CASES` says more.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };
     ProptestConfig { cases, failure_persistence: None, ..default }
@@ -332,6 +346,34 @@ proptest! {
         }
     }
 
+    /// Batches (windows) whose types drift: the columns in the end hold every record's values, numbers by value and to the
+    /// last digit where the column is text.
+    #[test]
+    fn every_value_is_in_the_columns_that_all_batches_lead_to(records in vec(drifting(), 1..12), sizes in sizes()) {
+        let text = records.join("\n");
+        let read = read_with(&DecodeOptions::default(), &[text.as_bytes()], &sizes);
+        prop_assert_eq!(&read.rejects, &vec![]);
+        prop_assert_eq!(read.rows.len(), records.len());
+        for (row, record) in read.rows.iter().zip(&records) {
+            let is_held = holds_members(&Exact::of(row), &Exact::of(record), &read.fields, None);
+            prop_assert!(is_held, "{} became {} in {:?}", record, row, &read.fields);
+        }
+    }
+
+    #[test]
+    fn the_order_of_records_changes_neither_columns_nor_rows(
+        (records, shuffled) in vec(drifting(), 1..8).prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle())),
+        sizes in sizes()
+    ) {
+        let [mut one, mut other] = [records, shuffled]
+            .map(|records| read_with(&DecodeOptions::default(), &[records.join("\n").as_bytes()], &sizes));
+        one.rows.sort();
+        other.rows.sort();
+        prop_assert_eq!(&one.observation, &other.observation);
+        prop_assert_eq!(&one.fields, &other.fields);
+        prop_assert_eq!(&one.rows, &other.rows);
+    }
+
     #[test]
     fn slices_decoded_apart_merge_to_the_whole(parts in vec(vec(record(), 0..4), 1..4)) {
         let texts_of: Vec<String> = parts.iter().map(|part| part.join("\n")).collect();
@@ -401,7 +443,7 @@ proptest! {
         let (batch, _) = columns_of(&DecodeOptions::default(), &[&text], &[usize::MAX], &whole.observation);
         let expected = texts(&batch.project(&kept).unwrap(), &fields);
         let mut decoder = Decoder::new(&DecodeOptions::default(), &whole.observation);
-        decoder.project(&fields.iter().flat_map(|field| field.keys.iter().cloned()).collect());
+        decoder.project(&fields);
         let (mut rows, mut rejects) = (Vec::new(), 0);
         feed(&mut decoder, &[&text], &sizes, |decoder, decoded, _| {
             rejects += decoded.rejects.iter().filter(|reject| !reject.continued).count();

@@ -62,7 +62,7 @@ fn integers_within_64_bits_are_bigint() {
 fn integers_of_at_most_38_digits_are_decimal() {
     let values =
         ["9223372036854775808", "1", "null", "-9223372036854775809", "-99999999999999999999999999999999999999"];
-    check(&values, &Type::Decimal, &values);
+    check(&values, &Type::Decimal { precision: 38, scale: 0 }, &values);
 }
 
 #[test]

@@ -1,13 +1,13 @@
-//! Quarantine files: the rejected bytes of raw objects, with where they stood and why.
+//! Writing quarantine files.
 
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 
+use super::{Quarantined, quarantine_schema};
 use crate::error::{Context as _, Result};
 use crate::json::Reject;
 use crate::raw::RawObject;
@@ -16,30 +16,12 @@ use crate::write::{Sink, hidden_file_properties};
 /// Gathered bytes are encoded when there are this many.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The columns of a quarantine file.
-pub fn quarantine_schema() -> SchemaRef {
-    let text = |name| Field::new(name, DataType::Utf8, false);
-    let number = |name| Field::new(name, DataType::Int64, false);
-    Arc::new(Schema::new(vec![
-        text("run_id"),
-        Field::new("rejected_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
-        text("key"),
-        text("etag"),
-        number("size_bytes"),
-        text("reason"),
-        number("byte_offset"),
-        number("fault_offset"),
-        Field::new("continued", DataType::Boolean, false),
-        Field::new("raw", DataType::Binary, false),
-    ]))
-}
-
-/// Writes one quarantine file, which begins with the first reject.
+/// Writes one quarantine file, which begins with the first row.
 #[derive(Debug)]
 pub struct QuarantineWriter {
     run_id: String,
     at_micros: i64,
-    rows: Vec<(RawObject, Reject)>,
+    rows: Vec<Quarantined>,
     bytes: usize,
     parquet: Option<ArrowWriter<Sink>>,
     sink: Option<Sink>,
@@ -56,8 +38,16 @@ impl QuarantineWriter {
     /// # Errors
     /// When rows cannot be encoded.
     pub fn push(&mut self, object: &RawObject, reject: Reject) -> Result<()> {
-        self.bytes += reject.bytes.len() + object.key.len() + 100;
-        self.rows.push((object.clone(), reject));
+        self.push_row(Quarantined::new(self.run_id.clone(), self.at_micros, object.clone(), reject))
+    }
+
+    /// Adds a row as it is, perhaps of another run.
+    ///
+    /// # Errors
+    /// When rows cannot be encoded.
+    pub fn push_row(&mut self, row: Quarantined) -> Result<()> {
+        self.bytes += row.raw.len() + row.object.key.len() + 100;
+        self.rows.push(row);
         if self.bytes > BATCH_BYTES { self.encode() } else { Ok(()) }
     }
 
@@ -81,20 +71,22 @@ impl QuarantineWriter {
         let schema = quarantine_schema();
         let mut run_id = StringBuilder::new();
         let mut at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-        let (mut key, mut etag, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+        let (mut key, mut etag) = (StringBuilder::new(), StringBuilder::new());
+        let (mut reason, mut column) = (StringBuilder::new(), StringBuilder::new());
         let (mut size, mut offset, mut fault) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
         let (mut continued, mut raw) = (BooleanBuilder::new(), BinaryBuilder::new());
-        for (object, reject) in self.rows.drain(..) {
-            run_id.append_value(&self.run_id);
-            at.append_value(self.at_micros);
-            key.append_value(&object.key);
-            etag.append_value(&object.etag);
-            size.append_value(object.size_bytes as i64);
-            reason.append_value(reject.reason.name());
-            offset.append_value(reject.offset as i64);
-            fault.append_value(reject.fault_offset as i64);
-            continued.append_value(reject.continued);
-            raw.append_value(&reject.bytes);
+        for row in self.rows.drain(..) {
+            run_id.append_value(&row.run_id);
+            at.append_value(row.rejected_at_micros);
+            key.append_value(&row.object.key);
+            etag.append_value(&row.object.etag);
+            size.append_value(row.object.size_bytes as i64);
+            reason.append_value(&row.reason);
+            column.append_option(row.column_path);
+            offset.append_value(row.byte_offset as i64);
+            fault.append_value(row.fault_offset as i64);
+            continued.append_value(row.continued);
+            raw.append_value(&row.raw);
         }
         self.bytes = 0;
         let columns: Vec<ArrayRef> = vec![
@@ -104,6 +96,7 @@ impl QuarantineWriter {
             Arc::new(etag.finish()),
             Arc::new(size.finish()),
             Arc::new(reason.finish()),
+            Arc::new(column.finish()),
             Arc::new(offset.finish()),
             Arc::new(fault.finish()),
             Arc::new(continued.finish()),

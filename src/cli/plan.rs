@@ -1,0 +1,80 @@
+//! `siltstone plan`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use super::compact::RequestArgs;
+use super::progress::Bars;
+use super::{OutputFormat, shorten};
+use crate::clock::SystemClock;
+use crate::compact::{SourcePlan, plan};
+use crate::config::Config;
+use crate::error::{Context as _, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    request: RequestArgs,
+    /// How the plan is written to stdout.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
+}
+
+pub(super) async fn run(args: PlanArgs, config: Config) -> Result<ExitCode> {
+    let request = args.request.request(config)?;
+    let plans = plan(&request, &SystemClock, &Bars::new()).await?;
+    let text = match args.output {
+        OutputFormat::Json => {
+            let text = serde_json::to_string(&serde_json::json!({ "sources": plans }));
+            format!("{}\n", text.context(|| "cannot express the plan".to_owned())?)
+        }
+        OutputFormat::Text => plans.iter().map(render).collect(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the plan".to_owned())?;
+    for plan in &plans {
+        if let Some(error) = &plan.error {
+            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", plan.source_id);
+        }
+    }
+    Ok(if plans.iter().any(|plan| plan.error.is_some()) { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn render(plan: &SourcePlan) -> String {
+    let mut lines = match (&plan.error, plan.objects) {
+        (Some(_), _) => vec![format!("{}: would fail", plan.source_id)],
+        (None, 0) => vec![format!("{}: nothing new", plan.source_id)],
+        (None, _) => vec![
+            format!(
+                "{}: read {} objects, {:.1} MB stored, {:.1} MB decompressed",
+                plan.source_id,
+                plan.objects,
+                megabytes(plan.stored_bytes),
+                megabytes(plan.bytes_in)
+            ),
+            format!("  add {} rows in {} files ({:.1} MB)", plan.rows, plan.files, megabytes(plan.bytes_out)),
+        ],
+    };
+    if plan.quarantined > 0 {
+        lines.push(format!("  quarantine {} records", plan.quarantined));
+    }
+    if plan.files_rewritten > 0 {
+        let megabytes = megabytes(plan.bytes_rewritten);
+        lines.push(format!("  write {} files ({megabytes:.1} MB) again for promoted columns", plan.files_rewritten));
+    }
+    lines.extend(shorten(&plan.notes, "notes").map(|note| format!("  {note}")));
+    let changes: Vec<String> =
+        plan.schema_changes.iter().map(|change| format!("{change}  ({})", change.reason)).collect();
+    lines.extend(shorten(&changes, "changes of columns").map(|change| format!("  {change}")));
+    let partitions: Vec<String> = plan
+        .partitions
+        .iter()
+        .filter(|(path, _)| *path != ".")
+        .map(|(path, rows)| format!("{path}: {rows} rows"))
+        .collect();
+    lines.extend(shorten(&partitions, "partitions").map(|partition| format!("  {partition}")));
+    lines.join("\n") + "\n"
+}

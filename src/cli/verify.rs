@@ -1,0 +1,108 @@
+//! `siltstone verify`
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{OutputFormat, Roots};
+use crate::config::Config;
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::lake::{Finding, FindingKind, Severity, Verification, verify};
+use crate::raw::{check_source_id, list_sources};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// The sources; default: all tables of the lake.
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<String>,
+    #[command(flatten)]
+    roots: Roots,
+    /// Text for people, or JSON.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
+}
+
+/// What the check of one source came to.
+#[derive(Debug, Serialize)]
+struct SourceVerification {
+    source_id: String,
+    #[serde(flatten)]
+    verification: Verification,
+}
+
+pub(super) async fn run(args: VerifyArgs, config: Config) -> Result<ExitCode> {
+    let lake = args.roots.need_lake(&config)?;
+    let mut sources: BTreeSet<String> = args.sources.into_iter().collect();
+    sources.iter().try_for_each(|source| check_source_id(source))?;
+    let is_named = !sources.is_empty();
+    if !is_named {
+        sources.extend(list_sources(&lake).await?.0);
+    }
+    let missing =
+        |what: String| Error::new(ErrorKind::NotFound, format!("there is no table {what}under {}", lake.url()));
+    if sources.is_empty() {
+        return Err(missing(String::new()));
+    }
+    let mut all = Vec::new();
+    for source in sources {
+        let verification = verify(&lake.folder(&source)?).await?;
+        if is_named && verification.findings.iter().any(|finding| finding.kind == FindingKind::NoTable) {
+            return Err(missing(format!("{source} ")));
+        }
+        all.push(SourceVerification { source_id: source, verification });
+    }
+    let text = match args.format {
+        OutputFormat::Json => {
+            let text = serde_json::to_string(&all).context(|| "cannot express the findings".to_owned())?;
+            format!("{text}\n")
+        }
+        OutputFormat::Text => all.iter().map(render).collect(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the findings".to_owned())?;
+    let is_sound = all.iter().all(|source| source.verification.findings.is_empty());
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn render(source: &SourceVerification) -> String {
+    let SourceVerification { source_id, verification } = source;
+    let checked = &verification.checked;
+    let found = match verification.findings.len() as u64 + verification.findings_left_out {
+        0 => "nothing wrong".to_owned(),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    let mut text = match verification.version {
+        None => format!("{source_id}: no version can be read: {found}\n"),
+        Some(version) => format!(
+            "{source_id}: version {version}, {} rows in {} files ({:.1} MB), {} raw objects in {} segments of the ledger, {} rejects in {} quarantine files, {} heads: {found}\n",
+            checked.rows,
+            checked.files,
+            checked.bytes as f64 / 1e6,
+            checked.entries,
+            checked.segments,
+            checked.rejects,
+            checked.quarantine_files,
+            checked.heads,
+        ),
+    };
+    verification.findings.iter().for_each(|finding| text.push_str(&render_finding(finding)));
+    if verification.findings_left_out > 0 {
+        text.push_str(&format!("  and {} more of these\n", verification.findings_left_out));
+    }
+    text
+}
+
+fn render_finding(finding: &Finding) -> String {
+    let severity = match finding.severity {
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let column = finding.column.as_ref().map_or_else(String::new, |column| format!(", column {column}"));
+    let mut text = format!("  {severity}: {}{column}: {}\n", finding.path, finding.reason);
+    for effect in &finding.effects {
+        text.push_str(&format!("    {}: {}\n", effect.readers, effect.effect));
+    }
+    text
+}

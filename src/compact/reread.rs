@@ -1,0 +1,493 @@
+//! Files written again from the raw objects that their rows came from.
+//!
+//! ```text
+//! name of a file --slice, number--> which rows of its slice and partition it holds
+//! ledger --slice--> raw objects --decoded again, in order--> rows --partition, place--> the file that takes its place
+//! ```
+//!
+//! Nothing is taken on trust: each raw object must give as many rows as before, each partition as many as its files have,
+//! and each new file must agree with the old one in every value that the old one determines. Otherwise the old file is
+//! widened from what is stored in it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{ControlFlow, Range};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+use super::compare::same_rows;
+use super::pool::run_all;
+use super::rewrite::{Affected, Promotion, matching};
+use crate::error::{Context as _, Error, Result};
+use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
+use crate::lake::{ActiveFile, Merged, SLICE_SEPARATOR, Segment};
+use crate::partition::{Part, PartitionKey, Partitioning, Transform, find, split};
+use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects};
+use crate::schema::{Contract, Field, Kind, Observation, Type, resolve_ruled};
+use crate::write::{DataFile, FileOrigin, RangeWriter, RowRange};
+
+/// So many partitions are written at a time at most; for more, the raw objects are read once more.
+const MAX_OPEN_FILES: usize = 128;
+/// What an open file holds of what it has not stored yet, at most.
+const MAX_OPEN_BYTES: u64 = 8 << 20;
+
+/// Why rows could not be decoded again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The file's name or the ledger does not tell the raw objects.
+    Unknown,
+    /// A raw object is gone, is another by now, or cannot be read: its key, and why.
+    Unreadable(String, String),
+    /// The raw objects give other rows than those of the file.
+    OtherRows,
+    /// Rows of one of the raw objects came out of the quarantine, into files of another slice.
+    Replayed,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("it is not recorded which raw objects their rows came from"),
+            Self::Unreadable(key, why) => write!(f, "{key} could not be read again: {why}"),
+            Self::OtherRows => f.write_str("their raw objects give other rows than they hold"),
+            Self::Replayed => f.write_str("some rows of their raw objects were taken from the quarantine later"),
+        }
+    }
+}
+
+/// What an attempt at a slice read, and what is to be made of it.
+#[derive(Debug, Default)]
+struct Slice {
+    /// The objects that gave rows, in the order of their keys.
+    objects: Vec<RawObject>,
+    /// How many rows each gave.
+    rows: Vec<u64>,
+    /// Other rows of one of the objects are in files of another slice: which are whose is not recorded.
+    is_mixed: bool,
+    targets: Vec<Target>,
+}
+
+/// A file whose rows are wanted.
+#[derive(Debug)]
+struct Target {
+    old: Affected,
+    /// Its partition, as [`Promotion::key`] has it.
+    key: PartitionKey,
+    /// Its rows among those of its slice and partition.
+    rows: Range<u64>,
+    /// How many those are.
+    total: u64,
+}
+
+/// The types of the columns that rows are assigned to partitions by.
+///
+/// They are those of the time when the rows were written. They are not recorded; a wrong guess shows in the number of rows.
+#[derive(Debug, Clone, Copy)]
+enum Guess {
+    /// Those that the table has so far.
+    Table,
+    /// Those that follow from the slice alone, and perhaps a kind of value in other slices.
+    Slice(Option<Kind>),
+}
+
+/// A slice alone may have integers where the table had doubles, and either where it had strings.
+const GUESSES: [Guess; 4] =
+    [Guess::Table, Guess::Slice(None), Guess::Slice(Some(Kind::Double)), Guess::Slice(Some(Kind::String))];
+
+/// A decoder for the columns that rows are assigned to partitions by.
+struct Keys {
+    decoder: Decoder,
+    fields: Vec<Field>,
+    schema: SchemaRef,
+}
+
+/// Where a file lies among those of its slice and partition.
+type Places<'a> = HashMap<&'a str, (Range<u64>, u64)>;
+
+impl Promotion<'_> {
+    /// Writes files again from raw objects. `files` are all that the table has. Blocks.
+    ///
+    /// # Errors
+    /// When the ledger or a data file cannot be read, or a file cannot be written.
+    pub(super) fn reread(
+        &self,
+        files: &[ActiveFile],
+        affected: Vec<Affected>,
+        ledger: &[Segment],
+    ) -> Result<Vec<(Affected, Result<DataFile, Lost>)>> {
+        let mut outcomes = Vec::new();
+        let mut slices: BTreeMap<String, Slice> = BTreeMap::new();
+        let places = self.places(files);
+        for old in affected {
+            let place = FileOrigin::of(&old.file.path).zip(places.get(old.file.path.as_str()));
+            let Some((origin, (rows, total))) = place else {
+                outcomes.push((old, Err(Lost::Unknown)));
+                continue;
+            };
+            let target = Target { key: self.key(&old.file.partition), rows: rows.clone(), total: *total, old };
+            slices.entry(origin.slice).or_default().targets.push(target);
+        }
+        if !slices.is_empty() {
+            self.find_objects(ledger, &mut slices)?;
+        }
+        let done = run_all(slices.into_values().collect(), self.workers, |slice| self.redo(slice))?;
+        outcomes.extend(done.into_iter().flatten());
+        Ok(outcomes)
+    }
+
+    /// Which rows of its slice and partition each file holds.
+    fn places<'f>(&self, files: &'f [ActiveFile]) -> Places<'f> {
+        let mut parts: HashMap<(String, PartitionKey), Vec<(u64, &ActiveFile)>> = HashMap::new();
+        for file in files {
+            if let Some(origin) = FileOrigin::of(&file.path) {
+                let part = (origin.slice, self.key(&file.partition));
+                parts.entry(part).or_default().push((origin.number, file));
+            }
+        }
+        let mut places = HashMap::new();
+        for mut part in parts.into_values() {
+            part.sort_by_key(|(number, _)| *number);
+            if part.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                continue;
+            }
+            let total = part.iter().map(|(_, file)| file.row_count).sum();
+            let mut start = 0;
+            for (_, file) in part {
+                places.insert(file.path.as_str(), (start..start + file.row_count, total));
+                start += file.row_count;
+            }
+        }
+        places
+    }
+
+    /// Reads off the ledger what each slice read.
+    fn find_objects(&self, ledger: &[Segment], slices: &mut BTreeMap<String, Slice>) -> Result<()> {
+        let mut entries = self.context.write.runtime.block_on(Merged::open(&self.context.hidden, ledger))?;
+        while let Some(entry) = entries.next()? {
+            if entry.slice.contains(SLICE_SEPARATOR) {
+                for id in entry.slice.split(SLICE_SEPARATOR) {
+                    slices.get_mut(id).into_iter().for_each(|slice| slice.is_mixed = true);
+                }
+                continue;
+            }
+            // What gave no row need not be there any more.
+            if let Some(slice) = slices.get_mut(&entry.slice).filter(|_| entry.rows_out > 0) {
+                slice.objects.push(entry.object);
+                slice.rows.push(entry.rows_out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes a slice again, as often as it takes.
+    fn redo(&self, mut slice: Slice) -> Result<Vec<(Affected, Result<DataFile, Lost>)>> {
+        let mut left = std::mem::take(&mut slice.targets);
+        let mut outcomes = Vec::new();
+        let is_known = !slice.objects.is_empty() && !slice.is_mixed;
+        let mut lost = match (slice.is_mixed, is_known) {
+            (true, _) => Lost::Replayed,
+            (false, true) => Lost::OtherRows,
+            (false, false) => Lost::Unknown,
+        };
+        let mut tried = Vec::new();
+        let mut own = None;
+        let guesses = match (is_known, self.column_exprs().0.is_empty()) {
+            (false, _) => &[][..],
+            (true, true) => &GUESSES[..1],
+            (true, false) => &GUESSES[..],
+        };
+        'all: for guess in guesses {
+            if left.is_empty() {
+                break;
+            }
+            let (observed, fields) = match self.guess(*guess, &slice, &mut own) {
+                Ok(guessed) => guessed,
+                Err(why) => {
+                    lost = why;
+                    break;
+                }
+            };
+            let types = self.key_types(&fields);
+            if tried.contains(&types) {
+                continue;
+            }
+            tried.push(types);
+            let mut passes = self.passes(std::mem::take(&mut left)).into_iter();
+            while let Some(targets) = passes.next() {
+                match self.pass(&slice, &targets, &observed, &fields)? {
+                    Ok(files) => {
+                        for (target, file) in targets.into_iter().zip(files) {
+                            match file {
+                                Some(file) => outcomes.push((target.old, Ok(file))),
+                                None => left.push(target),
+                            }
+                        }
+                    }
+                    Err(why) => {
+                        lost = why;
+                        left.extend(targets.into_iter().chain(passes.flatten()));
+                        break 'all;
+                    }
+                }
+            }
+        }
+        outcomes.extend(left.into_iter().map(|target| (target.old, Err(lost.clone()))));
+        Ok(outcomes)
+    }
+
+    /// Cuts targets into those that may be written at a time.
+    fn passes(&self, targets: Vec<Target>) -> Vec<Vec<Target>> {
+        let mut keys: BTreeMap<PartitionKey, Vec<Target>> = BTreeMap::new();
+        targets.into_iter().for_each(|target| keys.entry(target.key.clone()).or_default().push(target));
+        let mut passes: Vec<Vec<Target>> = Vec::new();
+        let (mut open_files, mut open_bytes) = (0, 0);
+        for targets in keys.into_values() {
+            // Of each partition one file is open at a time. Wider text takes more space.
+            let sizes = targets.iter().map(|target| (2 * target.old.file.size_bytes).min(MAX_OPEN_BYTES));
+            let bytes = sizes.max().unwrap_or(0);
+            let is_full = open_files == MAX_OPEN_FILES || open_bytes + bytes > self.options.memory_bytes as u64 / 2;
+            match passes.last_mut().filter(|_| !is_full) {
+                Some(pass) => pass.extend(targets),
+                None => {
+                    (open_files, open_bytes) = (0, 0);
+                    passes.push(targets);
+                }
+            }
+            open_files += 1;
+            open_bytes += bytes;
+        }
+        passes
+    }
+
+    /// Decodes a slice once and writes the files that take the targets' places; none where the rows are not the same.
+    fn pass(
+        &self,
+        slice: &Slice,
+        targets: &[Target],
+        observed: &Observation,
+        key_fields: &[Field],
+    ) -> Result<Result<Vec<Option<DataFile>>, Lost>> {
+        let runtime = &self.context.write.runtime;
+        let after = &self.after.fields;
+        let wanted: Vec<Vec<Field>> = targets.iter().map(|target| matching(&target.old.held, after, true)).collect();
+        let for_keys = self.key_fields(after);
+        let is_wanted = |field: &&Field| wanted.iter().flatten().chain(&for_keys).any(|other| other.name == field.name);
+        let fields: Vec<Field> = after.iter().filter(is_wanted).cloned().collect();
+        let ranges = targets.iter().zip(wanted).map(|(target, fields)| RowRange {
+            path: self.new_path(&target.old.file),
+            partition: target.old.file.partition.clone(),
+            key: target.key.clone(),
+            rows: target.rows.clone(),
+            fields,
+        });
+        let (context, memory_bytes) = (self.context.write.clone(), self.options.memory_bytes);
+        let mut writer = RangeWriter::new(context, memory_bytes, fields.clone(), ranges.collect());
+        let keys = self.keys(observed, key_fields);
+        let ended = self.decode(slice, &fields, keys, &mut writer);
+        let came: Vec<u64> = targets.iter().map(|target| writer.rows(&target.key)).collect();
+        let mut files = writer.close();
+        let mut refused = Vec::new();
+        if !matches!(ended, Ok(Ok(()))) {
+            refused.extend(files.drain(..).flatten());
+        }
+        for ((target, came), file) in targets.iter().zip(came).zip(&mut files) {
+            let Some(new) = file.take_if(|_| came != target.total) else { continue };
+            refused.push(new);
+        }
+        for (target, file) in targets.iter().zip(&mut files) {
+            let Some(new) = file else { continue };
+            let same = same_rows(&self.context.hidden, &target.old, &self.before.fields, new);
+            if !runtime.block_on(same)? {
+                refused.extend(file.take());
+            }
+        }
+        let refused: Vec<String> = refused.into_iter().map(|file| file.path).collect();
+        runtime.block_on(self.context.hidden.discard(&refused));
+        Ok(ended?.map(|()| files))
+    }
+
+    /// Hands all rows of a slice to `writer`, as the columns `fields`, each under the key of its partition.
+    fn decode(
+        &self,
+        slice: &Slice,
+        fields: &[Field],
+        mut keys: Option<Keys>,
+        writer: &mut RangeWriter,
+    ) -> Result<Result<(), Lost>> {
+        let schema = arrow_schema(fields);
+        let by = self.column_exprs();
+        let mut decoder = Decoder::new(&self.options.decode, &self.after.observed);
+        let mut rows = vec![0; slice.objects.len()];
+        let mut feed = self.feed(slice);
+        loop {
+            let filled = feed.fill();
+            if let Filled::Unreadable { object, error } = filled {
+                return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
+            }
+            let Some(last) = feed.segments.last().copied() else { break };
+            let mut decoders = std::iter::once(&mut decoder).chain(keys.iter_mut().map(|keys| &mut keys.decoder));
+            let enveloped = decoders.try_for_each(|decoder| feed.read_envelope(&self.options.decode, decoder));
+            if let Err((object, error)) = enveloped {
+                return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
+            }
+            let decoded = decoder.decode(&feed.window, &feed.segments);
+            let keyed = keys.as_mut().map(|keys| keys.decoder.decode(&feed.window, &feed.segments));
+            if keyed.is_some_and(|keyed| (keyed.rows, keyed.used) != (decoded.rows, decoded.used)) {
+                return Ok(Err(Lost::OtherRows));
+            }
+            for (segment, counts) in feed.segments.iter().zip(&decoded.counts) {
+                rows[segment.object] += counts.rows;
+            }
+            if decoded.rows > 0 {
+                let batch = decoder.finish(fields, &schema);
+                let key_batch = keys.as_mut().map(|keys| keys.decoder.finish(&keys.fields, &keys.schema)).transpose();
+                let (batch, key_batch) = match (batch, key_batch) {
+                    (Ok(batch), Ok(key_batch)) => (batch, key_batch),
+                    (Err(FinishError::Arrow(error)), _) | (_, Err(FinishError::Arrow(error))) => {
+                        return Err(Error::failed("cannot build columns", error));
+                    }
+                    // Something was seen that was not there when the columns were settled.
+                    (Err(FinishError::Redo), _) | (_, Err(FinishError::Redo)) => return Ok(Err(Lost::OtherRows)),
+                };
+                let parts = match (&keys, key_batch) {
+                    (Some(keys), Some(key_batch)) => split_beside(&batch, fields, &key_batch, &keys.fields, &by),
+                    _ => split(&batch, fields, &by, 0),
+                };
+                for part in parts.context(|| "cannot split rows by partition".to_owned())? {
+                    writer.write(&part.key, &part.batch)?;
+                }
+            }
+            if let Filled::Broken { .. } = filled {
+                decoder.close_object();
+                keys.iter_mut().for_each(|keys| keys.decoder.close_object());
+            } else if !feed.used(decoded.used) {
+                decoder.lose();
+                keys.iter_mut().for_each(|keys| keys.decoder.lose());
+                let _ = feed.used(last.end - last.start);
+            }
+        }
+        Ok(if rows == slice.rows { Ok(()) } else { Err(Lost::OtherRows) })
+    }
+
+    /// What the columns that rows are assigned to partitions by may have been, as an observation and the columns that follow.
+    /// `own` is kept: what the slice's objects alone were observed to hold.
+    fn guess(
+        &self,
+        guess: Guess,
+        slice: &Slice,
+        own: &mut Option<Observation>,
+    ) -> Result<(Observation, Vec<Field>), Lost> {
+        let Guess::Slice(kind) = guess else { return Ok((self.before.observed.clone(), self.before.fields.clone())) };
+        let observed = match own {
+            Some(observed) => observed,
+            none => none.insert(self.observe(slice)?),
+        };
+        let mut observed = observed.clone();
+        for expr in self.column_exprs().0 {
+            kind.into_iter().for_each(|kind| add_kind(&mut observed, &self.before.fields, &expr.column, kind));
+        }
+        let fields = resolve_ruled(&observed, &self.after.partitioning.names(), &self.options.decode.rule);
+        Ok((observed, fields))
+    }
+
+    /// Observes a slice, its columns under the names that the table has for them.
+    fn observe(&self, slice: &Slice) -> Result<Observation, Lost> {
+        let mut observed = names_of(&self.before.observed);
+        let options = DecodeOptions { contract: Contract::Evolve, ..self.options.decode.clone() };
+        let mut decoder = Decoder::new(&options, &observed);
+        match decode_objects(self.feed(slice), &options, &mut decoder, |_, _| ControlFlow::Continue(())) {
+            Ended::All | Ended::Stopped => {}
+            Ended::Unreadable { object, error } => {
+                return Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string()));
+            }
+        }
+        observed.merge(&decoder.observe());
+        Ok(observed)
+    }
+
+    /// A decoder for the keys of rows; none where the columns of the table from now on give the same keys.
+    fn keys(&self, observed: &Observation, fields: &[Field]) -> Option<Keys> {
+        if self.key_types(fields) == self.key_types(&self.after.fields) {
+            return None;
+        }
+        let fields = self.key_fields(fields);
+        // Not only of these columns: what others refuse must be refused here, too.
+        let decoder = Decoder::new(&self.options.decode, observed);
+        Some(Keys { decoder, schema: arrow_schema(&fields), fields })
+    }
+
+    fn feed<'s>(&'s self, slice: &'s Slice) -> Feed<'s> {
+        let feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
+        feed.with_window_bytes(self.options.window_bytes)
+    }
+
+    /// The partition expressions that are made of columns.
+    fn column_exprs(&self) -> Partitioning {
+        let exprs = self.after.partitioning.0.iter();
+        Partitioning(exprs.filter(|expr| expr.transform != Transform::IngestedDay).cloned().collect())
+    }
+
+    /// The part of a partition's key that is made of columns. (All rows of a slice have one day of ingestion.)
+    fn key(&self, partition: &PartitionKey) -> PartitionKey {
+        let exprs = self.after.partitioning.0.iter().zip(partition);
+        exprs.filter(|(expr, _)| expr.transform != Transform::IngestedDay).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The types that the keys of rows are made of, if the columns are `fields`.
+    fn key_types(&self, fields: &[Field]) -> Vec<Option<Type>> {
+        let ty = |path: &[String]| match find(fields, path)? {
+            Type::Timestamp { .. } => Some(Type::Timestamp { naive: false }),
+            other => Some(other.clone()),
+        };
+        self.column_exprs().0.iter().map(|expr| ty(&expr.column)).collect()
+    }
+
+    /// Those of `fields` that the keys of rows are made of.
+    fn key_fields(&self, fields: &[Field]) -> Vec<Field> {
+        let exprs = self.column_exprs().0;
+        let is_used = |field: &&Field| exprs.iter().any(|expr| expr.column.first() == Some(&field.name));
+        fields.iter().filter(is_used).cloned().collect()
+    }
+}
+
+/// Splits a batch by the values of another one that has the same rows.
+fn split_beside(
+    batch: &RecordBatch,
+    fields: &[Field],
+    key_batch: &RecordBatch,
+    key_fields: &[Field],
+    by: &Partitioning,
+) -> Result<Vec<Part>, ArrowError> {
+    // Of two columns of one name, the first is found.
+    let both_fields = [key_fields, fields].concat();
+    let columns = key_batch.columns().iter().chain(batch.columns()).cloned().collect();
+    let both = RecordBatch::try_new(arrow_schema(&both_fields), columns)?;
+    let own: Vec<usize> = (key_fields.len()..both_fields.len()).collect();
+    let parts = split(&both, &both_fields, by, 0)?.into_iter();
+    parts.map(|Part { key, batch }| Ok(Part { key, batch: batch.project(&own)? })).collect()
+}
+
+/// The keys and the names of columns of an observation, as if no value had been seen.
+fn names_of(observed: &Observation) -> Observation {
+    Observation {
+        fields: observed.fields.iter().map(|(key, below)| (key.clone(), names_of(below))).collect(),
+        element: observed.element.as_deref().map(|below| Box::new(names_of(below))),
+        column: observed.column.clone(),
+        ..Observation::default()
+    }
+}
+
+/// Counts a value of `kind` in the column at a path of names.
+fn add_kind(observed: &mut Observation, fields: &[Field], path: &[String], kind: Kind) {
+    let Some((name, rest)) = path.split_first() else { return };
+    let Some(field) = fields.iter().find(|field| field.name == *name) else { return };
+    for key in &field.keys {
+        let Some(below) = observed.fields.get_mut(key) else { continue };
+        match &field.ty {
+            Type::Struct(fields) if !rest.is_empty() => add_kind(below, fields, rest, kind),
+            _ if rest.is_empty() => below.tally.add(kind),
+            _ => {}
+        }
+    }
+}
