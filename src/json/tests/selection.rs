@@ -1,18 +1,18 @@
 //! Decoding only what begins within ranges of an object.
 
+use std::ops::Range;
+
 use super::*;
 
-/// Rows, rejects (without their bytes) and observation of what begins in the ranges of one object.
+/// Rows, rejects (without their bytes) and observation of what begins in a range of one object; none: of all of it.
 fn decode(
     options: &DecodeOptions,
     text: &[u8],
     sizes: &[usize],
-    ranges: Option<Vec<std::ops::Range<u64>>>,
+    range: Option<Range<u64>>,
 ) -> (u64, Vec<(Reason, u64)>, Observation) {
     let mut decoder = Decoder::new(options, &Observation::default());
-    if let Some(ranges) = ranges {
-        decoder.select(vec![Selection::new(ranges)]);
-    }
+    decoder.select(range.into_iter().map(|range| Selection::new(std::iter::once(range).collect())).collect());
     let (mut rows, mut rejects) = (0, Vec::new());
     feed(&mut decoder, &[text], sizes, |_, decoded, _| {
         let counts = &decoded.counts;
@@ -52,13 +52,13 @@ fn what_begins_before_and_behind_any_byte_makes_up_the_whole() {
         for sizes in [&[usize::MAX][..], &[1], &[3, 7]] {
             let whole = decode(&options, text, sizes, None);
             for at in 0..=text.len() as u64 {
-                let (rows, mut rejects, mut observed) = decode(&options, text, sizes, Some(vec![0..at]));
-                let (more, others, seen) = decode(&options, text, sizes, Some(vec![at..u64::MAX]));
+                let (rows, mut rejects, mut observed) = decode(&options, text, sizes, Some(0..at));
+                let (more, others, seen) = decode(&options, text, sizes, Some(at..u64::MAX));
                 rejects.extend(others);
                 observed.merge(&seen);
                 assert_eq!((rows + more, rejects, observed), whole, "cut at {at}, windows of {sizes:?}");
                 // Nothing in between, nothing at all.
-                assert_eq!(decode(&options, text, sizes, Some(vec![at..at])).0, 0);
+                assert_eq!(decode(&options, text, sizes, Some(at..at)).0, 0);
             }
         }
     }
