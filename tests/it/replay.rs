@@ -212,6 +212,16 @@ fn values_that_fit_a_wider_type_become_rows() {
 }
 
 #[test]
+fn a_column_that_is_dropped_refuses_nothing() {
+    let roots = configured("columns.code.type = \"bigint\"");
+    roots.put_lines("s/1", &[json!({"id": 1, "code": 7}), json!({"id": 2, "code": "x7"})]);
+    assert_eq!(compact(&roots), (1, 1));
+    configure(&roots, "columns.code.drop = true");
+    assert_eq!(replay(&roots), (1, 0));
+    assert_eq!(roots.export_lines("s"), [r#"{"id":1,"code":7}"#, r#"{"id":2}"#]);
+}
+
+#[test]
 fn deeper_nesting_is_taken_once_it_is_allowed() {
     let roots = configured("max_depth = 8");
     let deep = format!(r#"{{"id":2,"d":{}}}"#, nested(9));
