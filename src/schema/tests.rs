@@ -329,17 +329,20 @@ fn keys_that_one_object_has_together_get_names_of_their_own() {
 }
 
 #[test]
-fn a_column_that_keys_shared_keeps_its_type_when_they_part() {
-    let mut table = keyed(["A".to_owned()], 1, Kind::Int);
+fn a_column_that_keys_shared_keeps_its_type_and_place_when_they_part() {
+    let mut table = keyed(["A".to_owned(), "b".to_owned()], 1, Kind::Int);
     table.fields.insert("a".to_owned(), keyed([], 0, Kind::Null));
     table.fields.get_mut("a").unwrap().tally.add(Kind::String);
+    for (place, key) in ["a", "b", "A"].into_iter().enumerate() {
+        table.fields.get_mut(key).unwrap().place = Some(place as u32);
+    }
     let shared = resolve(&table, &[]);
-    assert_eq!((shared.len(), &shared[0].ty), (1, &Type::Text));
+    assert_eq!((shared.len(), &shared[0].ty), (2, &Type::Text));
     pin(&mut table, &shared);
     // An object has both.
     table.together.insert("a".to_owned());
     let parted = resolve(&table, &[]);
-    assert_eq!(parted.len(), 2);
+    assert_eq!(parted.len(), 3);
     assert!(parted.iter().any(|field| field.name == "a" && field.keys == ["A"] && field.ty == Type::Text));
     for _ in 0..2 {
         pin(&mut table, &parted);
