@@ -216,14 +216,15 @@ impl StructData {
         }
     }
 
-    /// Keeps only the children that `keep` names; the values of all other keys are skipped.
+    /// Keeps only the children that `keep` names, and those that may refuse a record; the values of all other keys are
+    /// skipped.
     pub(super) fn project(&mut self, keep: &BTreeSet<String>, rest: bool) {
         self.closed = true;
         if !rest {
             self.rest = None;
         }
         for child in &mut self.children {
-            if !keep.contains(&child.key) {
+            if !keep.contains(&child.key) && !child.column.refuses() {
                 child.column = Column::skipped();
             }
         }
@@ -238,7 +239,10 @@ impl StructData {
             return Key::Rest;
         }
         // The window is UTF-8, or the record is checked before its values count.
-        let Some(key) = std::str::from_utf8(key).ok().filter(|_| !self.closed) else { return Key::Skipped };
+        let key = std::str::from_utf8(key).ok();
+        let Some(key) = key.filter(|key| !self.closed || self.new_column(key).is_some_and(|new| new.refuses())) else {
+            return Key::Skipped;
+        };
         let like = match self.new_key(key) {
             NewKey::Refused => return Key::Refused,
             NewKey::Like(rival) => Some(rival as usize),

@@ -4,7 +4,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::schema::{Kind, MAX_COLUMN_DEPTH};
+use crate::schema::{Forced, Kind, MAX_COLUMN_DEPTH, Rule};
 
 #[test]
 fn columns_as_deep_as_they_go_survive_parquet() {
@@ -156,4 +156,27 @@ fn only_projected_keys_are_decoded_but_all_are_checked() {
         });
         assert_eq!((rows.as_slice(), rejects), (&["{\"a\":2}".to_owned(), "{\"d\":\"x\"}".to_owned()][..], 2));
     }
+}
+
+#[test]
+fn what_columns_refuse_that_are_not_projected_is_rejected_too() {
+    let mut rule = Rule::default();
+    rule.at_path("a").unwrap().ty = Some(Forced::Bigint);
+    rule.at_path("o.b[]").unwrap().ty = Some(Forced::Date);
+    rule.at_path("unseen").unwrap().ty = Some(Forced::Date);
+    let options = DecodeOptions { rule, ..DecodeOptions::default() };
+    let text = "{\"a\":1,\"c\":2}\n{\"a\":\"x\",\"c\":3}\n{\"o\":{\"b\":[1]},\"c\":4}\n{\"unseen\":5,\"c\":6}\n{\"o\":{},\"c\":7}\n";
+    let mut whole = Decoder::new(&options, &Observation::default());
+    let mut rejects = Vec::new();
+    feed(&mut whole, &[text.as_bytes()], &[usize::MAX], |_, decoded, _| rejects.clone_from(&decoded.rejects));
+    assert_eq!(rejects.len(), 3);
+    let seed = whole.observe();
+    let mut decoder = Decoder::new(&options, &seed);
+    let fields = [field("c", Type::Int64)];
+    decoder.project(&fields);
+    feed(&mut decoder, &[text.as_bytes()], &[usize::MAX], |decoder, decoded, _| {
+        assert_eq!(decoded.rejects, rejects);
+        let batch = decoder.finish(&fields, &arrow_schema(&fields)).unwrap();
+        assert_eq!(texts(&batch, &fields), [r#"{"c":2}"#, r#"{"c":7}"#]);
+    });
 }
