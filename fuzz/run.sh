@@ -20,7 +20,7 @@ cargo +nightly fuzz run "${build[@]}" "$target" "$work" "corpus/$target" -- \
     tee "$log" | grep -a --line-buffered -E 'panicked|ERROR|pulse' || status=$?
 
 executed=$(grep -a -o 'stat::number_of_executed_units: *[0-9]*' "$log" | grep -o '[0-9]*$' || echo 0)
-covered=$(grep -a -o 'cov: [0-9]*' "$log" | tail -n 1)
+covered=$(grep -a -o 'cov: [0-9]*' "$log" | tail -n 1 || true)
 findings=$(find "$artifacts" -type f -newer "$started")
 echo "$target: $executed executions, ${covered:-cov: 0}, $(grep -c . <<<"$findings" || true) findings"
 if [ -n "$findings" ]; then

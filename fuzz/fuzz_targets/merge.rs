@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use siltstone_fuzz::columns::{assert_named, assert_same, rows};
 use siltstone_fuzz::json::{DecodeOptions, Decoder, FinishError, arrow_schema, conform, reshape};
-use siltstone_fuzz::schema::{Field, Observation, pin, resolve};
+use siltstone_fuzz::schema::{Field, Observation, Rule, pin, resolve};
 use siltstone_fuzz::windows::{Cut, feed};
 use siltstone_fuzz::{generate, oracle};
 
@@ -40,11 +40,15 @@ fuzz_target!(|input: Input| {
     let texts: Vec<String> = parts.iter().map(|part| part.join("\n")).collect();
     let records: Vec<Vec<Value>> =
         parts.iter().map(|part| part.iter().map(|record| oracle::value(record.as_bytes())).collect()).collect();
-    let seen: Vec<Observation> = texts.iter().map(|text| observe(&[text])).collect();
 
     let all: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let merged = observe(&all);
-    assert_eq!(observe(&[&all.join("\n")]), merged, "objects and windows do not matter");
+    let (together, duplicates) = observe(&[&all.join("\n")], None);
+    // Of a key that occurs twice, the values that are not kept do not tell their object.
+    let first = |number| (duplicates == 0).then_some(number);
+    let seen: Vec<Observation> =
+        texts.iter().enumerate().map(|(number, text)| observe(&[text], first(number)).0).collect();
+    let merged = observe(&all, first(0)).0;
+    assert_eq!(observe(&all, None).0, together, "objects and windows do not matter");
     assert_merge(&seen, &merged);
     let fields = resolve(&merged, &reserved);
     assert_named(&fields, &reserved);
@@ -56,18 +60,18 @@ fuzz_target!(|input: Input| {
     let schema = arrow_schema(&fields);
     for ((text, records), seen) in texts.iter().zip(&records).zip(&seen) {
         let (batch, again) = decode(text, &merged, &fields);
-        assert_same(records, &fields, &rows(&batch, &fields), false);
+        assert_same(records, &fields, &rows(&batch, &fields), &Rule::default(), false);
         let mut known = merged.clone();
         known.merge(&again);
         assert_eq!(resolve(&known, &reserved), fields, "a seeded decoder sees nothing new");
         // What knew only its own part is given the columns of all, or is asked for again.
         let own = resolve(seen, &reserved);
         let (narrow, _) = decode(text, seen, &own);
-        assert_same(records, &own, &rows(&narrow, &own), false);
+        assert_same(records, &own, &rows(&narrow, &own), &Rule::default(), false);
         let unseeded = finish(text, &Observation::default(), &fields);
         for given in [unseeded.0, conform(&narrow, &own, &fields, &schema)] {
             match given {
-                Ok(batch) => assert_same(records, &fields, &rows(&batch, &fields), true),
+                Ok(batch) => assert_same(records, &fields, &rows(&batch, &fields), &Rule::default(), true),
                 Err(FinishError::Redo) => {}
                 Err(FinishError::Arrow(error)) => panic!("{error}"),
             }
@@ -76,21 +80,27 @@ fuzz_target!(|input: Input| {
     committed(&texts, &records, &seen, &reserved);
 });
 
-fn observe(texts: &[&str]) -> Observation {
+/// What was seen of objects in a window of its own each. `first`: the number of the first of them, when they are to be named.
+fn observe(texts: &[&str], first: Option<usize>) -> (Observation, u64) {
     let objects: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
-    let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
-    // A window for each object.
+    let options = DecodeOptions::default();
+    let mut decoder = Decoder::new(&options, &Observation::default());
     let cut = Cut { sizes: objects.iter().map(|object| object.len()).collect(), known_length: true, ..Cut::none() };
-    let outcome = feed(&mut decoder, &objects, &cut, |_, _| {});
+    let outcome = feed(&mut decoder, &options, &objects, &cut, |_, _| {});
     assert_eq!(outcome.rejects, []);
-    decoder.observe()
+    let seen = match first {
+        Some(first) => decoder.observe_with_objects(|object| (first + object).to_string()),
+        None => decoder.observe(),
+    };
+    (seen, outcome.duplicate_keys)
 }
 
 /// Decodes one object in one window.
 fn finish(text: &str, known: &Observation, fields: &[Field]) -> (Result<RecordBatch, FinishError>, Observation) {
-    let mut decoder = Decoder::new(&DecodeOptions::default(), known);
+    let options = DecodeOptions::default();
+    let mut decoder = Decoder::new(&options, known);
     let mut batch = Err(FinishError::Redo);
-    feed(&mut decoder, &[text.as_bytes()], &Cut::none(), |decoder, _| {
+    feed(&mut decoder, &options, &[text.as_bytes()], &Cut::none(), |decoder, _| {
         batch = decoder.finish(fields, &arrow_schema(fields));
     });
     (batch, decoder.observe())
@@ -148,7 +158,7 @@ fn committed(texts: &[String], records: &[Vec<Value>], seen: &[Observation], res
         }
         for (text, records) in texts[..=run].iter().zip(records) {
             let (batch, _) = decode(text, &registry, &fields);
-            assert_same(records, &fields, &rows(&batch, &fields), false);
+            assert_same(records, &fields, &rows(&batch, &fields), &Rule::default(), false);
         }
         stored.push(decode(&texts[run], &registry, &fields).0);
         before = fields;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::json::{Reason, Reject};
-use crate::schema::{Field, Type};
+use crate::schema::{Field, Rule, Type};
 
 /// Rejects with more brackets than this are not read again: `serde_json` recurses.
 const MAX_BRACKETS: usize = 400;
@@ -76,7 +76,7 @@ impl Walk<'_> {
         loop {
             self.space();
             if let Some(reason) = self.reject(next != Next::Comma) {
-                if reason != Reason::NotAnObject {
+                if !matches!(reason, Reason::NotAnObject | Reason::TypeMismatch | Reason::UnknownColumn) {
                     return self.lose();
                 }
                 assert!(next != Next::Comma, "an element behind an element");
@@ -169,6 +169,13 @@ impl Walk<'_> {
                 assert!(!value.is_object() && length == reject.bytes.len());
                 false
             }
+            Reason::TypeMismatch | Reason::UnknownColumn => {
+                let (value, length) = parse(&reject.bytes).expect("a value");
+                assert!(value.is_object() && length == reject.bytes.len());
+                let value = reject.offset + 1..reject.offset + length as u64;
+                assert!(value.contains(&reject.fault_offset), "no value of the record was found to be refused");
+                false
+            }
             Reason::TooDeep => {
                 let beyond = &rest[(reject.fault_offset - reject.offset) as usize..];
                 assert!(matches!(beyond.first(), Some(b'{' | b'[')), "nothing opens where it is too deep");
@@ -250,13 +257,21 @@ pub struct Comparison {
 
 impl Comparison {
     /// Whether the record `raw` is what was written of its row in the columns `fields`.
-    pub fn record(self, raw: &Value, fields: &[Field], written: &Value) -> bool {
-        raw.as_object().zip(written.as_object()).is_some_and(|(raw, written)| self.object(raw, fields, written))
+    pub fn record(self, raw: &Value, fields: &[Field], written: &Value, rule: &Rule) -> bool {
+        raw.as_object().zip(written.as_object()).is_some_and(|(raw, written)| {
+            self.object(raw, fields, written, Some(rule))
+        })
     }
 
-    fn object(self, raw: &Map<String, Value>, fields: &[Field], written: &Map<String, Value>) -> bool {
+    fn object(
+        self,
+        raw: &Map<String, Value>,
+        fields: &[Field],
+        written: &Map<String, Value>,
+        rule: Option<&Rule>,
+    ) -> bool {
         let mut met = 0;
-        for field in fields {
+        for field in fields.iter().filter(|field| !field.keys.is_empty()) {
             let mut members = field.keys.iter().filter_map(|key| raw.get(key));
             let member = members.next().unwrap_or(&Value::Null);
             // Keys that one object has together share no column.
@@ -265,23 +280,45 @@ impl Comparison {
             }
             let cell = written.get(&field.keys[0]);
             met += usize::from(cell.is_some());
-            if !self.value(member, &field.ty, cell.unwrap_or(&Value::Null)) {
+            let rule = rule.and_then(|rule| rule.field(&field.keys[0]));
+            if !self.value(member, &field.ty, cell.unwrap_or(&Value::Null), rule) {
                 return false;
             }
         }
         let has_column = |key: &String| fields.iter().any(|field| field.keys.contains(key));
-        met == written.len() && raw.iter().all(|(key, value)| has_column(key) || is_nothing(value))
+        let has_rest = fields.iter().any(|field| field.keys.is_empty());
+        for (key, value) in raw.iter().filter(|(key, _)| !has_column(key)) {
+            let kept = written.get(key).filter(|_| has_rest);
+            met += usize::from(kept.is_some());
+            let rule = rule.and_then(|rule| rule.field(key));
+            if kept.map_or_else(|| !is_nothing(value, rule), |kept| kept != value) {
+                return false;
+            }
+        }
+        met == written.len()
     }
 
-    fn value(self, raw: &Value, ty: &Type, written: &Value) -> bool {
+    fn value(self, raw: &Value, ty: &Type, written: &Value, rule: Option<&Rule>) -> bool {
+        if rule.is_some_and(|rule| rule.drop) {
+            return written.is_null();
+        }
         match (ty, raw, written) {
             (_, Value::Null, written) => written.is_null(),
-            (_, raw, Value::Null) if self.late => is_nothing(raw),
+            (_, raw, Value::Null) if self.late => is_nothing(raw, rule),
             (Type::Bool, Value::Bool(a), Value::Bool(b)) => a == b,
-            (Type::Int64 | Type::Decimal, Value::Number(a), Value::Number(b)) => a.as_str() == b.as_str(),
-            (Type::Double, Value::Number(a), Value::Number(b)) => {
-                let [a, b] = [a, b].map(|number| number.as_str().parse::<f64>().map(f64::to_bits));
-                a.is_ok() && a == b
+            (Type::Int64 | Type::Decimal { precision: 38, scale: 0 }, Value::Number(a), Value::Number(b))
+                if a.as_str() == b.as_str() =>
+            {
+                true
+            }
+            (Type::Int64 | Type::Decimal { .. }, raw, Value::Number(b)) => {
+                let is_said = rule.is_some_and(|rule| rule.ty.is_some());
+                is_said && scalar(raw).and_then(digits).is_some_and(|raw| digits(b.as_str()) == Some(raw))
+            }
+            (Type::Double, raw @ (Value::Number(_) | Value::String(_)), Value::Number(b)) => {
+                let bits = |text: &str| text.parse::<f64>().ok().map(f64::to_bits);
+                let is_number = raw.is_number() || rule.is_some_and(|rule| rule.ty.is_some());
+                is_number && scalar(raw).and_then(bits).is_some_and(|raw| bits(b.as_str()) == Some(raw))
             }
             (Type::Timestamp { naive }, Value::String(a), Value::String(b)) => {
                 instant(a).is_some() && instant(a) == instant(b) && b.ends_with('Z') != *naive
@@ -290,27 +327,62 @@ impl Comparison {
             (Type::Text, Value::Number(a), Value::String(b)) => a.as_str() == b,
             (Type::Text, Value::Bool(a), Value::String(b)) => a.to_string() == *b,
             // Elements of a list and values of a map that has nothing but such.
-            (Type::Text, raw @ (Value::Array(_) | Value::Object(_)), Value::Null) => is_nothing(raw),
+            (Type::Text, raw @ (Value::Array(_) | Value::Object(_)), Value::Null) => is_nothing(raw, rule),
             (Type::Json, raw, written) => raw == written,
-            (Type::Struct(fields), Value::Object(raw), Value::Object(written)) => self.object(raw, fields, written),
+            (Type::Struct(fields), Value::Object(raw), Value::Object(written)) => {
+                self.object(raw, fields, written, rule)
+            }
             (Type::List(element), Value::Array(raw), Value::Array(written)) => {
+                let rule = rule.and_then(|rule| rule.element.as_deref());
                 raw.len() == written.len()
-                    && raw.iter().zip(written).all(|(raw, written)| self.value(raw, element, written))
+                    && raw.iter().zip(written).all(|(raw, written)| self.value(raw, element, written, rule))
             }
             (Type::Map(value), Value::Object(raw), Value::Object(written)) => {
-                raw.len() == written.len()
-                    && raw.iter().all(|(key, raw)| written.get(key).is_some_and(|cell| self.value(raw, value, cell)))
+                let rule = rule.and_then(|rule| rule.value.as_deref());
+                let is_entry =
+                    |key, raw: &Value| written.get(key).is_some_and(|cell| self.value(raw, value, cell, rule));
+                raw.len() == written.len() && raw.iter().all(|(key, raw)| is_entry(key, raw))
             }
             _ => false,
         }
     }
 }
 
-/// Whether a column need not hold it: null, {} and [], and objects of such.
-fn is_nothing(value: &Value) -> bool {
+/// The text of a number or string.
+fn scalar(value: &Value) -> Option<&str> {
     match value {
+        Value::Number(number) => Some(number.as_str()),
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Whether a number is negative, its digits without zeros at either end, and the power of ten of the last of them.
+fn digits(number: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let mut exponent: i64 = exponent.parse().ok()?;
+    let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    exponent -= fraction.len() as i64;
+    let mut digits = format!("{whole}{fraction}").trim_start_matches('0').to_owned();
+    while digits.ends_with('0') {
+        digits.pop();
+        exponent += 1;
+    }
+    if digits.is_empty() {
+        return Some((false, digits, 0));
+    }
+    Some((negative, digits, exponent))
+}
+
+/// Whether a column need not hold it: null, {} and [], objects of such, and what is left out.
+fn is_nothing(value: &Value, rule: Option<&Rule>) -> bool {
+    match value {
+        _ if rule.is_some_and(|rule| rule.drop) => true,
         Value::Null => true,
-        Value::Object(members) => members.values().all(is_nothing),
+        Value::Object(members) => {
+            members.iter().all(|(key, value)| is_nothing(value, rule.and_then(|rule| rule.field(key))))
+        }
         Value::Array(elements) => elements.is_empty(),
         _ => false,
     }

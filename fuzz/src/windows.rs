@@ -1,6 +1,6 @@
 //! Raw objects in windows, as the slice worker feeds them to its decoder, and the books of that.
 
-use crate::json::{Decoded, Decoder, PADDING, Reason, Reject, Segment};
+use crate::json::{DecodeOptions, Decoded, Decoder, EnvelopeReader, PADDING, Reason, Reject, Segment};
 
 /// How objects are cut into windows, and how they end.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ impl Outcome {
 /// Decodes `objects` window by window and shows each batch to `each`.
 pub fn feed(
     decoder: &mut Decoder,
+    options: &DecodeOptions,
     objects: &[&[u8]],
     cut: &Cut,
     mut each: impl FnMut(&mut Decoder, &Decoded),
@@ -82,6 +83,12 @@ pub fn feed(
             }
             (object, read) = (object + 1, 0);
         }
+        if let Some(segment) = segments.last().filter(|segment| decoder.wants_envelope(segment)) {
+            // From any cut of the object, as the decoder gets it.
+            let mut reader = EnvelopeReader::new(options);
+            read_envelope(&mut reader, objects[segment.object], cut);
+            decoder.set_envelope(reader.finish());
+        }
         let decoded = decoder.decode(&window, &segments);
         take_down(&mut outcome, objects, &decoded, &segments);
         each(decoder, &decoded);
@@ -89,7 +96,8 @@ pub fn feed(
         let rest = &window[tail.start + decoded.used..tail.end];
         let reject = |reason, continued| {
             let offset = tail.offset + decoded.used as u64;
-            Reject { object: tail.object, reason, offset, fault_offset: offset, continued, bytes: rest.to_vec() }
+            let bytes = rest.to_vec();
+            Reject { object: tail.object, reason, column: None, offset, fault_offset: offset, continued, bytes }
         };
         if tail.last {
             assert!(rest.is_empty(), "all of a finished object is used");
@@ -112,6 +120,22 @@ pub fn feed(
         assert_eq!(found as u64, *rejected, "what is counted as rejected is rejected");
     }
     outcome
+}
+
+/// Goes through an object for the members of its envelope.
+fn read_envelope(reader: &mut EnvelopeReader, bytes: &[u8], cut: &Cut) {
+    let (mut from, mut to) = (0, 0_usize);
+    for size in cut.sizes.iter().cycle() {
+        to = bytes.len().min(to.saturating_add((*size).max(1)));
+        let last = to == bytes.len() && !cut.broken;
+        let mut window = bytes[from..to].to_vec();
+        window.resize(to - from + PADDING, 0);
+        let used = reader.read(&window, last);
+        if to == bytes.len() || to - from - used > cut.record_limit {
+            return;
+        }
+        from += used;
+    }
 }
 
 /// Adds what became of one window to the books.
