@@ -9,6 +9,7 @@ mod probe;
 mod report;
 mod reread;
 mod rewrite;
+mod sample;
 mod slice;
 
 pub use driver::{Progress, Request, Silent, compact};
@@ -16,4 +17,5 @@ pub use observe::observe;
 pub use plan::{SourcePlan, plan};
 pub use probe::{EVENT_TIME_NAMES, find_records_path};
 pub use report::{Report, SourceReport, Status};
+pub use sample::sample_kinds;
 pub use slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};

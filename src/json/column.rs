@@ -32,6 +32,8 @@ pub(super) struct Column {
     dictionary: bool,
     /// The current attempt met more keys than an object may have.
     pub(super) crowded: bool,
+    /// The objects became a dictionary (or records of too many keys) since the last finished batch.
+    pub(super) collapsed: bool,
     /// What the finished batches held.
     total: Tally,
     total_ints: Option<IntRange>,
@@ -193,6 +195,10 @@ impl Data {
     }
 }
 
+fn elements<'a>(lists: &[&'a Observation]) -> Vec<&'a Observation> {
+    lists.iter().filter_map(|list| list.element.as_deref()).collect()
+}
+
 impl Column {
     /// A column without rows. `depth`: how many arrays and objects are around its values.
     pub(super) fn new(depth: usize, rule: Option<&Rule>) -> Self {
@@ -211,6 +217,7 @@ impl Column {
             known: KindSet::EMPTY,
             dictionary: false,
             crowded: false,
+            collapsed: false,
             total: Tally::default(),
             total_ints: None,
             first: [None; Kind::COUNT],
@@ -231,7 +238,7 @@ impl Column {
         let mut fields = StructData::new(1, Some(rule));
         // A table without columns has nothing to keep yet.
         let committed = seed.fields.values().any(|field| field.column.is_some());
-        fields.seed(&[seed], if committed { contract } else { Contract::Evolve });
+        fields.seed(&[seed], &[seed], if committed { contract } else { Contract::Evolve });
         let known = KindSet::EMPTY.with(Kind::Object);
         Self { known, data: Data::Struct(Box::new(fields)), ..Self::new(0, Some(rule)) }
     }
@@ -269,30 +276,28 @@ impl Column {
         Data::new(class, self.dictionary, self.depth, self.rule.as_deref(), rows)
     }
 
-    /// Makes the column, before its first batch, able to hold all that `seeds` saw, and no more than `contract` allows.
-    pub(super) fn seed(&mut self, seeds: &[&Observation], contract: Contract) {
+    /// Makes the column, before its first batch, able to hold all that `sharing` saw, with the keys that `seeds` saw, and no
+    /// more than `contract` allows.
+    pub(super) fn seed(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
         if matches!(self.data, Data::Skip) {
             return;
         }
         self.locked = contract != Contract::Evolve;
-        self.known = self.known.union(kinds(seeds));
+        self.known = self.known.union(kinds(sharing));
         let class = self.known.class_at(self.depth);
         // What a table already stores otherwise goes on so.
         self.shape = self.shape.filter(|shape| class == *shape || class == Class::Unresolved);
         if self.forced().is_none() && (self.shape.is_none() || class != Class::Unresolved) {
-            self.dictionary = class == Class::Struct && is_dictionary(seeds);
+            self.dictionary = class == Class::Struct && is_dictionary(sharing);
             self.data = self.storage(class, 0);
         }
         match &mut self.data {
-            Data::Struct(data) => data.seed(seeds, contract),
-            Data::List(list) => {
-                let elements: Vec<_> = seeds.iter().filter_map(|seed| seed.element.as_deref()).collect();
-                list.element.seed_inner(&elements, contract);
-            }
+            Data::Struct(data) => data.seed(seeds, sharing, contract),
+            Data::List(list) => list.element.seed_inner(&elements(seeds), &elements(sharing), contract),
             Data::Map(map) => {
-                let merged = merged_dictionary(seeds);
+                let merged = merged_dictionary(sharing);
                 let values: Vec<_> = merged.dictionary.as_deref().into_iter().collect();
-                map.value.seed_inner(&values, contract);
+                map.value.seed_inner(&values, &values, contract);
             }
             _ => {}
         }
@@ -300,9 +305,9 @@ impl Column {
 
     /// [`seed`](Self::seed) for elements or a map's values. Where the table has only nulls of them, and thus null strings,
     /// no contract lets them become anything else.
-    fn seed_inner(&mut self, seeds: &[&Observation], contract: Contract) {
-        let closed = contract != Contract::Evolve && !has_type(seeds, self.depth, self.rule());
-        self.seed(seeds, if closed { Contract::Freeze } else { contract });
+    fn seed_inner(&mut self, seeds: &[&Observation], sharing: &[&Observation], contract: Contract) {
+        let closed = contract != Contract::Evolve && !has_type(sharing, self.depth, self.rule());
+        self.seed(seeds, sharing, if closed { Contract::Freeze } else { contract });
         if let Data::List(list) = &mut self.data {
             list.closed = closed;
         }
@@ -366,6 +371,7 @@ impl Column {
         // Observations name raw objects: here by their numbers, in digits that sort like them.
         let seen = merged_dictionary(&[&self.observe(&|object| Some(format!("{object:010}")))]);
         self.data = self.storage(Class::Struct, 0);
+        self.collapsed = true;
         self.adopt_below(&seen);
     }
 
@@ -469,10 +475,10 @@ impl Column {
         }
     }
 
-    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key or a meeting of rivals was
-    /// seen for the first time. `object_of` gives the number of the raw object that a row came from.
+    /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key, a meeting of rivals or a
+    /// dictionary was seen for the first time. `object_of` gives the number of the raw object that a row came from.
     pub(super) fn commit(&mut self, object_of: &dyn Fn(usize) -> u32) -> bool {
-        let mut learned = false;
+        let mut learned = std::mem::take(&mut self.collapsed);
         if let Some(row) = self.last_value() {
             self.last = self.last.max(Some(object_of(row)));
         }

@@ -286,6 +286,7 @@ impl Decoder {
                         && data.rest.is_none()
                     {
                         data.overflow(self.max_columns);
+                        self.root.collapsed = true;
                     }
                 }
                 Err(Again::Checked) => {

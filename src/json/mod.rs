@@ -41,6 +41,7 @@ pub use decoder::{
 };
 pub use envelope::{KNOWN_NAMES, Shape, agreed_path, shape};
 pub use finish::{FinishError, arrow_schema, conform, reshape};
+pub use refuse::kind_of;
 pub use scalar::{
     MAX_EXACT_INTEGER, Number, Time, civil, decimal, format_date, format_decimal, format_timestamp, number, time,
 };

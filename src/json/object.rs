@@ -141,21 +141,27 @@ impl StructData {
         }
     }
 
-    /// Adds the keys that `parents` saw, each with a column that can hold all that its name's column must.
+    /// Adds the keys that `parents` saw, each with a column that can hold all that its name's column must. `sharing` are
+    /// the parents and those under other keys of the same column.
     ///
-    /// What the table has columns for is bound by `contract`; a key that it has none for, as only nulls were seen, is not.
-    pub(super) fn seed(&mut self, parents: &[&Observation], contract: Contract) {
+    /// Each key gets only the keys that were below itself: with those of its rivals too, their number would double with
+    /// each level. What the table has columns for is bound by `contract`; a key that it has none for, as only nulls were
+    /// seen, is not.
+    pub(super) fn seed(&mut self, parents: &[&Observation], sharing: &[&Observation], contract: Contract) {
         let rule = self.rule.clone();
-        for (_, members) in columns(parents, &mut BTreeSet::new(), rule.as_deref()) {
-            let seeds: Vec<_> = members.values().flatten().copied().collect();
-            let committed = seeds.iter().any(|seed| seed.column.is_some());
+        for (_, members) in columns(sharing, &mut BTreeSet::new(), rule.as_deref()) {
+            let all: Vec<_> = members.values().flatten().copied().collect();
+            let committed = all.iter().any(|seed| seed.column.is_some());
             if !committed && contract == Contract::Freeze {
                 continue;
             }
             for key in members.keys() {
-                let child = self.add(key);
-                let contract = if committed { contract } else { Contract::Evolve };
-                self.children[child as usize].column.seed(&seeds, contract);
+                let own: Vec<_> = parents.iter().filter_map(|parent| parent.fields.get(*key)).collect();
+                if !own.is_empty() {
+                    let child = self.add(key);
+                    let contract = if committed { contract } else { Contract::Evolve };
+                    self.children[child as usize].column.seed(&own, &all, contract);
+                }
             }
         }
         self.contract = contract;

@@ -7,7 +7,7 @@ use super::column::{Column, Data};
 use super::decoder::Reason;
 use super::object::{NewKey, StructData};
 use super::scalar::{Time, number, time};
-use super::scan::{FaultAt, Window};
+use super::scan::{FaultAt, PADDING, Window};
 use crate::schema::{Contract, Kind};
 
 /// A value that a table refuses.
@@ -164,28 +164,40 @@ impl Search<'_> {
         Ok(self.window.value_end(at, 0, usize::MAX)?)
     }
 
-    /// The kind of the value at `at` and its end. The text of a scalar is in `text` then.
+    /// The kind of the value at `at` and its end. What it says is in `text` then, where it is a string or a number.
     fn kind(&mut self, at: usize) -> Result<(Kind, usize), Stop> {
-        self.text.clear();
-        let is_empty = |close: u8| self.window.byte(self.window.skip_space(at + 1)) == close;
-        let kind = match self.window.byte(at) {
-            b'"' => {
-                let (end, _) = self.window.string_end(at)?;
-                self.window.unescape(at, end, &mut self.text)?;
-                return Ok((time(&self.text).map_or(Kind::String, Time::kind), end));
-            }
-            b'-' | b'0'..=b'9' => {
-                let (end, integer) = self.window.number_end(at)?;
-                self.text.extend_from_slice(self.window.slice(at, end));
-                return Ok((number(&self.text, integer).kind(), end));
-            }
-            b'{' if is_empty(b'}') => Kind::EmptyObject,
-            b'{' => Kind::Object,
-            b'[' if is_empty(b']') => Kind::EmptyArray,
-            b'[' => Kind::Array,
-            b'n' => Kind::Null,
-            _ => Kind::Bool,
-        };
-        Ok((kind, self.pass(at)?))
+        Ok(kind_at(self.window, at, &mut self.text)?)
     }
+}
+
+fn kind_at(window: &Window<'_>, at: usize, text: &mut Vec<u8>) -> Result<(Kind, usize), FaultAt> {
+    text.clear();
+    let is_empty = |close: u8| window.byte(window.skip_space(at + 1)) == close;
+    let kind = match window.byte(at) {
+        b'"' => {
+            let (end, _) = window.string_end(at)?;
+            window.unescape(at, end, text)?;
+            return Ok((time(text).map_or(Kind::String, Time::kind), end));
+        }
+        b'-' | b'0'..=b'9' => {
+            let (end, integer) = window.number_end(at)?;
+            text.extend_from_slice(window.slice(at, end));
+            return Ok((number(text, integer).kind(), end));
+        }
+        b'{' if is_empty(b'}') => Kind::EmptyObject,
+        b'{' => Kind::Object,
+        b'[' if is_empty(b']') => Kind::EmptyArray,
+        b'[' => Kind::Array,
+        b'n' => Kind::Null,
+        _ => Kind::Bool,
+    };
+    Ok((kind, window.value_end(at, 0, usize::MAX)?))
+}
+
+/// The kind of a JSON value, by its text; `None` when it is none.
+pub fn kind_of(text: &str) -> Option<Kind> {
+    let mut padded = text.as_bytes().to_vec();
+    padded.resize(text.len() + PADDING, 0);
+    let (kind, end) = kind_at(&Window::new(&padded), 0, &mut Vec::new()).ok()?;
+    (end == text.len()).then_some(kind)
 }

@@ -133,7 +133,9 @@ impl<'a> Here<'a> {
     /// Goes to the values of a key, through arrays and maps where these lie between; returns its spellings.
     fn step_to_key(&mut self, key: &str) -> Option<Vec<String>> {
         loop {
-            let name = self.fields.iter().find(|field| field.name == key || field.keys.iter().any(|own| own == key));
+            let is_spelled = |field: &&Field| field.name == key || field.keys.iter().any(|own| own == key);
+            let folds = |field: &&Field| field.name == fold(key);
+            let name = self.fields.iter().find(is_spelled).or_else(|| self.fields.iter().find(folds));
             let is_meant = |own: &String, seen: &Observation| match name {
                 Some(field) => field.keys.contains(own),
                 None => fold(own) == fold(key) || seen.column.as_deref() == Some(key),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{ColumnChange, RunStamp, SchemaVersion, changes, sql_type};
 use crate::json::DecodeOptions;
 use crate::partition::Partitioning;
-use crate::schema::{Contract, Field, Kind, Observation, Rule, Type, limit_columns, resolve_ruled};
+use crate::schema::{Contract, Field, Kind, Observation, Rule, limit_columns, pin, resolve_ruled};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,51 +121,5 @@ fn check_names(observed: &Observation, rule: &Rule) -> Result<(), String> {
     match (&observed.element, &rule.element) {
         (Some(seen), Some(rule)) => check_names(seen, rule),
         _ => Ok(()),
-    }
-}
-
-/// Writes the names of columns into the observation, and makes what became a map a dictionary for good.
-fn pin(observed: &mut Observation, fields: &[Field]) {
-    keep_left_behind(observed, fields);
-    for field in fields {
-        for key in &field.keys {
-            if let Some(seen) = observed.fields.get_mut(key) {
-                seen.column = Some(field.name.clone());
-                pin_type(seen, &field.ty);
-            }
-        }
-    }
-}
-
-/// A key that gets a column of its own leaves values in the one that it shared, whose type must go on holding them.
-fn keep_left_behind(observed: &mut Observation, fields: &[Field]) {
-    let left_behind = |(key, seen): (&String, &Observation)| {
-        let shared = fields.iter().find(|field| seen.column.as_ref() == Some(&field.name))?;
-        let heir = shared.keys.first().filter(|_| !shared.keys.contains(key))?;
-        Some((heir.clone(), Observation { column: None, place: None, ..seen.clone() }))
-    };
-    let left: Vec<_> = observed.fields.iter().filter_map(left_behind).collect();
-    for (heir, seen) in left {
-        if let Some(stays) = observed.fields.get_mut(&heir) {
-            stays.merge(&seen);
-        }
-    }
-}
-
-fn pin_type(seen: &mut Observation, ty: &Type) {
-    match ty {
-        Type::Struct(fields) => pin(seen, fields),
-        Type::List(element) => {
-            if let Some(below) = seen.element.as_deref_mut() {
-                pin_type(below, element);
-            }
-        }
-        Type::Map(value) => {
-            seen.collapse();
-            if let Some(below) = seen.dictionary.as_deref_mut() {
-                pin_type(below, value);
-            }
-        }
-        _ => {}
     }
 }

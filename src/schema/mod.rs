@@ -11,6 +11,7 @@ mod kind;
 mod limit;
 mod names;
 mod observation;
+mod pin;
 mod resolve;
 mod rules;
 
@@ -21,6 +22,7 @@ pub use limit::{leaves, limit_columns};
 pub(crate) use names::fnv1a;
 pub use names::{MAX_NAME_BYTES, fold};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
+pub use pin::pin;
 pub use resolve::{Field, Type, fields_widen_losslessly, resolve, resolve_ruled};
 pub(crate) use resolve::{columns, has_type, is_dictionary, kinds, merged_dictionary};
 pub use rules::{Contract, Forced, Rule, Step, path_steps};

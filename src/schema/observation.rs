@@ -176,7 +176,7 @@ impl Observation {
         merge_box(&mut self.dictionary, other.dictionary.as_deref());
     }
 
-    fn merge_below(&mut self, other: &Self) {
+    pub(super) fn merge_below(&mut self, other: &Self) {
         self.merge(other);
         if self.kinds().class() == Class::Json {
             // The values are kept as text: what is in them has no bearing on any column.

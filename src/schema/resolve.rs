@@ -138,13 +138,15 @@ pub(crate) fn columns<'a>(
         let parts: Vec<Members<'a>> =
             if split { members.into_iter().map(|member| Members::from([member])).collect() } else { vec![members] };
         let mut fresh = Vec::new();
-        let committed: Vec<&Observation> = parts.iter().flat_map(BTreeMap::values).flatten().copied().collect();
+        let committed: Vec<(&str, &Observation)> =
+            parts.iter().flatten().flat_map(|(key, seen)| seen.iter().map(|seen| (*key, *seen))).collect();
         for mut part in parts {
             match part.values().flatten().filter_map(|seen| seen.column.clone()).min() {
                 Some(pinned) if taken.insert(pinned.clone()) => {
                     // The column holds rows of all keys that once shared it: its type must hold them.
-                    if let Some(seen) = part.values_mut().next() {
-                        seen.extend(committed.iter().filter(|other| other.column.as_ref() == Some(&pinned)));
+                    if let Some((key, seen)) = part.iter_mut().next().filter(|_| split) {
+                        let others = committed.iter().filter(|(other, _)| other != key);
+                        seen.extend(others.map(|(_, seen)| *seen).filter(|seen| seen.column.as_ref() == Some(&pinned)));
                     }
                     named.push((pinned, part));
                 }

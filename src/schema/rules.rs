@@ -150,15 +150,20 @@ impl Rule {
     /// # Errors
     /// A message that shows what is no path.
     pub fn at_path(&mut self, path: &str) -> Result<&mut Self, String> {
-        Ok(path_steps(path)?.into_iter().fold(self, |rule, step| match step {
-            Step::Key(key) => rule.fields.entry(fold(&key)).or_default(),
-            Step::Element => rule.element.get_or_insert_default(),
+        Ok(path_steps(path)?.iter().fold(self, Self::below))
+    }
+
+    /// The rule one step below, which is added when there is none.
+    pub fn below(&mut self, step: &Step) -> &mut Self {
+        match step {
+            Step::Key(key) => self.fields.entry(fold(key)).or_default(),
+            Step::Element => self.element.get_or_insert_default(),
             Step::Value => {
                 // What has a rule for the values of maps is a map, not only when it has very many keys.
-                rule.ty.get_or_insert(Forced::Map);
-                rule.value.get_or_insert_default()
+                self.ty.get_or_insert(Forced::Map);
+                self.value.get_or_insert_default()
             }
-        }))
+        }
     }
 
     /// What the values must be, as a type is said of columns below them, or that these are left out: objects or arrays.

@@ -329,6 +329,40 @@ fn keys_that_one_object_has_together_get_names_of_their_own() {
 }
 
 #[test]
+fn a_column_that_keys_shared_keeps_its_type_when_they_part() {
+    let mut table = keyed(["A".to_owned()], 1, Kind::Int);
+    table.fields.insert("a".to_owned(), keyed([], 0, Kind::Null));
+    table.fields.get_mut("a").unwrap().tally.add(Kind::String);
+    let shared = resolve(&table, &[]);
+    assert_eq!((shared.len(), &shared[0].ty), (1, &Type::Text));
+    pin(&mut table, &shared);
+    // An object has both.
+    table.together.insert("a".to_owned());
+    let parted = resolve(&table, &[]);
+    assert_eq!(parted.len(), 2);
+    assert!(parted.iter().any(|field| field.name == "a" && field.keys == ["A"] && field.ty == Type::Text));
+    for _ in 0..2 {
+        pin(&mut table, &parted);
+        assert_eq!(resolve(&table, &[]), parted);
+    }
+}
+
+#[test]
+fn names_given_at_every_depth_take_no_exponential_time() {
+    let mut value = keyed(["a".to_owned()], 1, Kind::Int);
+    for _ in 0..MAX_COLUMN_DEPTH - 2 {
+        value.fields.values_mut().for_each(|seen| seen.column = Some("a".to_owned()));
+        value = below("a", value);
+    }
+    let mut fields = resolve(&value, &[]);
+    for _ in 0..MAX_COLUMN_DEPTH - 2 {
+        let Type::Struct(inner) = fields.remove(0).ty else { panic!("a struct") };
+        fields = inner;
+    }
+    assert_eq!((fields[0].name.as_str(), &fields[0].ty), ("a", &Type::Int64));
+}
+
+#[test]
 fn keys_whose_types_merge_to_json_text_only_get_names_of_their_own() {
     let mut root = keyed(["tag".to_owned()], 1, Kind::Int);
     root.fields.insert("Tag".to_owned(), keyed(["x".to_owned()], 1, Kind::Int));

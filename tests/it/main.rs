@@ -7,6 +7,8 @@
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `plan` | what a run would do, without doing it |
+//! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
 //! | `real_data` | real sources, in any number of runs, when they are named |
@@ -22,11 +24,13 @@ mod ddl;
 mod errors;
 mod faults;
 mod kill;
+mod plan;
 mod quarantine;
 mod quarantine_table;
 mod queries;
 mod real_data;
 mod s3;
+mod schema;
 mod sql;
 mod structure;
 mod support;

@@ -63,6 +63,17 @@ fn a_map_remembers_what_was_seen_below_its_keys_as_a_struct() {
 }
 
 #[test]
+fn that_keys_became_data_is_something_learned() {
+    let rows = [0..MAX_OBJECT_KEYS, MAX_OBJECT_KEYS..MAX_OBJECT_KEYS + 1, 7..8, 0..9];
+    let texts = rows.map(|keys| dictionary(keys, |_| "1".to_owned()));
+    let sizes = texts.each_ref().map(String::len);
+    let mut learned = Vec::new();
+    let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
+    feed(&mut decoder, &[texts.concat().as_bytes()], &sizes, |_, decoded, _| learned.push(decoded.learned));
+    assert_eq!(learned[..4], [true, true, false, false]);
+}
+
+#[test]
 fn a_rejected_record_makes_no_map_and_no_column() {
     let mut crowded = dictionary(0..MAX_OBJECT_KEYS + 1, |_| "1".to_owned());
     crowded.truncate(crowded.len() - 3);
@@ -146,6 +157,15 @@ fn many_duplicates_in_a_large_map_take_no_quadratic_time() {
     let (rows, _, duplicate_keys) = read_map("1", &text, &[usize::MAX]);
     assert_eq!(duplicate_keys, 30_000);
     assert!(rows[0].starts_with("{\"m\":{\"k0\":30000,\"k1\":30001,"));
+}
+
+#[test]
+fn keys_that_fold_to_one_name_at_every_depth_take_no_exponential_time() {
+    let nested = |key: &str| format!("{}1{}", format!("{{\"{key}\":").repeat(20), "}".repeat(20));
+    let text = format!("{}\n{}\n{}\n", nested("a"), nested("A"), nested("a").replace('1', "2.5"));
+    let outcome = read(&text);
+    assert_eq!(outcome.fields[0].keys, ["A", "a"]);
+    assert_eq!(outcome.values()[1].pointer(&"/A".repeat(20)), Some(&serde_json::json!(1.0)));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `siltstone schema`
 
+mod explain;
+mod history;
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -8,6 +11,8 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use serde_json::{Value, json};
 
+use self::explain::Explained;
+use self::history::{difference, difference_document, difference_text, history_document, history_text};
 use super::{OutputFormat, Roots, open_table};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
@@ -29,6 +34,16 @@ pub(super) struct SchemaArgs {
     /// The statements that make the table queryable in another engine.
     #[arg(long, value_enum, value_name = "ENGINE", conflicts_with = "format")]
     ddl: Option<Dialect>,
+    /// All versions of the columns: what changed, when and why.
+    #[arg(long, conflicts_with = "ddl")]
+    history: bool,
+    /// Why a column has its type: what was seen, in which raw objects first and last; with --raw also a value of each kind.
+    /// The path is of column names or original keys, as payload.items[].price.
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["ddl", "history"])]
+    explain: Option<String>,
+    /// What changed between two versions of the columns (0: none yet).
+    #[arg(long, value_names = ["V1", "V2"], num_args = 2, conflicts_with_all = ["ddl", "history", "explain"])]
+    diff: Option<Vec<u64>>,
 }
 
 impl ValueEnum for Dialect {
@@ -50,13 +65,29 @@ impl ValueEnum for Dialect {
 pub(super) async fn run(args: SchemaArgs, config: Config) -> Result<ExitCode> {
     let lake = args.roots.need_lake(&config)?;
     let (table, _, registry) = open_table(&lake, &args.source).await?;
-    let text = match (args.ddl, args.format) {
-        (Some(dialect), _) => statements(&args.source, &table, &registry, dialect)?,
-        (None, OutputFormat::Text) => tree(&args.source, &registry),
-        (None, OutputFormat::Json) => format!("{}\n", document(&args.source, table.version(), &registry)),
+    let (source, json) = (&args.source, args.format == OutputFormat::Json);
+    let text = if let Some(dialect) = args.ddl {
+        statements(source, &table, &registry, dialect)?
+    } else if let Some(column) = &args.explain {
+        let raw = args.roots.raw(&config)?;
+        let explained = Explained::look_up(&registry, column, raw, &config, source).await?;
+        if json { line(&explained.document()?) } else { explained.text() }
+    } else if let Some([from, to]) = args.diff.as_deref() {
+        let changes = difference(source, &registry, *from, *to)?;
+        if json { line(&difference_document(*from, *to, &changes)) } else { difference_text(&changes) }
+    } else if args.history {
+        if json { line(&history_document(&registry)?) } else { history_text(source, &registry) }
+    } else if json {
+        line(&document(source, table.version(), &registry))
+    } else {
+        tree(source, &registry)
     };
     std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the schema".to_owned())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn line(document: &Value) -> String {
+    format!("{document}\n")
 }
 
 fn statements(source: &str, table: &Table, registry: &Registry, dialect: Dialect) -> Result<String> {
