@@ -200,3 +200,12 @@ proptest! {
         prop_assert!(contract != Contract::Freeze || changes.is_empty(), "{:?}", changes);
     }
 }
+
+#[test]
+fn keys_that_part_as_one_becomes_json_text_keep_their_values() {
+    let options = DecodeOptions::default();
+    let before = ["{\"A\":{\"a\":[]}}".to_owned(), "{\"a\":{\"é\":[]}}".to_owned()];
+    let later = ["{\"A\":{\"é\":{\"a\":\"true\"}},\"a\":[]}".to_owned()];
+    let first = run(&no_table(), &options, &before, &[usize::MAX]);
+    check_records(&run(&first.registry, &options, &later, &[usize::MAX]), &options.rule, &later);
+}
