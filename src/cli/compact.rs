@@ -57,14 +57,24 @@ pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
     let request = args.request.request(config)?;
     let bars = Bars::new();
     let report = compact(&request, &SystemClock, &bars).await?;
+    tell(&report, args.output, args.fail_on_quarantine, render_source)
+}
+
+/// Writes the summary of a run, each source as `render` has it, and gives the exit code.
+pub(super) fn tell(
+    report: &Report,
+    output: OutputFormat,
+    fail_on_quarantine: bool,
+    render: impl Fn(&SourceReport) -> String,
+) -> Result<ExitCode> {
     let quarantined = report.sources.iter().any(|source| source.error_count > 0);
     let mut out = std::io::stdout().lock();
-    match args.output {
+    match output {
         OutputFormat::Json => {
-            let text = serde_json::to_string(&report).context(|| "cannot express the summary".to_owned())?;
+            let text = serde_json::to_string(report).context(|| "cannot express the summary".to_owned())?;
             writeln!(out, "{text}")
         }
-        OutputFormat::Text => write!(out, "{}", render(&report)),
+        OutputFormat::Text => write!(out, "{}", report.sources.iter().map(render).collect::<String>()),
     }
     .context(|| "cannot write the summary".to_owned())?;
     for source in &report.sources {
@@ -74,13 +84,9 @@ pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
     }
     Ok(match report.status {
         Status::Failed => ExitCode::from(1),
-        _ if quarantined && args.fail_on_quarantine => ExitCode::from(3),
+        _ if quarantined && fail_on_quarantine => ExitCode::from(3),
         _ => ExitCode::SUCCESS,
     })
-}
-
-fn render(report: &Report) -> String {
-    report.sources.iter().map(render_source).collect()
 }
 
 fn render_source(source: &SourceReport) -> String {
@@ -102,6 +108,13 @@ fn render_source(source: &SourceReport) -> String {
     if source.error_count > 0 {
         text.push_str(&format!("  {} records are in quarantine\n", source.error_count));
     }
+    text.push_str(&details(source));
+    text
+}
+
+/// Notes and changes of columns.
+pub(super) fn details(source: &SourceReport) -> String {
+    let mut text = String::new();
     for note in &source.notes {
         text.push_str(&format!("  {note}\n"));
     }

@@ -1,21 +1,27 @@
-//! Compaction: new raw objects become rows of the lake table, each exactly once.
+//! Compaction: new raw objects become rows of the lake table, each exactly once. Replay: so do rejects that are valid by now.
 
+mod begin;
+mod commit;
 mod compare;
 mod driver;
+mod make;
 mod observe;
 mod plan;
 mod pool;
 mod probe;
+mod replay;
 mod report;
 mod reread;
 mod rewrite;
 mod sample;
 mod slice;
+mod trial;
 
 pub use driver::{Progress, Request, Silent, compact};
 pub use observe::observe;
 pub use plan::{SourcePlan, plan};
 pub use probe::{EVENT_TIME_NAMES, find_records_path};
+pub use replay::replay;
 pub use report::{Report, SourceReport, Status};
 pub use sample::sample_kinds;
-pub use slice::{SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};
+pub use slice::{Piece, Portion, SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};

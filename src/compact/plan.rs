@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::driver::{Driver, Made, Progress, Request};
+use super::commit::Made;
+use super::driver::{Driver, Progress, Request};
 use super::report::SourceReport;
 use crate::clock::Clock;
 use crate::error::{Error, Result, describe};
@@ -84,8 +85,9 @@ impl Driver<'_> {
         }
         let context = self.slice_context(&plan, &raw, &settings, source_id, &Handle::current())?;
         let (made, affected) = tokio::task::block_in_place(|| {
-            let (made, options, workers) = self.make_slices(&plan, &context, &settings, &mut report)?;
-            let affected = match self.promotion(&plan, &made.registry, &context, &options, workers) {
+            let setup = self.set_up(&plan, &context, &settings, &mut report)?;
+            let made = self.make_slices(&plan, &setup, setup.tasks(&plan.new, &context))?;
+            let affected = match self.promotion(&plan, &made.registry, &context, &setup) {
                 Some(promotion) => promotion.affected_files(&plan.table)?,
                 None => Vec::new(),
             };

@@ -21,7 +21,7 @@ use super::pool::run_all;
 use super::rewrite::{Affected, Promotion, matching};
 use crate::error::{Context as _, Error, Result};
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
-use crate::lake::{ActiveFile, Merged, Segment};
+use crate::lake::{ActiveFile, Merged, SLICE_SEPARATOR, Segment};
 use crate::partition::{Part, PartitionKey, Partitioning, Transform, find, split};
 use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects};
 use crate::schema::{Contract, Field, Kind, Observation, Type, resolve_ruled};
@@ -41,6 +41,8 @@ pub(super) enum Lost {
     Unreadable(String, String),
     /// The raw objects give other rows than those of the file.
     OtherRows,
+    /// Rows of one of the raw objects came out of the quarantine, into files of another slice.
+    Replayed,
 }
 
 impl std::fmt::Display for Lost {
@@ -49,6 +51,7 @@ impl std::fmt::Display for Lost {
             Self::Unknown => f.write_str("it is not recorded which raw objects their rows came from"),
             Self::Unreadable(key, why) => write!(f, "{key} could not be read again: {why}"),
             Self::OtherRows => f.write_str("their raw objects give other rows than they hold"),
+            Self::Replayed => f.write_str("some rows of their raw objects were taken from the quarantine later"),
         }
     }
 }
@@ -60,6 +63,8 @@ struct Slice {
     objects: Vec<RawObject>,
     /// How many rows each gave.
     rows: Vec<u64>,
+    /// Other rows of one of the objects are in files of another slice: which are whose is not recorded.
+    is_mixed: bool,
     targets: Vec<Target>,
 }
 
@@ -160,6 +165,12 @@ impl Promotion<'_> {
     fn find_objects(&self, ledger: &[Segment], slices: &mut BTreeMap<String, Slice>) -> Result<()> {
         let mut entries = self.context.write.runtime.block_on(Merged::open(&self.context.hidden, ledger))?;
         while let Some(entry) = entries.next()? {
+            if entry.slice.contains(SLICE_SEPARATOR) {
+                for id in entry.slice.split(SLICE_SEPARATOR) {
+                    slices.get_mut(id).into_iter().for_each(|slice| slice.is_mixed = true);
+                }
+                continue;
+            }
             // What gave no row need not be there any more.
             if let Some(slice) = slices.get_mut(&entry.slice).filter(|_| entry.rows_out > 0) {
                 slice.objects.push(entry.object);
@@ -173,13 +184,18 @@ impl Promotion<'_> {
     fn redo(&self, mut slice: Slice) -> Result<Vec<(Affected, Result<DataFile, Lost>)>> {
         let mut left = std::mem::take(&mut slice.targets);
         let mut outcomes = Vec::new();
-        let mut lost = if slice.objects.is_empty() { Lost::Unknown } else { Lost::OtherRows };
+        let is_known = !slice.objects.is_empty() && !slice.is_mixed;
+        let mut lost = match (slice.is_mixed, is_known) {
+            (true, _) => Lost::Replayed,
+            (false, true) => Lost::OtherRows,
+            (false, false) => Lost::Unknown,
+        };
         let mut tried = Vec::new();
         let mut own = None;
-        let guesses = match (slice.objects.is_empty(), self.column_exprs().0.is_empty()) {
-            (true, _) => &[][..],
-            (false, true) => &GUESSES[..1],
-            (false, false) => &GUESSES[..],
+        let guesses = match (is_known, self.column_exprs().0.is_empty()) {
+            (false, _) => &[][..],
+            (true, true) => &GUESSES[..1],
+            (true, false) => &GUESSES[..],
         };
         'all: for guess in guesses {
             if left.is_empty() {

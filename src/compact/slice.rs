@@ -7,6 +7,7 @@
 //! When a column turns out wider than what was written allows, the slice begins again, knowing more.
 
 use std::io::Read as _;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject};
-use crate::lake::{Entry, Hidden, QuarantineWriter};
+use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject, Selection};
+use crate::lake::{Entry, Hidden, QuarantineWriter, Quarantined};
 use crate::partition::Partitioning;
 use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
 use crate::schema::{Field, Observation, resolve_ruled};
@@ -34,12 +35,70 @@ pub struct SliceTask {
     pub run_id: String,
     /// The raw objects, sorted by key.
     pub objects: Vec<RawObject>,
+    /// What is wanted of each of them; empty: all of all.
+    pub portions: Vec<Portion>,
     /// What is known of the records already.
     pub known: Observation,
     /// The columns, when they are settled; else they follow from what is known and what is seen.
     pub fields: Option<Vec<Field>>,
     /// How to do it.
     pub options: SliceOptions,
+}
+
+/// What is wanted of an object that was read before: some of its rejects.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Portion {
+    /// The raw object that rows and rejects are counted for. What is read may be a part of it.
+    pub object: RawObject,
+    /// Where in it (decompressed) begins what is read.
+    pub base: u64,
+    /// The rejects, in the order of their bytes.
+    pub pieces: Vec<Piece>,
+}
+
+/// A reject that is decoded again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Piece {
+    /// Where it lies in what is read (decompressed).
+    pub bytes: Range<u64>,
+    /// The run that rejected it.
+    pub run_id: String,
+    /// When that was, in microseconds since 1970-01-01T00:00:00Z.
+    pub rejected_at_micros: i64,
+}
+
+impl Portion {
+    /// The rejects, for a decoder.
+    pub(super) fn selection(&self) -> Selection {
+        Selection::new(self.pieces.iter().map(|piece| piece.bytes.clone()).collect())
+    }
+
+    /// The row for a reject of what is read; `None` when it is in none of the pieces, and so in quarantine already.
+    fn row(&self, mut reject: Reject) -> Option<Quarantined> {
+        let next = self.pieces.partition_point(|piece| piece.bytes.end <= reject.offset);
+        let piece = self.pieces.get(next).filter(|piece| piece.bytes.start <= reject.offset)?;
+        reject.offset += self.base;
+        reject.fault_offset += self.base;
+        Some(Quarantined::new(piece.run_id.clone(), piece.rejected_at_micros, self.object.clone(), reject))
+    }
+}
+
+impl SliceTask {
+    /// Takes objects out that could not be read.
+    pub(super) fn leave_out(&mut self, unreadable: &[(RawObject, String)]) {
+        for (object, _) in unreadable {
+            if let Some(index) = self.objects.iter().position(|other| other == object) {
+                self.remove(index);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> RawObject {
+        if !self.portions.is_empty() {
+            self.portions.remove(index);
+        }
+        self.objects.remove(index)
+    }
 }
 
 /// How slices of one run are done.
@@ -95,6 +154,15 @@ pub struct SliceContext {
     pub progress: Arc<AtomicU64>,
 }
 
+impl SliceContext {
+    /// A new quarantine file, by its path below the table's folder.
+    pub(super) fn quarantine_file(&self, id: &str) -> Result<(String, Sink)> {
+        let path = Hidden::quarantine_path(id);
+        let object = Path::parse(format!("{}/{path}", self.write.table)).context(|| format!("bad path {path}"))?;
+        Ok((path, Sink::new(&self.write.store, object, &self.write.runtime)))
+    }
+}
+
 /// One attempt's end.
 enum Attempt {
     Done(Box<SliceResult>),
@@ -109,24 +177,23 @@ enum Attempt {
 /// # Errors
 /// When a file cannot be written, or the slice never settles.
 pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult> {
-    let mut known = task.known.clone();
-    let mut objects = task.objects.clone();
+    let mut task = task.clone();
     let mut unreadable = Vec::new();
     let mut redone = 0;
     while redone < MAX_REDOS {
-        match Run::new(task, context, &objects, &known)?.run()? {
+        match Run::new(&task, context)?.run()? {
             Attempt::Done(mut result) => {
                 result.unreadable.append(&mut unreadable);
                 return Ok(*result);
             }
             Attempt::Redo(seen) => {
-                known.merge(&seen);
+                task.known.merge(&seen);
                 redone += 1;
             }
-            Attempt::Without(object, why) => unreadable.push((objects.remove(object), why)),
+            Attempt::Without(object, why) => unreadable.push((task.remove(object), why)),
         }
     }
-    let first = objects.first().map_or("", |object| object.key.as_str());
+    let first = task.objects.first().map_or("", |object| object.key.as_str());
     Err(Error::new(ErrorKind::Failed, format!("the columns of the slice that begins with {first} do not settle")))
 }
 
@@ -135,7 +202,6 @@ struct Run<'a> {
     task: &'a SliceTask,
     context: &'a SliceContext,
     objects: &'a [RawObject],
-    known: &'a Observation,
     decoder: Decoder,
     writer: FanoutWriter,
     quarantine: QuarantineWriter,
@@ -152,12 +218,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        task: &'a SliceTask,
-        context: &'a SliceContext,
-        objects: &'a [RawObject],
-        known: &'a Observation,
-    ) -> Result<Self> {
+    fn new(task: &'a SliceTask, context: &'a SliceContext) -> Result<Self> {
         let options = &task.options;
         let layout = Layout {
             target_file_bytes: options.target_file_bytes,
@@ -166,10 +227,7 @@ impl<'a> Run<'a> {
         };
         // Each attempt has names of its own: the same task may run twice at once.
         let prefix = SystemClock.new_id();
-        let quarantine_path = Hidden::quarantine_path(&prefix);
-        let object = Path::parse(format!("{}/{quarantine_path}", context.write.table))
-            .context(|| format!("bad path {quarantine_path}"))?;
-        let sink = Sink::new(&context.write.store, object, &context.write.runtime);
+        let (quarantine_path, sink) = context.quarantine_file(&prefix)?;
         let entry = |object: &RawObject| Entry {
             object: object.clone(),
             records_in: 0,
@@ -177,13 +235,19 @@ impl<'a> Run<'a> {
             quarantined: 0,
             slice: prefix.clone(),
         };
-        let entries = objects.iter().map(entry).collect();
+        let mut decoder = Decoder::new(&options.decode, &task.known);
+        let entries = match &task.portions[..] {
+            [] => task.objects.iter().map(entry).collect(),
+            portions => {
+                decoder.select(portions.iter().map(Portion::selection).collect());
+                portions.iter().map(|portion| entry(&portion.object)).collect()
+            }
+        };
         Ok(Self {
             task,
             context,
-            objects,
-            known,
-            decoder: Decoder::new(&options.decode, known),
+            objects: &task.objects,
+            decoder,
             writer: FanoutWriter::new(context.write.clone(), options.partitioning.clone(), layout, prefix),
             quarantine: QuarantineWriter::new(task.run_id.clone(), options.at_micros, sink),
             quarantine_path,
@@ -265,8 +329,7 @@ impl<'a> Run<'a> {
         }
         self.duplicate_keys += decoded.duplicate_keys;
         for reject in decoded.rejects {
-            let object = &self.objects[reject.object];
-            self.quarantine.push(object, reject)?;
+            self.keep(reject)?;
         }
         if decoded.rows == 0 {
             return Ok(None);
@@ -287,7 +350,7 @@ impl<'a> Run<'a> {
     }
 
     fn resolve(&self) -> Vec<Field> {
-        let mut seen = self.known.clone();
+        let mut seen = self.task.known.clone();
         seen.merge(&self.decoder.observe());
         resolve_ruled(&seen, &self.task.options.partitioning.names(), &self.task.options.decode.rule)
     }
@@ -336,11 +399,23 @@ impl<'a> Run<'a> {
     }
 
     fn reject(&mut self, reject: Reject) -> Result<()> {
-        if !reject.continued {
-            self.entries[reject.object].records_in += 1;
-            self.entries[reject.object].quarantined += 1;
+        let (object, counts) = (reject.object, u64::from(!reject.continued));
+        if self.keep(reject)? {
+            self.entries[object].records_in += counts;
+            self.entries[object].quarantined += counts;
         }
-        self.quarantine.push(&self.objects[reject.object], reject)
+        Ok(())
+    }
+
+    /// Quarantines a reject, if it is wanted.
+    fn keep(&mut self, reject: Reject) -> Result<bool> {
+        let Some(portion) = self.task.portions.get(reject.object) else {
+            return self.quarantine.push(&self.objects[reject.object], reject).map(|()| true);
+        };
+        match portion.row(reject) {
+            Some(row) => self.quarantine.push_row(row).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn finish(self) -> Result<Attempt> {

@@ -17,6 +17,7 @@ use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
 use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
+use super::selection::{Fate, Met, Selection};
 use crate::schema::{Contract, Field, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
@@ -178,6 +179,8 @@ pub struct Decoded {
     pub duplicate_keys: u64,
     /// Something was seen for the first time that columns may follow from.
     pub learned: bool,
+    /// With a selection: the values that lie in or reach into it, in the order of each object's rows and then its rejects.
+    pub met: Vec<Met>,
 }
 
 /// Decodes the records of one source.
@@ -199,6 +202,8 @@ pub struct Decoder {
     taken: bool,
     /// Records of the window (by object and offset) that a column refused although nothing was found in them.
     unexplained: Vec<(usize, u64)>,
+    /// What is wanted of each raw object, by the caller's number; empty: all of all.
+    selections: Arc<[Selection]>,
 }
 
 /// Why an attempt at a batch was given up.
@@ -222,7 +227,14 @@ impl Decoder {
             largest_record: 0,
             taken: false,
             unexplained: Vec::new(),
+            selections: Arc::default(),
         }
+    }
+
+    /// Decodes only what begins within the selection of its raw object, which are by the caller's numbers. All else is gone
+    /// past: it is neither stored nor observed, rejected nor counted.
+    pub fn select(&mut self, selections: Vec<Selection>) {
+        self.selections = selections.into();
     }
 
     /// Decodes only the columns `fields` (whose keys the seed must know); all other values are checked and dropped.
@@ -375,6 +387,10 @@ impl Decoder {
         let window = cursor.window;
         let mut counts = Counts::default();
         let values_before = framer.values();
+        let selections = Arc::clone(&self.selections);
+        let selection = selections.get(segment.object);
+        let (first_reject, mut passed) = (decoded.rejects.len(), 0);
+        let place_of = |start: usize, stop: usize| segment.offset + start as u64..segment.offset + stop as u64;
         let mut at = if segment.offset == 0 && window.starts_with(0, b"\xef\xbb\xbf") { 3 } else { 0 };
         let reject = |start: usize, end: usize, reason: Reason, found: usize, continued: bool| Reject {
             object: segment.object,
@@ -399,15 +415,25 @@ impl Decoder {
                 }
                 Step::Record(start) => {
                     let tail = !segment.last && end - start < CHECKED_TAIL + 2 * self.largest_record;
-                    let checks = checked || tail;
+                    let is_wanted = selection.is_none_or(|wanted| wanted.find(place_of(start, start).start).is_some());
+                    let checks = checked || tail || !is_wanted;
                     if checks {
                         match window.check(start, framer.depth(), self.max_depth) {
+                            Ok(stop) if !is_wanted => {
+                                if let Some(selection) = selection {
+                                    selection.note(segment.object, place_of(start, stop), Fate::Row, &mut decoded.met);
+                                }
+                                framer.passed(&window, start, stop);
+                                passed += 1;
+                                at = stop;
+                                continue;
+                            }
                             Ok(_) => {}
                             Err(fault) if fault.fault == Fault::Truncated && !segment.last => {
                                 at = start;
                                 break;
                             }
-                            Err(_) if !checked => return Err(Again::Checked),
+                            Err(_) if !checked && is_wanted => return Err(Again::Checked),
                             Err(fault) => {
                                 let Some(next) = self.pass_fault(&window, framer, start, fault, segment.last) else {
                                     at = start;
@@ -441,6 +467,9 @@ impl Decoder {
                     }
                     self.largest_record = self.largest_record.max(cursor.at - start);
                     counts.rows += 1;
+                    if let Some(selection) = selection {
+                        selection.note(segment.object, place_of(start, cursor.at), Fate::Row, &mut decoded.met);
+                    }
                     framer.passed(&window, start, cursor.at);
                     cursor.at
                 }
@@ -473,7 +502,10 @@ impl Decoder {
             };
         }
         decoded.used = at;
-        counts.records = framer.values() - values_before;
+        if let Some(selection) = selection {
+            passed += selection.keep(&segment, first_reject, &mut decoded.rejects, &mut counts, &mut decoded.met);
+        }
+        counts.records = framer.values() - values_before - passed;
         Ok(counts)
     }
 

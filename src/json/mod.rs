@@ -33,6 +33,7 @@ mod object;
 mod refuse;
 mod scalar;
 mod scan;
+mod selection;
 mod write;
 
 pub use convert::convert;
@@ -46,6 +47,7 @@ pub use scalar::{
     MAX_EXACT_INTEGER, Number, Time, civil, decimal, format_date, format_decimal, format_timestamp, number, time,
 };
 pub use scan::{Fault, PADDING};
+pub use selection::{Fate, Met, Selection};
 pub use write::{write_json, write_record};
 
 #[cfg(test)]

@@ -8,9 +8,13 @@
 //! ```
 //!
 //! A head and its new segments are written before the commit that names them, and count only if that commit exists.
+//!
+//! The entry of an object can be replaced: of several for one object (key, ETag and size), that of the newest segment counts.
+//! A lower level is newer than a higher one, as a merge takes all segments of a level; within a level, what is later in the
+//! head's list is newer.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -44,8 +48,20 @@ pub struct Entry {
     pub rows_out: u64,
     /// Records (or objects) in quarantine.
     pub quarantined: u64,
-    /// The attempt at a slice that wrote the rows: its id begins the names of their data files. Empty when not recorded.
+    /// The attempt at a slice that wrote the rows: its id begins the names of their data files. Empty when not recorded;
+    /// several, with [`SLICE_SEPARATOR`] between them, when rejects of the object became rows later.
     pub slice: String,
+}
+
+/// Stands between the slices that the rows of one object came from.
+pub const SLICE_SEPARATOR: char = '+';
+
+impl Entry {
+    /// Whether it was made from an older entry for the same object: it names the slices of that one, and more.
+    pub fn replaces(&self, older: &Self) -> bool {
+        let more = self.slice.strip_prefix(older.slice.as_str());
+        self.object == older.object && more.is_some_and(|more| more.starts_with(SLICE_SEPARATOR))
+    }
 }
 
 /// A file of entries, sorted by key.
@@ -80,6 +96,14 @@ impl Totals {
         self.rows_out += entry.rows_out;
         self.quarantined += entry.quarantined;
     }
+
+    /// Takes one object out.
+    pub fn subtract(&mut self, entry: &Entry) {
+        self.objects -= 1;
+        self.records_in -= entry.records_in;
+        self.rows_out -= entry.rows_out;
+        self.quarantined -= entry.quarantined;
+    }
 }
 
 /// What the ledger of one table version consists of.
@@ -100,6 +124,9 @@ pub struct Head {
     pub registry: String,
     /// All quarantine files' paths below the table's folder.
     pub quarantine: Vec<String>,
+    /// Quarantine files of the parent that are not among them: their rejects became rows or lie in other files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// Sums over all segments.
     pub totals: Totals,
 }
@@ -151,8 +178,27 @@ pub async fn diff(hidden: &Hidden, head: Option<&Head>, listing: Vec<RawObject>)
     Ok(diff)
 }
 
-/// Writes the entries of one run (sorted by key here) as a segment, merges levels that are full, and gives the segments
-/// of the next head.
+/// The entries of `objects`, those that there are.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub async fn find_entries(
+    hidden: &Hidden,
+    head: &Head,
+    objects: &BTreeSet<&RawObject>,
+) -> Result<BTreeMap<RawObject, Entry>> {
+    let mut found = BTreeMap::new();
+    let mut entries = Merged::open(hidden, &head.segments).await?;
+    while let Some(entry) = entries.next()? {
+        if objects.contains(&entry.object) {
+            found.insert(entry.object.clone(), entry);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes the entries of one run (sorted by key here, one for each object) as a segment, merges levels that are full, and
+/// gives the segments of the next head.
 ///
 /// # Errors
 /// When a segment cannot be read or written.
@@ -179,9 +225,12 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
         }
         let path = Hidden::segment_path(id, written);
         let mut merged = Merged::open(hidden, &full).await?;
-        let mut failure = None;
+        let (mut failure, mut count) = (None, 0);
         let chunks = std::iter::from_fn(|| match merged.chunk() {
-            Ok(chunk) => (!chunk.is_empty()).then_some(chunk),
+            Ok(chunk) => {
+                count += chunk.len() as u64;
+                (!chunk.is_empty()).then_some(chunk)
+            }
             Err(error) => {
                 failure = Some(error);
                 None
@@ -193,7 +242,7 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
         }
         hidden.create(&path, bytes).await?;
         written += 1;
-        rest.push(Segment { path, level: level + 1, entries: full.iter().map(|segment| segment.entries).sum() });
+        rest.push(Segment { path, level: level + 1, entries: count });
         segments = rest;
     }
     Ok(segments)
@@ -247,15 +296,20 @@ fn encode(chunks: impl Iterator<Item = Vec<Entry>>) -> Result<Bytes> {
     Ok(out.into())
 }
 
-/// The entries of several segments, sorted by key.
+/// The next entry of a segment. In the order of these, entries for one object come newest first: a lower level is newer, and
+/// then what was opened later.
+type Next = (RawObject, (u32, Reverse<usize>), [u64; 3], String);
+
+/// The entries of segments of one head, sorted by key.
 #[derive(Debug, Default)]
 pub struct Merged {
-    cursors: Vec<Cursor>,
-    heap: BinaryHeap<Reverse<(Entry, usize)>>,
+    /// The segments with their levels.
+    cursors: Vec<(u32, Cursor)>,
+    heap: BinaryHeap<Reverse<Next>>,
 }
 
 impl Merged {
-    /// Opens segments.
+    /// Opens segments, which are in the order of their head.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -267,38 +321,52 @@ impl Merged {
         Ok(merged)
     }
 
-    /// Opens another segment, before any entry was taken.
+    /// Opens the next segment of the head, before any entry was taken.
     ///
     /// # Errors
     /// When it cannot be read; the others still can.
     pub async fn add(&mut self, hidden: &Hidden, segment: &Segment) -> Result<()> {
-        let mut cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
-        if let Some(entry) = cursor.next()? {
-            self.heap.push(Reverse((entry, self.cursors.len())));
+        let cursor = Cursor::open(&segment.path, hidden.read(&segment.path).await?)?;
+        self.cursors.push((segment.level, cursor));
+        let first = self.advance(self.cursors.len() - 1);
+        if first.is_err() {
+            self.cursors.pop();
         }
-        self.cursors.push(cursor);
-        Ok(())
+        first
     }
 
-    /// The next entry.
+    /// The next entry, one for each object: the newest.
     ///
     /// # Errors
     /// When a segment is damaged.
     #[expect(clippy::should_implement_trait, reason = "fallible; an Iterator of Results would be no shorter to use")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
-        self.next_of().map(|next| next.map(|(entry, _)| entry)).map_err(|(error, _)| error)
+        let Some((entry, _)) = self.next_of().map_err(|(error, _)| error)? else { return Ok(None) };
+        while self.heap.peek().is_some_and(|Reverse((object, ..))| *object == entry.object) {
+            self.next_of().map_err(|(error, _)| error)?;
+        }
+        Ok(Some(entry))
     }
 
-    /// The next entry and the number of the segment it is of, in the order in which they were opened.
+    /// The next entry and the number of the segment it is of, in the order in which they were opened. Entries for one object
+    /// follow one another, the newest first.
     ///
     /// # Errors
     /// When a segment is damaged, with its number.
     pub(super) fn next_of(&mut self) -> Result<Option<(Entry, usize)>, (Error, usize)> {
-        let Some(Reverse((entry, index))) = self.heap.pop() else { return Ok(None) };
-        if let Some(next) = self.cursors[index].next().map_err(|error| (error, index))? {
-            self.heap.push(Reverse((next, index)));
+        let Some(Reverse((object, (_, Reverse(index)), counts, slice))) = self.heap.pop() else { return Ok(None) };
+        self.advance(index).map_err(|error| (error, index))?;
+        let [records_in, rows_out, quarantined] = counts;
+        Ok(Some((Entry { object, records_in, rows_out, quarantined, slice }, index)))
+    }
+
+    fn advance(&mut self, index: usize) -> Result<()> {
+        let (level, cursor) = &mut self.cursors[index];
+        if let Some(Entry { object, records_in, rows_out, quarantined, slice }) = cursor.next()? {
+            let age = (*level, Reverse(index));
+            self.heap.push(Reverse((object, age, [records_in, rows_out, quarantined], slice)));
         }
-        Ok(Some((entry, index)))
+        Ok(())
     }
 
     fn chunk(&mut self) -> Result<Vec<Entry>> {
@@ -374,6 +442,7 @@ impl Cursor {
 #[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 mod tests {
     use super::*;
+    use crate::store::Location;
 
     fn entry(key: &str, slice: &str) -> Entry {
         let object = RawObject { key: key.to_owned(), etag: "e".to_owned(), size_bytes: 7 };
@@ -420,5 +489,66 @@ mod tests {
     fn a_segment_with_other_columns_is_refused() {
         let message = entries(segment(4)).unwrap_err().to_string();
         assert!(message.contains("a segment has other columns"), "{message}");
+    }
+
+    fn counted(key: usize, quarantined: u64) -> Entry {
+        let object = RawObject { key: format!("{key:04}"), etag: "e".to_owned(), size_bytes: 1 };
+        Entry { object, records_in: 10, rows_out: 10 - quarantined, quarantined, slice: format!("s{quarantined}") }
+    }
+
+    fn head(id: i64, segments: Vec<Segment>) -> Head {
+        Head {
+            id,
+            parent: None,
+            run_id: String::new(),
+            written_at: String::new(),
+            segments,
+            registry: String::new(),
+            quarantine: Vec::new(),
+            replaced: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_entries_for_an_object_the_newest_counts_through_all_merges() {
+        let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
+        let mut last: Option<Head> = None;
+        let mut expected: BTreeMap<usize, u64> = BTreeMap::new();
+        for run in 0..200_usize {
+            // Each run adds an object and replaces two older ones, near and far.
+            let mut replaced: BTreeMap<usize, u64> = BTreeMap::from([(run, 10)]);
+            for older in [run / 2, run.saturating_sub(3)] {
+                let left = expected.get(&older).map_or(10, |left| left.saturating_sub(1));
+                replaced.insert(older, left);
+            }
+            let entries = replaced.iter().map(|(key, left)| counted(*key, *left)).collect();
+            expected.extend(replaced);
+            let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
+            let next = head(id, append(&hidden, last.as_ref(), id, entries).await.unwrap());
+            let mut merged = Merged::open(&hidden, &next.segments).await.unwrap();
+            let mut found = Vec::new();
+            while let Some(entry) = merged.next().unwrap() {
+                found.push(entry);
+            }
+            assert_eq!(found, expected.iter().map(|(key, left)| counted(*key, *left)).collect::<Vec<_>>(), "run {run}");
+            last = Some(next);
+        }
+        let last = last.unwrap();
+        assert!(last.segments.iter().any(|segment| segment.level == 2), "{:?}", last.segments);
+        let wanted = [counted(7, 0).object, counted(9999, 0).object];
+        let found = find_entries(&hidden, &last, &wanted.iter().collect()).await.unwrap();
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [counted(7, expected[&7])]);
+    }
+
+    #[tokio::test]
+    async fn another_object_of_the_same_key_has_an_entry_of_its_own() {
+        let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
+        let other = Entry { object: RawObject { etag: "f".to_owned(), ..counted(1, 0).object }, ..counted(1, 0) };
+        let segments = append(&hidden, None, 1, vec![counted(1, 4), other.clone()]).await.unwrap();
+        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![counted(1, 3)]).await.unwrap();
+        let mut merged = Merged::open(&hidden, &segments).await.unwrap();
+        assert_eq!([merged.next().unwrap().unwrap(), merged.next().unwrap().unwrap()], [counted(1, 3), other]);
+        assert_eq!(merged.next().unwrap(), None);
     }
 }

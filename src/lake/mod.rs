@@ -17,10 +17,10 @@ pub use ddl::{Dialect, TableDescription, ddl};
 pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::Hidden;
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
-pub use ledger::{Diff, Entry, Head, Merged, Segment, Totals, append, diff};
+pub use ledger::{Diff, Entry, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, diff, find_entries};
 pub use quarantine::{
-    Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, SummarizedFile, Tally,
-    quarantine_schema, rows_of,
+    Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, StoredReject, SummarizedFile,
+    Tally, quarantine_schema, rows_of,
 };
 pub use registry::Registry;
 pub use stored::StoredFile;

@@ -1,5 +1,6 @@
 //! Reading raw objects: plain blocking readers over any store, fetched ahead where a store is far away.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub struct Fetcher {
 enum Kind {
     Local(PathBuf),
     Remote { store: Arc<dyn ObjectStore>, prefix: Path, runtime: Handle },
+    Memory(Arc<BTreeMap<RawObject, Bytes>>),
 }
 
 impl std::fmt::Debug for Kind {
@@ -41,6 +43,7 @@ impl std::fmt::Debug for Kind {
         match self {
             Self::Local(root) => write!(f, "Local({})", root.display()),
             Self::Remote { prefix, .. } => write!(f, "Remote({prefix})"),
+            Self::Memory(objects) => write!(f, "Memory({} objects)", objects.len()),
         }
     }
 }
@@ -60,6 +63,11 @@ impl Fetcher {
         Ok(Self { kind })
     }
 
+    /// A fetcher for objects that are at hand.
+    pub fn of_memory(objects: BTreeMap<RawObject, Bytes>) -> Self {
+        Self { kind: Kind::Memory(Arc::new(objects)) }
+    }
+
     /// Opens the objects in order. The reader fails with [`io::ErrorKind::StaleNetworkFileHandle`] when the object is
     /// no longer the one that was listed.
     ///
@@ -69,6 +77,13 @@ impl Fetcher {
             Kind::Local(root) => {
                 let root = root.clone();
                 Box::new(objects.iter().map(move |object| open_local(&root, object)))
+            }
+            Kind::Memory(held) => {
+                let held = Arc::clone(held);
+                Box::new(objects.iter().map(move |object| {
+                    let bytes = held.get(object).cloned().ok_or(io::ErrorKind::NotFound)?;
+                    Ok(Box::new(Cursor::new(bytes)) as RawReader)
+                }))
             }
             Kind::Remote { store, prefix, runtime } => {
                 let (sender, mut receiver) = mpsc::channel(1);

@@ -27,6 +27,11 @@ impl Default for Limits {
     }
 }
 
+/// Whether an object that begins with `head` is inflated.
+pub fn is_compressed(head: &[u8]) -> bool {
+    Compression::of(head) != Compression::None
+}
+
 /// How an object is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {

@@ -13,5 +13,5 @@ mod listing;
 pub use decode::{Ended, decode_objects};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader};
-pub use inflate::Limits;
+pub use inflate::{Limits, is_compressed};
 pub use listing::{Listing, RawObject, check_source_id, list_objects, list_sources};

@@ -5,6 +5,7 @@
 //! | `compact` | raw shapes, runs, drift, promotions, partitions, the summary |
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `quarantine_table` | the quarantine can be listed and queried |
+//! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `plan` | what a run would do, without doing it |
@@ -29,6 +30,7 @@ mod quarantine;
 mod quarantine_table;
 mod queries;
 mod real_data;
+mod replay;
 mod s3;
 mod schema;
 mod sql;

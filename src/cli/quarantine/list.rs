@@ -4,11 +4,10 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use serde::de::IntoDeserializer as _;
-use serde::de::value::Error as UnknownName;
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::parse_reason;
 use crate::cli::{Roots, open_table};
 use crate::config::Config;
 use crate::error::{Context as _, Result};
@@ -48,15 +47,6 @@ enum ListFormat {
     Text,
     Json,
     Ndjson,
-}
-
-fn parse_reason(name: &str) -> Result<Reason, String> {
-    let parsed = Reason::deserialize(name.into_deserializer());
-    parsed.map_err(|error: UnknownName| {
-        let text = error.to_string();
-        // "unknown variant `x`, expected one of ...": clap says the first half in other words.
-        text.split_once(", ").map_or_else(|| text.clone(), |(_, expected)| expected.to_owned())
-    })
 }
 
 pub(super) async fn run(args: ListArgs, config: Config) -> Result<ExitCode> {

@@ -9,6 +9,7 @@ mod framing;
 mod many_keys;
 mod properties;
 mod rules;
+mod selection;
 mod suite;
 mod types;
 

@@ -11,6 +11,7 @@
 //! that were at hand).
 
 mod read;
+mod rejects;
 mod summary;
 mod write;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 pub use read::{Quarantine, QuarantineReader, Quarantined, rows_of};
+pub use rejects::StoredReject;
 pub use summary::{QuarantineSummary, SummarizedFile, Tally};
 pub use write::QuarantineWriter;
 

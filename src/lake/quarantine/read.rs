@@ -20,6 +20,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::quarantine_schema;
 use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::json::Reject;
 use crate::lake::{Head, Hidden};
 use crate::raw::RawObject;
 
@@ -51,6 +52,23 @@ pub struct Quarantined {
     pub continued: bool,
     /// The rejected bytes.
     pub raw: Vec<u8>,
+}
+
+impl Quarantined {
+    /// A row for a reject of `object`.
+    pub fn new(run_id: String, rejected_at_micros: i64, object: RawObject, reject: Reject) -> Self {
+        Self {
+            run_id,
+            rejected_at_micros,
+            object,
+            reason: reject.reason.name().to_owned(),
+            column_path: reject.column,
+            byte_offset: reject.offset,
+            fault_offset: reject.fault_offset,
+            continued: reject.continued,
+            raw: reject.bytes,
+        }
+    }
 }
 
 /// The quarantine files of one table version.

@@ -7,7 +7,7 @@ use arrow::array::{
 };
 use parquet::arrow::ArrowWriter;
 
-use super::quarantine_schema;
+use super::{Quarantined, quarantine_schema};
 use crate::error::{Context as _, Result};
 use crate::json::Reject;
 use crate::raw::RawObject;
@@ -16,12 +16,12 @@ use crate::write::{Sink, hidden_file_properties};
 /// Gathered bytes are encoded when there are this many.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Writes one quarantine file, which begins with the first reject.
+/// Writes one quarantine file, which begins with the first row.
 #[derive(Debug)]
 pub struct QuarantineWriter {
     run_id: String,
     at_micros: i64,
-    rows: Vec<(RawObject, Reject)>,
+    rows: Vec<Quarantined>,
     bytes: usize,
     parquet: Option<ArrowWriter<Sink>>,
     sink: Option<Sink>,
@@ -38,8 +38,16 @@ impl QuarantineWriter {
     /// # Errors
     /// When rows cannot be encoded.
     pub fn push(&mut self, object: &RawObject, reject: Reject) -> Result<()> {
-        self.bytes += reject.bytes.len() + object.key.len() + 100;
-        self.rows.push((object.clone(), reject));
+        self.push_row(Quarantined::new(self.run_id.clone(), self.at_micros, object.clone(), reject))
+    }
+
+    /// Adds a row as it is, perhaps of another run.
+    ///
+    /// # Errors
+    /// When rows cannot be encoded.
+    pub fn push_row(&mut self, row: Quarantined) -> Result<()> {
+        self.bytes += row.raw.len() + row.object.key.len() + 100;
+        self.rows.push(row);
         if self.bytes > BATCH_BYTES { self.encode() } else { Ok(()) }
     }
 
@@ -67,18 +75,18 @@ impl QuarantineWriter {
         let (mut reason, mut column) = (StringBuilder::new(), StringBuilder::new());
         let (mut size, mut offset, mut fault) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
         let (mut continued, mut raw) = (BooleanBuilder::new(), BinaryBuilder::new());
-        for (object, reject) in self.rows.drain(..) {
-            run_id.append_value(&self.run_id);
-            at.append_value(self.at_micros);
-            key.append_value(&object.key);
-            etag.append_value(&object.etag);
-            size.append_value(object.size_bytes as i64);
-            reason.append_value(reject.reason.name());
-            column.append_option(reject.column);
-            offset.append_value(reject.offset as i64);
-            fault.append_value(reject.fault_offset as i64);
-            continued.append_value(reject.continued);
-            raw.append_value(&reject.bytes);
+        for row in self.rows.drain(..) {
+            run_id.append_value(&row.run_id);
+            at.append_value(row.rejected_at_micros);
+            key.append_value(&row.object.key);
+            etag.append_value(&row.object.etag);
+            size.append_value(row.object.size_bytes as i64);
+            reason.append_value(&row.reason);
+            column.append_option(row.column_path);
+            offset.append_value(row.byte_offset as i64);
+            fault.append_value(row.fault_offset as i64);
+            continued.append_value(row.continued);
+            raw.append_value(&row.raw);
         }
         self.bytes = 0;
         let columns: Vec<ArrayRef> = vec![

@@ -1,0 +1,180 @@
+//! The end of a run: the books are checked, the ledger and its head are written, and one commit takes all in.
+
+use super::driver::{Driver, Plan};
+use super::report::{SourceReport, Status};
+use super::rewrite::Rewritten;
+use super::slice::SliceResult;
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::format_timestamp;
+use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append};
+use crate::raw::RawObject;
+use crate::write::DataFile;
+
+/// What the workers made of a plan.
+pub(super) struct Made {
+    pub results: Vec<SliceResult>,
+    pub registry: Registry,
+    pub rewritten: Rewritten,
+    /// Files that no commit will name.
+    pub discarded: Vec<String>,
+    /// Objects left for another run, and why.
+    pub unreadable: Vec<(RawObject, String)>,
+}
+
+/// What the ledger will say.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// An entry for each object of the run.
+    pub entries: Vec<Entry>,
+    /// The entries that they take the place of.
+    pub replaced: Vec<Entry>,
+    /// All quarantine files.
+    pub quarantine: Vec<String>,
+    /// The quarantine files that there were and that are not among them.
+    pub replaced_files: Vec<String>,
+}
+
+impl Books {
+    /// The books after objects were read for the first time.
+    pub(super) fn of_new(plan: &Plan, made: &Made) -> Self {
+        let mut quarantine = plan.head.as_ref().map_or_else(Vec::new, |head| head.quarantine.clone());
+        quarantine.extend(made.quarantine_files());
+        Self { entries: made.entries().cloned().collect(), quarantine, ..Self::default() }
+    }
+}
+
+impl Driver<'_> {
+    /// Proves the books and makes the next version of the table.
+    pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, books: Books) -> Result<Outcome> {
+        made.check_books()?;
+        let Books { entries, replaced, quarantine, replaced_files } = books;
+        entries.iter().try_for_each(check_entry)?;
+        if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
+            let count = made.unreadable.len();
+            let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
+            return Err(Error::new(ErrorKind::Failed, message));
+        }
+        let parent = plan.head.as_ref();
+        let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
+        let at_micros = self.clock.now_micros();
+        let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
+        replaced.iter().for_each(|entry| totals.subtract(entry));
+        entries.iter().for_each(|entry| totals.add(entry));
+        let registry_path = Hidden::registry_path(id);
+        plan.hidden.create_json(&registry_path, &made.registry).await?;
+        let segments = append(&plan.hidden, parent, id, entries).await?;
+        let head = Head {
+            id,
+            parent: parent.map(|head| head.id),
+            run_id: self.run_id.clone(),
+            written_at: format_timestamp(at_micros, false),
+            segments,
+            registry: registry_path,
+            quarantine,
+            replaced: replaced_files,
+            totals,
+        };
+        plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
+        // Their keys count too: they stand in the table's metadata.
+        let before = plan.registry.as_ref().map(|registry| &registry.fields);
+        let mut add: Vec<DataFile> = made.results.iter().flat_map(|result| result.files.iter().cloned()).collect();
+        let mut remove = Vec::new();
+        for (old, new) in &made.rewritten.files {
+            remove.push(old.clone());
+            add.push(new.clone());
+        }
+        let change = Change {
+            run_id: self.run_id.clone(),
+            at_ms: at_micros / 1000,
+            fields: (before != Some(&made.registry.fields)).then(|| made.registry.fields.clone()),
+            partitioning: made.registry.partitioning.clone(),
+            add,
+            remove,
+            ledger_head: id,
+        };
+        plan.table.commit(change).await
+    }
+}
+
+fn unbalanced(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the books do not balance: {what}"))
+}
+
+fn check_entry(entry: &Entry) -> Result<()> {
+    if entry.records_in == entry.rows_out + entry.quarantined {
+        return Ok(());
+    }
+    Err(unbalanced(&format!(
+        "{}: {} records found, {} rows, {} quarantined",
+        entry.object.key, entry.records_in, entry.rows_out, entry.quarantined
+    )))
+}
+
+impl Made {
+    /// What became of each object.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.results.iter().flat_map(|result| &result.entries)
+    }
+
+    /// The quarantine files written.
+    pub(super) fn quarantine_files(&self) -> impl Iterator<Item = String> {
+        self.results.iter().filter_map(|result| result.quarantine.clone())
+    }
+
+    /// Every data and quarantine file written for this plan. (The few objects of a ledger that lost its race stay for vacuum.)
+    pub(super) fn all_files(&self) -> Vec<String> {
+        let files = self
+            .results
+            .iter()
+            .flat_map(|result| result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
+        let rewritten = self.rewritten.files.iter().map(|(_, new)| new.path.clone());
+        files.chain(rewritten).chain(self.discarded.iter().cloned()).collect()
+    }
+
+    /// Proves that every record found is a row or in quarantine, and that every row is in a file.
+    pub(super) fn check_books(&self) -> Result<()> {
+        for result in &self.results {
+            result.entries.iter().try_for_each(check_entry)?;
+            let rows: u64 = result.entries.iter().map(|entry| entry.rows_out).sum();
+            let written: u64 = result.files.iter().map(|file| file.row_count).sum();
+            if rows != written {
+                return Err(unbalanced(&format!("{rows} rows were decoded and {written} are in files")));
+            }
+        }
+        for (old, new) in &self.rewritten.files {
+            if old.row_count != new.row_count {
+                return Err(unbalanced(&format!(
+                    "{} has {} rows, written again {}",
+                    old.path, old.row_count, new.row_count
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of it in the report.
+    pub(super) fn fill(&self, plan: &Plan, report: &mut SourceReport) {
+        let entries = || self.entries();
+        let files = || self.results.iter().flat_map(|result| &result.files);
+        report.objects = entries().count() as u64;
+        report.success_count = entries().map(|entry| entry.rows_out).sum();
+        report.error_count = entries().map(|entry| entry.quarantined).sum();
+        report.bytes_in = self.results.iter().map(|result| result.bytes_in).sum();
+        report.bytes_out = files().map(|file| file.size_bytes).sum();
+        report.files = files().count() as u64;
+        let changes = self.registry.changes_since(plan.registry.as_ref());
+        report.schema_changes = changes.iter().map(ToString::to_string).collect();
+        for (object, why) in &self.unreadable {
+            report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
+            report.status = Status::PartialSuccess;
+        }
+        let duplicates: u64 = self.results.iter().map(|result| result.duplicate_keys).sum();
+        if duplicates > 0 {
+            report.notes.push(format!("{duplicates} keys occurred twice in an object; the last value was kept"));
+        }
+        report.notes.extend(self.rewritten.notes());
+        if report.error_count > 0 {
+            report.status = Status::PartialSuccess;
+        }
+    }
+}
