@@ -2,8 +2,6 @@
 
 #![no_main]
 
-use std::collections::BTreeSet;
-
 use arrow::array::RecordBatch;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -26,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
     let options = DecodeOptions {
         max_depth: if head[1] < 128 { 128 } else { usize::from(head[1] % 8) + 1 },
         records_path: records_path(head[0], bytes),
+        ..DecodeOptions::default()
     };
     let sizes = head[4..].iter().map(|byte| usize::from(*byte)).map(|size| if size < 192 { size } else { (size - 191) * 32 });
     let cut = Cut {
@@ -209,9 +208,8 @@ fn project(
 ) {
     let kept: Vec<Field> =
         fields.iter().enumerate().filter(|(index, _)| choice >> (index % 3) & 1 == 1).map(|(_, f)| f.clone()).collect();
-    let keys: BTreeSet<String> = kept.iter().flat_map(|field| field.keys.iter().cloned()).collect();
     let mut decoder = Decoder::new(options, known);
-    decoder.project(&keys);
+    decoder.project(&kept);
     let schema = arrow_schema(&kept);
     let mut found = Vec::new();
     let outcome = feed(&mut decoder, objects, cut, |decoder, decoded| {

@@ -278,7 +278,7 @@ impl Comparison {
             (_, Value::Null, written) => written.is_null(),
             (_, raw, Value::Null) if self.late => is_nothing(raw),
             (Type::Bool, Value::Bool(a), Value::Bool(b)) => a == b,
-            (Type::Int64 | Type::Decimal, Value::Number(a), Value::Number(b)) => a.as_str() == b.as_str(),
+            (Type::Int64 | Type::Decimal { .. }, Value::Number(a), Value::Number(b)) => a.as_str() == b.as_str(),
             (Type::Double, Value::Number(a), Value::Number(b)) => {
                 let [a, b] = [a, b].map(|number| number.as_str().parse::<f64>().map(f64::to_bits));
                 a.is_ok() && a == b

@@ -89,7 +89,15 @@ pub fn feed(
         let rest = &window[tail.start + decoded.used..tail.end];
         let reject = |reason, continued| {
             let offset = tail.offset + decoded.used as u64;
-            Reject { object: tail.object, reason, offset, fault_offset: offset, continued, bytes: rest.to_vec() }
+            Reject {
+                object: tail.object,
+                reason,
+                column: None,
+                offset,
+                fault_offset: offset,
+                continued,
+                bytes: rest.to_vec(),
+            }
         };
         if tail.last {
             assert!(rest.is_empty(), "all of a finished object is used");

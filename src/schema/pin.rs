@@ -38,7 +38,7 @@ fn leave_rows_behind(observed: &mut Observation, fields: &[Field]) {
     let left_behind = |(key, seen): (&String, &Observation)| {
         let shared = fields.iter().find(|field| seen.column.as_ref() == Some(&field.name))?;
         let heir = shared.keys.first().filter(|_| !shared.keys.contains(key))?;
-        Some((heir.clone(), Observation { column: None, place: None, ..seen.clone() }))
+        Some((heir.clone(), Observation { column: None, ..seen.clone() }))
     };
     let left: Vec<_> = observed.fields.iter().filter_map(left_behind).collect();
     for (heir, seen) in left {

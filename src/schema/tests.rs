@@ -333,13 +333,17 @@ fn a_column_that_keys_shared_keeps_its_type_when_they_part() {
     let mut table = keyed(["A".to_owned()], 1, Kind::Int);
     table.fields.insert("a".to_owned(), keyed([], 0, Kind::Null));
     table.fields.get_mut("a").unwrap().tally.add(Kind::String);
+    table.fields.insert("m".to_owned(), table.fields["a"].clone());
+    for (key, place) in [("a", 0), ("m", 1), ("A", 2)] {
+        table.fields.get_mut(key).unwrap().place = Some(place);
+    }
     let shared = resolve(&table, &[]);
-    assert_eq!((shared.len(), &shared[0].ty), (1, &Type::Text));
+    assert_eq!((shared.len(), &shared[0].ty), (2, &Type::Text));
     pin(&mut table, &shared);
     // An object has both.
     table.together.insert("a".to_owned());
     let parted = resolve(&table, &[]);
-    assert_eq!(parted.len(), 2);
+    assert_eq!(parted.len(), 3);
     assert!(parted.iter().any(|field| field.name == "a" && field.keys == ["A"] && field.ty == Type::Text));
     for _ in 0..2 {
         pin(&mut table, &parted);
