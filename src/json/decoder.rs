@@ -21,7 +21,7 @@ use super::selection::{Fate, Met, Selection};
 use crate::schema::{Contract, Field, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
-const CHECKED_TAIL: usize = if cfg!(test) { 64 } else { 64 << 10 };
+const CHECKED_TAIL: usize = if cfg!(any(test, fuzzing)) { 64 } else { 64 << 10 };
 
 /// How many columns the records of a source may have unless it is said otherwise.
 pub const MAX_COLUMNS: usize = 2_000;
