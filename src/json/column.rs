@@ -28,6 +28,8 @@ pub(super) struct Column {
     pub(super) locked: bool,
     /// Every kind this column must be able to hold: from the seed and from all batches so far.
     known: KindSet,
+    /// Kinds that other keys of the same column had before.
+    shared: KindSet,
     /// The keys of the objects here are data: they are stored as a map.
     dictionary: bool,
     /// The current attempt met more keys than an object may have.
@@ -215,6 +217,7 @@ impl Column {
             shape,
             locked: false,
             known: KindSet::EMPTY,
+            shared: KindSet::EMPTY,
             dictionary: false,
             crowded: false,
             collapsed: false,
@@ -267,6 +270,13 @@ impl Column {
         self.rule.as_ref().and_then(|rule| rule.ty)
     }
 
+    /// The class that holds every kind known, also those of other keys, unless that makes it JSON text: then keys part.
+    fn class(&self) -> Class {
+        let all = self.known.union(self.shared);
+        let parts = all.class() == Class::Json && self.known.class() != Class::Json && self.forced().is_none();
+        if parts { self.known } else { all }.class_at(self.depth)
+    }
+
     /// Whether the storage is what was said, always.
     fn is_said(&self) -> bool {
         self.forced().is_some() || self.shape.is_some()
@@ -283,8 +293,12 @@ impl Column {
             return;
         }
         self.locked = contract != Contract::Evolve;
-        self.known = self.known.union(kinds(sharing));
-        let class = self.known.class_at(self.depth);
+        let all = kinds(sharing);
+        // What is JSON text at this point is so for good.
+        let is_text = all.class() == Class::Json;
+        self.known = self.known.union(if is_text { all } else { kinds(seeds) });
+        self.shared = if is_text { KindSet::EMPTY } else { all };
+        let class = self.class();
         // What a table already stores otherwise goes on so.
         self.shape = self.shape.filter(|shape| class == *shape || class == Class::Unresolved);
         if self.forced().is_none() && (self.shape.is_none() || class != Class::Unresolved) {
@@ -315,9 +329,9 @@ impl Column {
 
     /// Makes a column that has not begun yet like `other`, which stores values of the same column under another key.
     pub(super) fn seed_like(&mut self, other: &Self) {
-        (self.known, self.locked) = (other.known, other.locked);
+        (self.known, self.shared, self.locked) = (other.known, other.shared, other.locked);
         if !self.is_said() && !matches!(self.data, Data::Skip) {
-            self.data = self.storage(self.known.class_at(self.depth), 0);
+            self.data = self.storage(self.class(), 0);
         }
     }
 
@@ -330,7 +344,7 @@ impl Column {
         if matches!(self.data, Data::Skip) {
             return;
         }
-        let class = self.known.class_at(self.depth);
+        let class = self.class();
         if self.dictionary && matches!(self.data, Data::Struct(_)) && class == Class::Struct {
             self.become_dictionary();
         } else if !self.is_said() && self.data.class() != class {
@@ -386,7 +400,7 @@ impl Column {
         }
         self.last = seen.last.as_ref().and_then(|object| object.parse().ok());
         if !self.is_said() {
-            self.data = self.storage(self.known.class_at(self.depth), 0);
+            self.data = self.storage(self.class(), 0);
         }
         self.adopt_below(seen);
     }
@@ -433,7 +447,7 @@ impl Column {
 
     /// Whether no kind of value is known yet.
     pub(super) fn is_new(&self) -> bool {
-        self.known.is_empty()
+        self.known.union(self.shared).is_empty()
     }
 
     fn seen_kinds(&self) -> KindSet {

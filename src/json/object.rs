@@ -34,6 +34,8 @@ pub(super) struct StructData {
     pub(super) contract: Contract,
     /// Folded names of which each key has a column of its own in the table, when a contract binds it.
     apart: BTreeSet<String>,
+    /// Folded names of the columns that the table has from other spellings of the objects' key alone, likewise.
+    foreign: BTreeSet<String>,
     /// Folded names that two keys of one object shared.
     pub(super) together: BTreeSet<String>,
     /// The same of the current batch.
@@ -136,6 +138,7 @@ impl StructData {
             rest: None,
             contract: Contract::Evolve,
             apart: BTreeSet::new(),
+            foreign: BTreeSet::new(),
             together: BTreeSet::new(),
             batch_together: BTreeSet::new(),
         }
@@ -161,6 +164,8 @@ impl StructData {
                     let child = self.add(key);
                     let contract = if committed { contract } else { Contract::Evolve };
                     self.children[child as usize].column.seed(&own, &all, contract);
+                } else if committed && contract != Contract::Evolve {
+                    self.foreign.insert(fold(key));
                 }
             }
         }
@@ -198,9 +203,9 @@ impl StructData {
             },
             _ => {}
         }
-        // One key more would make the struct a map.
-        let is_full = self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS;
-        if self.contract == Contract::Freeze || is_full { NewKey::Refused } else { NewKey::Free }
+        // One key more would make the struct a map; and the column of another spelling is not known here.
+        let is_closed = self.foreign.contains(&name) || self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS;
+        if self.contract == Contract::Freeze || is_closed { NewKey::Refused } else { NewKey::Free }
     }
 
     /// Whether values under a key have a column.
@@ -313,6 +318,7 @@ impl StructData {
         let mut kept = Self::new(self.depth, self.rule.as_deref());
         kept.together = std::mem::take(&mut self.together);
         kept.apart = std::mem::take(&mut self.apart);
+        kept.foreign = std::mem::take(&mut self.foreign);
         (kept.contract, kept.rest) = (self.contract, self.rest.take());
         for (index, child) in std::mem::take(&mut self.children).into_iter().enumerate() {
             if keep(index, &child) {

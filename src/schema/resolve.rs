@@ -191,7 +191,7 @@ fn column_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Opti
             let elements: Vec<&Observation> = seen.iter().filter_map(|o| o.element.as_deref()).collect();
             // A list of nulls is a value: until its elements have a type, they are null strings.
             let rule = rule.and_then(|rule| rule.element.as_deref());
-            match column_type(&elements, depth + 1, rule) {
+            match inner_type(&elements, depth + 1, rule) {
                 Some(element) => Type::List(Box::new(element)),
                 None if kinds.contains(Kind::Array) => Type::List(Box::new(type_of_nulls(depth + 1, rule))),
                 None => return None,
@@ -220,9 +220,15 @@ fn forced_type(forced: Forced, seen: &[&Observation], depth: usize, rule: Option
 fn map_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Type {
     let merged = merged_dictionary(seen);
     let value_rule = rule.and_then(|rule| rule.value.as_deref());
-    let value = merged.dictionary.as_deref().map(|value| column_type(&[value], depth, value_rule));
+    let value = merged.dictionary.as_deref().map(|value| inner_type(&[value], depth, value_rule));
     // Keys are data here: a dictionary of nulls still has them.
     Type::Map(Box::new(value.flatten().unwrap_or_else(|| type_of_nulls(depth, value_rule))))
+}
+
+/// The type of elements or of a map's values. When both `{}` and `[]` are among them, it can only be JSON text.
+fn inner_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {
+    let is_json = || kinds(seen).class_at(depth) == Class::Json;
+    column_type(seen, depth, rule).or_else(|| is_json().then_some(Type::Json))
 }
 
 /// The type of elements or of a map's values as long as all of them are null.
@@ -233,7 +239,7 @@ fn type_of_nulls(depth: usize, rule: Option<&Rule>) -> Type {
 
 /// Whether a type follows from what was seen of elements or of a map's values.
 pub(crate) fn has_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> bool {
-    rule.is_some_and(|rule| rule.ty.is_some()) || column_type(seen, depth, rule).is_some()
+    rule.is_some_and(|rule| rule.ty.is_some()) || inner_type(seen, depth, rule).is_some()
 }
 
 fn object_type(seen: &[&Observation], depth: usize, rule: Option<&Rule>) -> Option<Type> {

@@ -200,3 +200,21 @@ proptest! {
         prop_assert!(contract != Contract::Freeze || changes.is_empty(), "{:?}", changes);
     }
 }
+
+#[test]
+fn keys_that_part_as_one_becomes_json_text_keep_their_values() {
+    let options = DecodeOptions::default();
+    let before = ["{\"A\":{\"a\":[]}}".to_owned(), "{\"a\":{\"é\":[]}}".to_owned()];
+    let later = ["{\"A\":{\"é\":{\"a\":\"true\"}},\"a\":[]}".to_owned()];
+    let first = run(&no_table(), &options, &before, &[usize::MAX]);
+    check_records(&run(&first.registry, &options, &later, &[usize::MAX]), &options.rule, &later);
+}
+
+#[test]
+fn keys_that_part_when_one_gets_its_first_values_are_decoded() {
+    let options = DecodeOptions::default();
+    let before = ["{\"a\":null}".to_owned(), "{\"A\":{\"a\":null}}".to_owned()];
+    let later = ["{\"a\":[\"2025-02-03T04:05:06.123456+01:00\"]}".to_owned()];
+    let first = run(&no_table(), &options, &before, &[usize::MAX]);
+    check_records(&run(&first.registry, &options, &later, &[usize::MAX]), &options.rule, &later);
+}

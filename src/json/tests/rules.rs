@@ -218,6 +218,42 @@ fn a_frozen_table_takes_no_new_column_either() {
 }
 
 #[test]
+fn what_is_said_below_a_column_says_that_it_has_something_below() {
+    let text = "{\"a\":{\"b\":1},\"l\":[1]}\n{\"a\":5}\n{\"l\":{}}\n{\"a\":{\"b\":\"x\"}}\n{\"a\":{},\"l\":[null]}\n";
+    let (rows, rejects) = read_said(&[("a.b", "bigint"), ("l[]", "double")], text);
+    assert_eq!(rows, [r#"{"a":{"b":1},"l":[1.0]}"#, r#"{"a":{},"l":[null]}"#]);
+    assert_eq!(rejects, [mismatch("a", "5"), mismatch("l", "{"), mismatch("a.b", "\"x\"")]);
+}
+
+#[test]
+fn another_spelling_of_a_key_shares_no_json_text() {
+    let seed = committed("{\"j\":1}\n{\"j\":[1]}\n");
+    let text = "{\"J\":{\"x\":1}}\n";
+    let options = |contract| DecodeOptions { contract, ..DecodeOptions::default() };
+    let (rows, rejects) = read_as(&options(Contract::AddOnly), &seed, text);
+    assert_eq!((rows, rejects), (vec![r#"{"J":{"x":1}}"#.to_owned()], vec![]));
+    let (rows, rejects) = read_as(&options(Contract::Freeze), &seed, text);
+    assert_eq!((rows.len(), rejects[0].0), (0, Reason::UnknownColumn));
+}
+
+#[test]
+fn keys_of_a_frozen_table_that_share_a_column_do_not_part() {
+    let (rows, rejects) = under(Contract::Freeze, "{\"ID\":1}\n{\"id\":1,\"ID\":2}\n");
+    assert_eq!(rows, [r#"{"ID":1}"#]);
+    assert_eq!(rejects, [(Reason::UnknownColumn, "ID".to_owned(), "2".to_owned())]);
+}
+
+#[test]
+fn a_list_of_nulls_stays_one_under_a_contract() {
+    let seed = committed("{\"e\":[{}],\"f\":[[]]}\n");
+    let options = DecodeOptions { contract: Contract::AddOnly, ..DecodeOptions::default() };
+    let (rows, rejects) =
+        read_as(&options, &seed, "{\"e\":[{}],\"f\":[[],null]}\n{\"e\":[{\"a\":1}]}\n{\"f\":[[null]]}\n");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rejects.iter().map(|(_, column, _)| column.as_str()).collect::<Vec<_>>(), ["e[].a", "f[]"]);
+}
+
+#[test]
 fn a_contract_binds_once_there_are_columns() {
     for contract in [Contract::AddOnly, Contract::Freeze] {
         let options = DecodeOptions { contract, ..DecodeOptions::default() };

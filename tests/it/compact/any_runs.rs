@@ -9,11 +9,11 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use siltstone::clock::SystemClock;
-use siltstone::compact::{Request, Silent, Status, compact};
+use siltstone::compact::{Report, Request, Silent, Status, compact};
 use siltstone::config::Config;
 use siltstone::json::write_record;
 use siltstone::lake::{Head, Hidden, Registry, StoredFile, Table};
-use siltstone::schema::Field;
+use siltstone::schema::{Contract, Field};
 use siltstone::store::Location;
 use tokio::runtime::Runtime;
 
@@ -121,26 +121,44 @@ impl World {
 
     /// Stores these objects and compacts them.
     fn run(&self, source: &Source, objects: impl Iterator<Item = usize>, partition_by: &str) {
-        for object in objects {
-            let (key, text) = (Path::from(format!("raw/s/{object}.json")), Bytes::from(source.text(object)));
-            self.runtime.block_on(self.store.put(&key, text.into())).unwrap();
-        }
-        let request = Request {
-            raw: self.location("raw"),
-            lake: self.location("lake"),
-            sources: vec!["s".to_owned()],
-            partition_by: Some(partition_by.parse().unwrap()),
-            config: Config::default(),
-            threads: source.threads,
-        };
-        let report = self.runtime.block_on(compact(&request, &SystemClock, &Silent)).unwrap();
+        let report = self.run_under(Contract::Evolve, source, objects, partition_by);
         assert_eq!(report.status, Status::Success, "{report:?}");
         let from_stored = |note: &String| note.contains("stored values") || note.contains("no longer share");
         assert!(!report.sources[0].notes.iter().any(from_stored), "{report:?}");
     }
 
+    /// Stores these objects and compacts them under a contract.
+    fn run_under(
+        &self,
+        contract: Contract,
+        source: &Source,
+        objects: impl Iterator<Item = usize>,
+        partition_by: &str,
+    ) -> Report {
+        for object in objects {
+            let (key, text) = (Path::from(format!("raw/s/{object}.json")), Bytes::from(source.text(object)));
+            self.runtime.block_on(self.store.put(&key, text.into())).unwrap();
+        }
+        let mut config = Config::default();
+        config.defaults.contract = Some(contract);
+        let request = Request {
+            raw: self.location("raw"),
+            lake: self.location("lake"),
+            sources: vec!["s".to_owned()],
+            partition_by: Some(partition_by.parse().unwrap()),
+            config,
+            threads: source.threads,
+        };
+        self.runtime.block_on(compact(&request, &SystemClock, &Silent)).unwrap()
+    }
+
     /// The columns of the table, and its rows as `export` gives them, sorted.
     fn table(&self) -> (Vec<Field>, Vec<String>) {
+        let (registry, rows) = self.registry_and_rows();
+        (registry.fields, rows)
+    }
+
+    fn registry_and_rows(&self) -> (Registry, Vec<String>) {
         self.runtime.block_on(async {
             let table = Table::open(self.location("lake").folder("s").unwrap()).await.unwrap();
             let hidden = Hidden::new(table.location());
@@ -161,7 +179,7 @@ impl World {
                 }
             }
             rows.sort();
-            (registry.fields, rows)
+            (registry, rows)
         })
     }
 }
@@ -180,5 +198,33 @@ proptest! {
             }
         }
         prop_assert_eq!(several.table(), one.table());
+    }
+    #[test]
+    fn a_table_under_contract_keeps_its_columns_and_its_rows(source in sources(), freeze in any::<bool>()) {
+        let contract = if freeze { Contract::Freeze } else { Contract::AddOnly };
+        let world = World::new();
+        let runs = (0..4).map(|run| (0..source.objects.len()).filter(move |object| object % 4 == run));
+        let mut before: Option<(Registry, Vec<String>)> = None;
+        let mut expected = 0;
+        for objects in runs {
+            let objects: Vec<usize> = objects.collect();
+            let records = objects.iter().map(|object| source.objects[*object].len()).sum::<usize>();
+            if records == 0 {
+                continue;
+            }
+            let report = world.run_under(contract, &source, objects.into_iter(), source.partition_by());
+            let taken = &report.sources[0];
+            prop_assert_eq!((taken.success_count + taken.error_count) as usize, records, "{:?}", report);
+            expected += taken.success_count as usize;
+            let (registry, rows) = world.registry_and_rows();
+            prop_assert_eq!(rows.len(), expected);
+            if let Some((old, old_rows)) = &before {
+                let changes = registry.changes_since(Some(old));
+                prop_assert!(changes.iter().all(|change| change.before.is_none()), "{:?}", changes);
+                prop_assert!(!freeze || changes.is_empty(), "{:?}", changes);
+                prop_assert!(old_rows.iter().all(|row| rows.binary_search(row).is_ok()), "{:?} {:?}", old_rows, rows);
+            }
+            before = Some((registry, rows));
+        }
     }
 }
