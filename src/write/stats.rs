@@ -65,7 +65,10 @@ fn leaf(metadata: &ParquetMetaData, index: usize, column: &ColumnDescriptor) -> 
         }
     }
     if let Some(bounds) = bounds.filter(|_| bounded) {
-        (merged.min, merged.max) = bounds.into_json();
+        // Readers take a bound that is missing beside the other for one that nothing is within.
+        if let (Some(min), Some(max)) = bounds.into_json() {
+            (merged.min, merged.max) = (Some(min), Some(max));
+        }
     }
     merged
 }

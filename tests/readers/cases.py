@@ -243,7 +243,7 @@ promoted(
     [('{"a":2,"b":0.5}', {"a": 2, "b": 0.5}), ('{"b":1.5}', {"a": None, "b": 1.5})],
 )
 
-# Scalars. A number or time that an earlier run stored under a narrower type comes back in its canonical notation.
+# Scalars. What an earlier run stored under a narrower type comes back with its text as it stood: the raw objects are there.
 
 promoted(
     "int → wide int",
@@ -315,14 +315,14 @@ promoted(
     "double → string (huge)",
     "double",
     "string",
-    [("0.25", "0.25"), ("1.10", "1.1"), ("1e3", "1000.0"), ("-0.0", "-0.0")],
+    [("0.25", "0.25"), ("1.10", "1.10"), ("1e3", "1e3"), ("-0.0", "-0.0")],
     [("1e400", "1e400"), ("1.10", "1.10")],
 )
 promoted(
     "double → string (wide int)",
     "double",
     "string",
-    [("0.5", "0.5"), ("3", "3.0")],
+    [("0.5", "0.5"), ("3", "3")],
     [("9007199254740993", "9007199254740993"), ("4", "4")],
 )
 promoted(
@@ -348,7 +348,7 @@ promoted(
     "string",
     [
         ('"2025-01-02T03:04:05.678Z"', "2025-01-02T03:04:05.678Z"),
-        ('"2025-01-02T03:04:05+01:00"', "2025-01-02T02:04:05Z"),
+        ('"2025-01-02T03:04:05+01:00"', "2025-01-02T03:04:05+01:00"),
     ],
     [('"soon"', "soon"), ('"2025-01-02T03:04:05+01:00"', "2025-01-02T03:04:05+01:00")],
 )
@@ -412,13 +412,13 @@ promoted(
     "promoted again: int → double → string → JSON text",
     "bigint",
     "string",
-    [("7", '"7.0"'), ("null", None)],
-    [("0.5", '"0.5"'), ("8", '"8.0"')],
-    [('"x"', '"x"'), ("9", '"9"')],
+    [("7", "7"), ("null", None)],
+    [("0.5", "0.5"), ("8", "8")],
+    [('"x"', '"x"'), ("9", "9")],
     [('{"a":1}', '{"a":1}'), ("10", "10")],
 )
 
-# JSON text. Text that was stored as a string in an earlier run is a JSON string, with quotes.
+# JSON text.
 
 case(
     "scalar → JSON text",
@@ -603,7 +603,7 @@ promoted(
     "map<string,bigint>",
     [
         ('{"k1":1,"K 2":2}', {"k1": 1, "K 2": 2}),
-        ('{"k1":3,"other":null}', {"k1": 3}),
+        ('{"k1":3,"other":null}', {"k1": 3, "other": None}),
         ('{"other":4}', {"other": 4}),
         ("{}", {}),
         ("null", None),
@@ -1081,7 +1081,7 @@ partitioned(
     "date",
     [
         ('"2025-01-02T23:30:00Z"', "2025-01-02T23:30:00Z", date(2025, 1, 2)),
-        ('"2025-01-03T00:00:00+01:00"', "2025-01-02T23:00:00Z", date(2025, 1, 2)),
+        ('"2025-01-03T00:00:00+01:00"', "2025-01-03T00:00:00+01:00", date(2025, 1, 2)),
         ("null", None, None),
     ],
     [
