@@ -195,6 +195,8 @@ pub struct Decoder {
     member_keys: Vec<String>,
     /// The JSON texts of the unfinished object's members, with padding.
     envelope: Envelope,
+    /// Those of the object that the next window begins and does not end: the unfinished one may end in it before.
+    next_envelope: Envelope,
     /// The state within the object that the last window did not end.
     open: Option<Framer>,
     largest_record: usize,
@@ -223,6 +225,7 @@ impl Decoder {
             members: options.envelope_fields.clone().into(),
             member_keys: options.envelope_fields.iter().map(|path| format!("envelope.{}", path.join("."))).collect(),
             envelope: Envelope::default(),
+            next_envelope: Envelope::default(),
             open: None,
             largest_record: 0,
             taken: false,
@@ -289,6 +292,9 @@ impl Decoder {
                         segments.get(segment).map_or(0, |segment| segment.object as u32)
                     });
                     self.open = open;
+                    if segments.last().is_some_and(|segment| segment.offset == 0 && !segment.last) {
+                        self.envelope = std::mem::take(&mut self.next_envelope);
+                    }
                     return decoded;
                 }
                 Err(Again::Wider) => {
@@ -317,7 +323,7 @@ impl Decoder {
 
     /// Says what an [`EnvelopeReader`] found in the object that is decoded next and does not end in its first window.
     pub fn set_envelope(&mut self, envelope: Envelope) {
-        self.envelope = envelope;
+        self.next_envelope = envelope;
     }
 
     /// Gives up the object that the last window did not end: what is still to come of it is one reject.
@@ -352,8 +358,10 @@ impl Decoder {
         for segment in segments {
             let padded = &bytes[segment.start..segment.end + PADDING];
             let window = Window::new(padded);
-            let envelope = if self.members.is_empty() || segment.offset > 0 || !segment.last {
+            let envelope = if self.members.is_empty() || segment.offset > 0 {
                 self.envelope.clone()
+            } else if !segment.last {
+                self.next_envelope.clone()
             } else {
                 let mut reader = EnvelopeReader { framer: self.framer().with_members(&self.members) };
                 reader.read(padded, true);

@@ -451,3 +451,34 @@ fn what_follows_in_a_lost_object_belongs_to_one_reject() {
     let decoded = decoder.decode(&window(A1), &[segment(0, 7, 0, true)]);
     assert_eq!(decoded.rows, 1, "the next object is read as usual");
 }
+
+#[test]
+fn members_of_an_envelope_stay_with_its_records_where_a_window_holds_two_objects() {
+    let options = DecodeOptions { envelope_fields: vec![vec!["n".to_owned()]], ..at_path(&["items"]) };
+    let objects = [1, 2].map(|n| format!("{{\"items\":[{{\"a\":{n}}},{{\"a\":{n}}}],\"n\":{n}}}"));
+    let (cut, end) = (objects[0].find(",{").unwrap(), objects[0].len());
+    let member = Field { name: "n".to_owned(), keys: vec!["envelope.n".to_owned()], ty: Type::Int64 };
+    let fields = [field("a", Type::Int64), member];
+    let mut decoder = Decoder::new(&options, &Observation::default());
+    let mut rows = Vec::new();
+    for parts in [vec![(0, 0..cut)], vec![(0, cut..end), (1, 0..cut)], vec![(1, cut..end)]] {
+        let (mut window, mut segments): (Vec<u8>, Vec<Segment>) = Default::default();
+        for (object, part) in parts {
+            let start = window.len();
+            window.extend_from_slice(&objects[object].as_bytes()[part.clone()]);
+            let (offset, last) = (part.start as u64, part.end == end);
+            segments.push(Segment { object, start, end: window.len(), offset, last });
+            window.resize(window.len() + PADDING, 0);
+        }
+        if let Some(begun) = segments.last().filter(|segment| decoder.wants_envelope(segment)) {
+            let mut whole = objects[begun.object].clone().into_bytes();
+            whole.resize(whole.len() + PADDING, 0);
+            let mut reader = EnvelopeReader::new(&options);
+            reader.read(&whole, true);
+            decoder.set_envelope(reader.finish());
+        }
+        decoder.decode(&window, &segments);
+        rows.extend(texts(&decoder.finish(&fields, &arrow_schema(&fields)).unwrap(), &fields));
+    }
+    assert_eq!(rows, [1, 1, 2, 2].map(|n| format!("{{\"a\":{n},\"envelope.n\":{n}}}")));
+}
