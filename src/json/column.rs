@@ -6,10 +6,9 @@
 
 use arrow::array::NullBufferBuilder;
 
+use super::coerce::{coerced_decimal, coerced_double, coerced_integer, is_scalar_text};
 use super::decode::Faulty;
 use super::object::StructData;
-use super::scalar::{Number, decimal, number};
-use super::scan::{PADDING, Window};
 use crate::schema::{
     Class, Contract, Forced, IntRange, Kind, KindSet, Observation, Rule, Tally, has_type, is_dictionary, kinds,
     merged_dictionary,
@@ -751,45 +750,4 @@ impl Column {
 /// The row that holds entry `entry` of a list or map.
 fn row_of(offsets: &[i32], entry: usize) -> usize {
     offsets.partition_point(|start| *start as usize <= entry).saturating_sub(1)
-}
-
-/// Whether a value of `kind` has a text that can be read as another type: numbers and strings do.
-fn is_scalar_text(kind: Kind) -> bool {
-    !matches!(kind, Kind::Null | Kind::Bool | Kind::EmptyObject | Kind::Object | Kind::EmptyArray | Kind::Array)
-}
-
-/// The token of a JSON number that a text is as a whole, and whether it is an integer.
-fn number_token(text: &[u8]) -> Option<bool> {
-    // Texts of numbers are short; what is longer has too many digits for any type.
-    const LONGEST: usize = 64;
-    if text.len() > LONGEST {
-        return None;
-    }
-    let mut padded = [0; LONGEST + PADDING];
-    padded[..text.len()].copy_from_slice(text);
-    let window = Window::new(&padded[..text.len() + PADDING]);
-    let (end, integer) = window.number_end(0).ok()?;
-    (end == text.len()).then_some(integer)
-}
-
-fn coerced_integer(text: &[u8]) -> Option<i64> {
-    let integer = number_token(text)?;
-    match number(text, integer) {
-        Number::Int(value) => Some(value),
-        _ => None,
-    }
-}
-
-fn coerced_double(text: &[u8]) -> Option<f64> {
-    let integer = number_token(text)?;
-    match number(text, integer) {
-        Number::Double(value) => Some(value),
-        Number::Int(value) if (value as f64) as i128 == i128::from(value) => Some(value as f64),
-        _ => None,
-    }
-}
-
-fn coerced_decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
-    number_token(text)?;
-    decimal(text, precision, scale)
 }

@@ -22,6 +22,7 @@
 //! assert_eq!(batch.schema().field(0).data_type(), &arrow::datatypes::DataType::Float64);
 //! ```
 
+mod coerce;
 mod column;
 mod convert;
 mod decode;

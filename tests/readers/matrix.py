@@ -2,8 +2,8 @@
 """The reader matrix: compacts each kind of promotion, reads the tables with every reader, compares all values, and
 writes docs/readers.md.
 
-    python3 -m venv /tmp/readers && /tmp/readers/bin/pip install -r tests/readers/requirements.txt
-    /tmp/readers/bin/python tests/readers/matrix.py --siltstone target/release/siltstone
+    python3 -m venv target/readers && target/readers/bin/pip install -r tests/readers/requirements.txt
+    target/readers/bin/python tests/readers/matrix.py --siltstone target/release/siltstone
 
 Exits with 1 when anything deviates that is not known to be the reader's own (`known` in readers.py).
 """

@@ -19,9 +19,9 @@ Whether tables read correctly after every kind of promotion, in the readers that
 wrote this page from what it ran. To repeat it (Python 3.11 or later; Java 17 for Spark):
 
 ```sh
-python3 -m venv /tmp/readers
-/tmp/readers/bin/pip install -r tests/readers/requirements.txt
-/tmp/readers/bin/python tests/readers/matrix.py --siltstone target/release/siltstone
+python3 -m venv target/readers
+target/readers/bin/pip install -r tests/readers/requirements.txt
+target/readers/bin/python tests/readers/matrix.py --siltstone target/release/siltstone
 ```
 
 Run on {day} with {siltstone} on {machine}.
