@@ -298,7 +298,6 @@ impl Decoder {
                     return decoded;
                 }
                 Err(Again::Wider) => {
-                    self.root.widen();
                     if let Data::Struct(data) = &mut self.root.data
                         && data.children.len() > self.max_columns
                         && data.rest.is_none()
@@ -306,6 +305,7 @@ impl Decoder {
                         data.overflow(self.max_columns);
                         self.root.collapsed = true;
                     }
+                    self.root.widen();
                 }
                 Err(Again::Checked) => {
                     self.root.forget();

@@ -103,6 +103,8 @@ pub(super) enum NewKey {
     Free,
     /// It shares the column of this child, which is another spelling of it.
     Like(u32),
+    /// It goes into the column of all keys that have none.
+    Rest,
     /// The table refuses it.
     Refused,
 }
@@ -178,17 +180,19 @@ impl StructData {
         }
     }
 
-    /// Keeps the first `keep` keys; the members of all others go into one column from now on.
+    /// Keeps the first `keep` keys and those that were known before; the members of all others go into one column from
+    /// now on.
     #[cold]
     pub(super) fn overflow(&mut self, keep: usize) {
-        self.keep_children(|index, _| index < keep);
+        self.keep_children(|index, child| index < keep || !child.column.is_new());
         self.rest = Some(Box::default());
     }
 
     /// What the table's contract says of a key that has no child.
     pub(super) fn new_key(&self, key: &str) -> NewKey {
+        let otherwise = if self.rest.is_some() { NewKey::Rest } else { NewKey::Free };
         if self.contract == Contract::Evolve {
-            return NewKey::Free;
+            return otherwise;
         }
         let name = fold(key);
         let group = self.groups.get(&name).map(|group| self.rivals[*group as usize].as_slice());
@@ -205,12 +209,13 @@ impl StructData {
         }
         // One key more would make the struct a map; and the column of another spelling is not known here.
         let is_closed = self.foreign.contains(&name) || self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS;
-        if self.contract == Contract::Freeze || is_closed { NewKey::Refused } else { NewKey::Free }
+        let is_frozen = self.contract == Contract::Freeze && otherwise == NewKey::Free;
+        if is_frozen || is_closed { NewKey::Refused } else { otherwise }
     }
 
     /// Whether values under a key have a column.
     pub(super) fn has_column(&self, key: &str) -> bool {
-        self.find(key.as_bytes()).is_some() || self.new_key(key) != NewKey::Refused
+        self.find(key.as_bytes()).is_some() || matches!(self.new_key(key), NewKey::Free | NewKey::Like(_))
     }
 
     /// Whether a record that has values under both keys is refused: they share a column of a table that gets no other.
@@ -240,7 +245,7 @@ impl StructData {
         if let Some(child) = self.index.get(key) {
             return Key::Child(*child);
         }
-        if self.rest.is_some() {
+        if self.rest.is_some() && self.contract == Contract::Evolve {
             return Key::Rest;
         }
         // The window is UTF-8, or the record is checked before its values count.
@@ -250,6 +255,7 @@ impl StructData {
         };
         let like = match self.new_key(key) {
             NewKey::Refused => return Key::Refused,
+            NewKey::Rest => return Key::Rest,
             NewKey::Like(rival) => Some(rival as usize),
             NewKey::Free => None,
         };

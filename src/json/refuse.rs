@@ -54,12 +54,11 @@ impl Search<'_> {
         self.members(at, |search, key, at| {
             let end = match data.find(key.as_bytes()) {
                 Some(child) => search.value(&child.column, at)?,
-                None if data.rest.is_some() => search.pass(at)?,
                 None => match data.new_key(key) {
                     NewKey::Refused if !search.window.holds_nothing(at) => {
                         return Err(Stop::Refused(at, Reason::UnknownColumn));
                     }
-                    NewKey::Refused => search.pass(at)?,
+                    NewKey::Refused | NewKey::Rest => search.pass(at)?,
                     NewKey::Like(rival) => search.value(&data.children[rival as usize].column, at)?,
                     NewKey::Free => match data.new_column(key) {
                         Some(column) => search.value(&column, at)?,

@@ -118,8 +118,8 @@ impl Bounds {
                 Self::Decimal(number(s.min_opt()?.as_bytes())?, number(s.max_opt()?.as_bytes())?, scale?)
             }
             Statistics::ByteArray(s) => {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                Self::Text(text(s.min_opt()?.as_bytes()), text(s.max_opt()?.as_bytes()))
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+                Self::Text(text(s.min_opt()?.as_bytes())?, text(s.max_opt()?.as_bytes())?)
             }
             _ => return None,
         })
@@ -145,33 +145,26 @@ impl Bounds {
             Self::Int(min, max) => (Some(min.to_string()), Some(max.to_string())),
             Self::Decimal(min, max, scale) => (Some(format_decimal(min, scale)), Some(format_decimal(max, scale))),
             Self::Double(min, max) => (Some(format!("{min:?}")), Some(format!("{max:?}"))),
-            // Milliseconds, rounded outwards: what every Delta reader takes.
+            // Milliseconds, rounded outwards: what every Delta reader takes; but the year 10,000 has no text.
             Self::Timestamp(min, max) => {
-                // The year 10,000 has no text that readers take.
-                let up = Some((max + 999).div_euclid(1_000) * 1_000).filter(|up| *up < YEAR_10_000);
-                let min = format_timestamp(min.div_euclid(1_000) * 1_000, false);
-                (quote(min), up.and_then(|up| quote(format_timestamp(up, false))))
+                let up = (max + 999).div_euclid(1_000) * 1_000;
+                let max = if up < YEAR_10_000 { up } else { max };
+                let min = min.div_euclid(1_000) * 1_000;
+                (quote(format_timestamp(min, false)), quote(format_timestamp(max, false)))
             }
             Self::Date(min, max) => (quote(crate::json::format_date(min)), quote(crate::json::format_date(max))),
-            Self::Text(min, max) => {
-                let min: String = min.chars().take_while(|c| *c != '\u{fffd}').take(PREFIX_CHARS).collect();
-                (quote(min), text_maximum(&max).and_then(quote))
-            }
+            Self::Text(min, max) => (quote(min.chars().take(PREFIX_CHARS).collect()), quote(text_maximum(max))),
         }
     }
 }
 
 /// A text not less than any that begins like `max`; a footer may have cut and raised it already.
-fn text_maximum(max: &str) -> Option<String> {
+fn text_maximum(max: String) -> String {
     // Behind a cut, the greatest character there is must be greater than what was cut off.
-    if max.contains('\u{fffd}') || max.chars().nth(PREFIX_CHARS) == Some(char::MAX) {
-        return None;
+    if max.chars().nth(PREFIX_CHARS).is_none_or(|next| next == char::MAX) {
+        return max;
     }
-    let mut prefix: String = max.chars().take(PREFIX_CHARS).collect();
-    if prefix.len() < max.len() {
-        prefix.push(char::MAX);
-    }
-    Some(prefix)
+    max.chars().take(PREFIX_CHARS).chain([char::MAX]).collect()
 }
 
 /// Writes `,"name":{...}` with the leaves nested by their paths; leaves without a value are left out.

@@ -284,6 +284,17 @@ fn keys_past_the_most_columns_are_kept_together() {
 }
 
 #[test]
+fn a_contract_binds_other_spellings_of_a_column_past_the_most_columns_too() {
+    let seed = committed("{\"a\":1,\"o\":{\"x\":1}}");
+    let options = DecodeOptions { contract: Contract::AddOnly, max_columns: 3, ..DecodeOptions::default() };
+    let text = "{\"A\":\"x\"}\n{\"b\":1,\"c\":2,\"d\":3}\n{\"A\":\"x\"}\n{\"A\":2,\"e\":5}\n{\"O\":{\"x\":2}}\n";
+    let (rows, rejects) = read_as(&options, &seed, text);
+    assert_eq!(rows, ["{\"b\":1,\"c\":2,\"d\":3}", "{\"A\":2,\"e\":5}"]);
+    let foreign = (Reason::UnknownColumn, "O".to_owned(), "{\"x\":2".to_owned());
+    assert_eq!(rejects, [mismatch("A", "\"x\""), mismatch("A", "\"x\""), foreign]);
+}
+
+#[test]
 fn a_hundred_thousand_keys_make_no_hundred_thousand_columns() {
     let text: String = (0..100_000).map(|key| format!("{{\"id\":{key},\"k{key}\":{key}.5}}\n")).collect();
     let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
