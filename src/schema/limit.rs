@@ -109,7 +109,13 @@ fn collapse_at(seen: &mut [&mut Observation], steps: &[Step]) {
                 }
             }
             Step::Element => object.element.iter_mut().for_each(|below| collapse_at(&mut [below], rest)),
-            Step::Value => object.dictionary.iter_mut().for_each(|below| collapse_at(&mut [below], rest)),
+            Step::Value => {
+                // Under another key of the same column it may be an object of few keys yet.
+                if !object.fields.is_empty() {
+                    object.collapse();
+                }
+                object.dictionary.iter_mut().for_each(|below| collapse_at(&mut [below], rest));
+            }
         }
     }
 }

@@ -295,6 +295,21 @@ fn a_contract_binds_other_spellings_of_a_column_past_the_most_columns_too() {
 }
 
 #[test]
+fn a_map_beside_another_spelling_of_few_keys_gives_way_as_one() {
+    let observe = |text: &str| {
+        let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
+        feed(&mut decoder, &[text.as_bytes()], &[usize::MAX], |_, _, _| {});
+        decoder.observe()
+    };
+    let mut seen = observe("{\"m\":{\"a\":{\"x\":1}}}");
+    seen.fields.get_mut("m").unwrap().collapse();
+    seen.merge(&observe("{\"M\":{\"b\":{\"e\":{\"y\":1,\"z\":2}}}}"));
+    limit_columns(&mut seen, &[], &Rule::default(), 3);
+    let fields = resolve(&seen, &[]);
+    assert_eq!(format!("{:?}", fields[0].ty), "Map(Map(Json))");
+}
+
+#[test]
 fn a_hundred_thousand_keys_make_no_hundred_thousand_columns() {
     let text: String = (0..100_000).map(|key| format!("{{\"id\":{key},\"k{key}\":{key}.5}}\n")).collect();
     let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
