@@ -278,7 +278,7 @@ impl<'a> Driver<'a> {
         // The workers block; they must not do so on the runtime's own threads.
         let made = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, settings, &mut report)?;
-            let tasks = setup.tasks(&plan.new, &context);
+            let tasks = setup.tasks(std::mem::take(&mut plan.new), &context);
             self.make(&plan, &context, &setup, tasks)
         });
         self.progress.source_ends(&source_id);

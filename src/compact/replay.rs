@@ -350,7 +350,7 @@ impl Driver<'_> {
             }
         }
         Ok(Books {
-            entries: entries.into_values().collect(),
+            entries: Some(entries.into_values().collect()),
             replaced,
             quarantine: replayed.quarantine.clone(),
             replaced_files: replayed.replaced.clone(),
@@ -443,7 +443,7 @@ impl Group {
 
     fn slices(&self, workers: usize) -> Vec<(Vec<RawObject>, Vec<Portion>)> {
         let objects: Vec<RawObject> = self.candidates.keys().cloned().collect();
-        let slices = if objects.is_empty() { Vec::new() } else { cut(&objects, workers) };
+        let slices = if objects.is_empty() { Vec::new() } else { cut(objects, workers) };
         let portions = |objects: &[RawObject]| {
             objects.iter().filter_map(|object| self.candidates.get(object)).map(|found| found.portion.clone()).collect()
         };

@@ -164,7 +164,7 @@ pub async fn find_entries(
 ///
 /// # Errors
 /// When a segment cannot be read or written.
-pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: Vec<Entry>) -> Result<Vec<Segment>> {
+pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: Vec<&Entry>) -> Result<Vec<Segment>> {
     let mut segments = head.map_or_else(Vec::new, |head| head.segments.clone());
     let mut written = 0;
     if entries.is_empty() {
@@ -208,7 +208,7 @@ pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: 
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::store::Location;
 
@@ -217,7 +217,7 @@ mod tests {
         Entry { object, records_in: 10, rows_out: 10 - quarantined, quarantined, slice: format!("s{quarantined}") }
     }
 
-    fn head(id: i64, segments: Vec<Segment>) -> Head {
+    pub(crate) fn head(id: i64, segments: Vec<Segment>) -> Head {
         Head {
             id,
             parent: None,
@@ -243,10 +243,10 @@ mod tests {
                 let left = expected.get(&older).map_or(10, |left| left.saturating_sub(1));
                 replaced.insert(older, left);
             }
-            let entries = replaced.iter().map(|(key, left)| counted(*key, *left)).collect();
+            let entries: Vec<Entry> = replaced.iter().map(|(key, left)| counted(*key, *left)).collect();
             expected.extend(replaced);
             let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
-            let next = head(id, append(&hidden, last.as_ref(), id, entries).await.unwrap());
+            let next = head(id, append(&hidden, last.as_ref(), id, entries.iter().collect()).await.unwrap());
             let mut merged = Merged::open(&hidden, &next.segments).await.unwrap();
             let mut found = Vec::new();
             while let Some(entry) = merged.next().await.unwrap() {
@@ -266,10 +266,13 @@ mod tests {
     async fn another_object_of_the_same_key_has_an_entry_of_its_own() {
         let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
         let other = Entry { object: RawObject { etag: "f".to_owned(), ..counted(1, 0).object }, ..counted(1, 0) };
-        let segments = append(&hidden, None, 1, vec![counted(1, 4), other.clone()]).await.unwrap();
-        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![counted(1, 3)]).await.unwrap();
+        let segments = append(&hidden, None, 1, vec![&counted(1, 4), &other]).await.unwrap();
+        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![&counted(1, 3)]).await.unwrap();
         let mut merged = Merged::open(&hidden, &segments).await.unwrap();
-        assert_eq!([merged.next().await.unwrap().unwrap(), merged.next().await.unwrap().unwrap()], [counted(1, 3), other]);
+        assert_eq!(
+            [merged.next().await.unwrap().unwrap(), merged.next().await.unwrap().unwrap()],
+            [counted(1, 3), other]
+        );
         assert_eq!(merged.next().await.unwrap(), None);
     }
 }

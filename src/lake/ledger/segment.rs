@@ -1,5 +1,6 @@
 //! A segment: Parquet, sorted by key, written and read a few thousand entries at a time.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -73,11 +74,11 @@ impl SegmentWriter {
     }
 
     /// Adds entries, which come in order.
-    pub(super) fn write(&mut self, entries: &[Entry]) -> Result<()> {
-        let text =
-            |get: fn(&Entry) -> &str| Arc::new(StringArray::from_iter_values(entries.iter().map(get))) as ArrayRef;
+    pub(super) fn write(&mut self, entries: &[impl Borrow<Entry>]) -> Result<()> {
+        let all = || entries.iter().map(Borrow::borrow);
+        let text = |get: fn(&Entry) -> &str| Arc::new(StringArray::from_iter_values(all().map(get))) as ArrayRef;
         let number = |get: fn(&Entry) -> u64| {
-            Arc::new(Int64Array::from_iter_values(entries.iter().map(|entry| get(entry) as i64))) as ArrayRef
+            Arc::new(Int64Array::from_iter_values(all().map(|entry| get(entry) as i64))) as ArrayRef
         };
         let columns = vec![
             text(|entry| &entry.object.key),

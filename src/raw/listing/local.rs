@@ -214,3 +214,107 @@ impl Walk {
         if self.sender.blocking_send(keys).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::list_objects;
+    use super::*;
+    use crate::raw::RawObject;
+    use crate::store::Location;
+
+    /// The objects below a folder, as they are listed.
+    fn listed(folder: &Path) -> Vec<RawObject> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let source = Location::parse(folder.to_str().unwrap()).unwrap();
+        runtime.block_on(list_objects(&source).unwrap().find(|_| true)).unwrap()
+    }
+
+    fn put(folder: &Path, key: &str) -> std::io::Result<()> {
+        let path = folder.join(key);
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        std::fs::write(path, key)
+    }
+
+    /// A name that sorts before or behind a slash, or is a part of another.
+    fn name() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "a",
+            "b",
+            "A",
+            "-",
+            ".",
+            "/",
+            " ",
+            "!",
+            "0",
+            "_",
+            "~",
+            "é",
+            "日",
+            "\u{1f600}",
+            "\u{ff5e}",
+        ]);
+        prop::collection::vec(piece, 1..4).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_walk_gives_the_keys_in_the_order_of_their_bytes(keys in prop::collection::btree_set(name(), 1..60)) {
+            let folder = tempfile::tempdir().unwrap();
+            let is_key = |key: &&String| key.split('/').all(|name| !name.is_empty() && !name.starts_with('.'));
+            // A name is that of a file or of a folder, whichever comes first.
+            let there = keys.iter().filter(is_key).filter(|key| put(folder.path(), key).is_ok());
+            let there: BTreeSet<&String> = there.collect();
+            let found = listed(folder.path());
+            let found: Vec<&String> = found.iter().map(|object| &object.key).collect();
+            prop_assert_eq!(found, there.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn keys_come_in_order_and_whole_through_many_batches() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keys: Vec<String> = (0..3 * BATCH_KEYS).map(|n| format!("{:02x}/{n}.json", n % 37)).collect();
+        keys.iter().for_each(|key| put(folder.path(), key).unwrap());
+        keys.sort();
+        let found = listed(folder.path());
+        assert_eq!(found.iter().map(|object| object.key.clone()).collect::<Vec<_>>(), keys);
+        assert!(found.iter().all(|object| object.size_bytes == object.key.len() as u64));
+    }
+
+    #[test]
+    fn the_etag_of_a_file_is_its_inode_time_and_size() {
+        let folder = tempfile::tempdir().unwrap();
+        put(folder.path(), "a").unwrap();
+        let file = std::fs::File::options().write(true).open(folder.path().join("a")).unwrap();
+        let inode = file.metadata().unwrap().ino();
+        for (modified, text) in [
+            (std::time::UNIX_EPOCH + std::time::Duration::from_nanos(0x1_2345_6789), "123456789"),
+            (std::time::UNIX_EPOCH - std::time::Duration::from_nanos(1), "ffffffffffffffffffffffffffffffff"),
+        ] {
+            file.set_modified(modified).unwrap();
+            assert_eq!(listed(folder.path())[0].etag, format!("{inode:x}-{text}-1"));
+        }
+    }
+
+    #[test]
+    fn a_listing_that_nobody_reads_to_its_end_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        (0..20 * BATCH_KEYS).for_each(|n| put(folder.path(), &n.to_string()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let source = Location::parse(folder.path().to_str().unwrap()).unwrap();
+        runtime.block_on(async {
+            let mut listing = list_objects(&source).unwrap();
+            assert_eq!(listing.next().await.unwrap().unwrap().len(), BATCH_KEYS);
+        });
+        // Waits for the threads: they would never end.
+        drop(runtime);
+    }
+}

@@ -210,3 +210,77 @@ fn inexpressible(error: &object_store::Error) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use object_store::local::LocalFileSystem;
+    use proptest::prelude::*;
+    use url::Url;
+
+    use super::super::list_objects;
+    use super::*;
+
+    fn object(key: &str, size_bytes: u64) -> RawObject {
+        RawObject { key: key.to_owned(), etag: "e".to_owned(), size_bytes }
+    }
+
+    /// What comes of objects: those in order, then those behind them.
+    fn ordered(objects: &[RawObject]) -> (Vec<RawObject>, Vec<RawObject>) {
+        let (mut order, mut now, mut behind) = (Order::default(), ObjectBatch::default(), ObjectBatch::default());
+        objects.iter().for_each(|object| order.take(object.clone(), &mut now));
+        order.end(&mut behind);
+        let owned = |batch: &ObjectBatch| batch.iter().map(RawObject::from).collect();
+        (owned(&now), owned(&behind))
+    }
+
+    #[test]
+    fn the_marker_of_a_folder_counts_where_there_is_no_object_of_its_name() {
+        let with_object = [object("a", 1), object("a-b", 1), object("a.c", 1), object("a", 0), object("a/x", 1)];
+        let (now, behind) = ordered(&with_object);
+        let keys: Vec<&str> = now.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!((keys.as_slice(), behind.len()), (&["a", "a-b", "a.c", "a/x"][..], 0));
+        let (now, behind) = ordered(&with_object[1..]);
+        assert_eq!((now.len(), behind), (3, vec![object("a", 0)]));
+        let (now, behind) = ordered(&[object("a", 1), object("a", 0), object("a/x", 1)]);
+        assert_eq!((now, behind.len()), (vec![object("a", 1), object("a/x", 1)], 0));
+        // Deeper, and behind a key that is no part of it.
+        let (now, behind) =
+            ordered(&[object("a", 1), object("a-", 1), object("a-b", 1), object("a-", 0), object("a", 0)]);
+        assert_eq!((now.len(), behind.len()), (3, 0));
+        let (now, behind) = ordered(&[object("a", 1), object("b", 1), object("a", 0)]);
+        assert_eq!((now.len(), behind), (2, vec![object("a", 0)]));
+    }
+
+    proptest! {
+        #[test]
+        fn objects_in_any_order_come_in_two_that_are_sorted(keys in Just((0..40_u32).collect::<Vec<_>>()).prop_shuffle()) {
+            let objects: Vec<RawObject> = keys.iter().map(|key| object(&format!("{key:02}"), 1)).collect();
+            let (now, behind) = ordered(&objects);
+            prop_assert!(now.is_sorted() && behind.is_sorted());
+            let all: BTreeSet<RawObject> = now.iter().chain(&behind).cloned().collect();
+            prop_assert_eq!((all.len(), now.len() + behind.len()), (40, 40));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_lists_in_any_order_is_listed_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let names: BTreeSet<String> = (0..2_500).map(|n| format!("{}.json", n * 7919 % 10_007)).collect();
+        names.iter().for_each(|name| std::fs::write(folder.path().join(name), "{}").unwrap());
+        let url = Url::from_directory_path(folder.path()).unwrap();
+        let source = Location::with_store(url, Arc::new(LocalFileSystem::new()));
+        let found = list_objects(&source).unwrap().find(|_| true).await.unwrap();
+        assert_eq!(found.len(), names.len());
+        assert_eq!(found.into_iter().map(|object| object.key).collect::<BTreeSet<_>>(), names);
+    }
+
+    #[tokio::test]
+    async fn a_source_without_anything_is_not_found() {
+        let source = Location::parse("memory:///raw/s").unwrap();
+        let error = list_objects(&source).unwrap().next().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+}
