@@ -105,7 +105,6 @@ impl Merged {
     ///
     /// # Errors
     /// When a segment cannot be read or is damaged.
-    #[expect(clippy::should_implement_trait, reason = "fallible; a Stream of Results would be no shorter to use")]
     pub async fn next(&mut self) -> Result<Option<Entry>> {
         let Some((entry, _)) = self.next_of().await.map_err(|(error, _)| error)? else { return Ok(None) };
         while self.front().is_some_and(|front| front == entry.object.by_ref()) {
