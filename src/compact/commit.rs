@@ -24,8 +24,8 @@ pub(super) struct Made {
 /// What the ledger will say.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// An entry for each object of the run.
-    pub entries: Vec<Entry>,
+    /// An entry for each object of the run, when they are not those that the slices gave.
+    pub entries: Option<Vec<Entry>>,
     /// The entries that they take the place of.
     pub replaced: Vec<Entry>,
     /// All quarantine files.
@@ -39,7 +39,7 @@ impl Books {
     pub(super) fn of_new(plan: &Plan, made: &Made) -> Self {
         let mut quarantine = plan.head.as_ref().map_or_else(Vec::new, |head| head.quarantine.clone());
         quarantine.extend(made.quarantine_files());
-        Self { entries: made.entries().cloned().collect(), quarantine, ..Self::default() }
+        Self { quarantine, ..Self::default() }
     }
 }
 
@@ -48,7 +48,9 @@ impl Driver<'_> {
     pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, books: Books) -> Result<Outcome> {
         made.check_books()?;
         let Books { entries, replaced, quarantine, replaced_files } = books;
-        entries.iter().try_for_each(check_entry)?;
+        let entries: Vec<&Entry> =
+            entries.as_ref().map_or_else(|| made.entries().collect(), |entries| entries.iter().collect());
+        entries.iter().copied().try_for_each(check_entry)?;
         if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
             let count = made.unreadable.len();
             let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);

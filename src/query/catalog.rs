@@ -18,8 +18,8 @@ use crate::compact::{find_records_path, observe};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, describe};
 use crate::json::DecodeOptions;
-use crate::lake::{Head, Hidden, Quarantine, Registry, Table, diff};
-use crate::raw::{Fetcher, list_objects};
+use crate::lake::{Diff, Found, Head, Hidden, Quarantine, Registry, Table};
+use crate::raw::{Fetcher, RawObject, list_objects};
 use crate::schema::{Contract, Observation, resolve_ruled};
 use crate::store::Location;
 
@@ -132,30 +132,45 @@ impl RawTables {
     async fn load(&self, source_id: &str) -> crate::error::Result<RawTable> {
         let settings = self.config.settings(source_id)?;
         let location = self.raw.folder(source_id)?;
-        let listing = list_objects(&location).await?;
         let mut observed = Observation::default();
         let mut records_path = settings.records_path.clone();
         let mut rule = settings.rule.clone();
-        let mut unseen = listing.objects.clone();
+        let mut ledger = None;
         if let Some(lake) = &self.lake {
             let table = Table::open(lake.folder(source_id)?).await?;
             if let Some(id) = table.ledger_head().await? {
                 let hidden = Hidden::new(table.location());
                 let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
                 let registry: Registry = hidden.read_json(&head.registry).await?;
-                let found = diff(&hidden, Some(&head), unseen).await?;
-                unseen = found.new;
-                unseen.extend(found.overwritten);
                 records_path = records_path.or(registry.pinned_records_path().map(<[String]>::to_vec));
                 rule.inherit_types(&registry.rule);
                 observed = registry.observed;
+                ledger = Some((hidden, head));
+            }
+        }
+        let (mut objects, mut unseen) = (Vec::new(), Vec::new());
+        let mut diff = match &ledger {
+            Some((hidden, head)) => Some(Diff::open(hidden, Some(head)).await?),
+            None => None,
+        };
+        let mut listing = list_objects(&location)?;
+        while let Some(batch) = listing.next().await? {
+            for object in batch.iter() {
+                let found = match &mut diff {
+                    Some(diff) => diff.look_up(object).await?,
+                    None => Found::New,
+                };
+                if found != Found::Consumed {
+                    unseen.push(RawObject::from(object));
+                }
+                objects.push(RawObject::from(object));
             }
         }
         let fetcher = Fetcher::new(&location, &Handle::current())?;
         let decode = tokio::task::block_in_place(|| {
             let records_path = match records_path {
                 Some(path) => path,
-                None => find_records_path(&fetcher, &listing.objects, &settings.limits)?,
+                None => find_records_path(&fetcher, &objects, &settings.limits)?,
             };
             let decode = DecodeOptions {
                 max_depth: settings.max_depth,
@@ -170,6 +185,6 @@ impl RawTables {
         })?;
         let fields = resolve_ruled(&observed, &[], &rule);
         let scan = RawScan { fetcher, decode, limits: settings.limits, observed, fields };
-        Ok(RawTable::new(scan, listing.objects))
+        Ok(RawTable::new(scan, objects))
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
-use super::listing::RawObject;
+use super::object::RawObject;
 use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Reason, Segment};
 
 /// How many bytes a window holds, unless one record needs more.

@@ -9,6 +9,7 @@
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `plan` | what a run would do, without doing it |
+//! | `scale` | what was consumed costs its listing, and no memory |
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
@@ -32,6 +33,7 @@ mod queries;
 mod real_data;
 mod replay;
 mod s3;
+mod scale;
 mod schema;
 mod sql;
 mod structure;
