@@ -145,6 +145,8 @@ pub fn execute(args: Args) -> ExitCode {
             }
         })
     });
+    // Nothing is left to be waited for, but work on a query that was given up.
+    runtime.shutdown_background();
     done.unwrap_or_else(|error| fail(&error))
 }
 
