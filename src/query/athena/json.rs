@@ -1,6 +1,5 @@
 //! JSON: <https://trino.io/docs/current/functions/json.html>. Values of type JSON are minified text.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::types::Int64Type;
@@ -15,7 +14,7 @@ use arrow::error::ArrowError;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, texts};
@@ -26,11 +25,11 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     const WITH_PATH: Takes = Takes::These(&[Arg::Text, Arg::Text], 2);
     vec![
         function("json_extract", WITH_PATH, Gives::This(JSON), |args, _| {
-            let out: LargeStringArray = by_path(args, |found| Some(found.to_string()))?;
+            let out: LargeStringArray = by_path(args, |found| Some(minify(found)))?;
             Ok(Arc::new(out))
         }),
         function("json_extract_scalar", WITH_PATH, Gives::This(DataType::Utf8), |args, _| {
-            let out: StringArray = by_path(args, |found| scalar_text(&found))?;
+            let out: StringArray = by_path(args, raw_scalar)?;
             Ok(Arc::new(out))
         }),
         function("json_parse", DOCUMENT, Gives::This(JSON), |args, _| {
@@ -83,8 +82,17 @@ fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
+/// The text of a string, a number or a boolean that is written as JSON.
+fn raw_scalar(text: &str) -> Option<String> {
+    match text.as_bytes().first()? {
+        b'"' => unquote(text),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(text.to_owned()),
+    }
+}
+
 /// What each document has at a path, made into a result. Null for what is not JSON.
-fn by_path<O: FromIterator<Option<String>>>(args: &[ArrayRef], make: impl Fn(Value) -> Option<String>) -> Result<O> {
+fn by_path<O: FromIterator<Option<String>>>(args: &[ArrayRef], make: impl Fn(&str) -> Option<String>) -> Result<O> {
     let (documents, paths) = (texts(&args[0]), texts(&args[1]));
     let mut last = Last::new();
     by_row(args, |row| {
@@ -99,7 +107,7 @@ fn length(args: &[ArrayRef]) -> Result<ArrayRef> {
     let out: Int64Array = by_row(args, |row| {
         let found = match args.get(1) {
             // json_size(json, path)
-            Some(paths) => find(documents.value(row), last.get(texts(paths).value(row), read_path)?),
+            Some(paths) => find(documents.value(row), last.get(texts(paths).value(row), read_path)?).and_then(parse),
             None => parse(documents.value(row)),
         };
         Ok(match found {
@@ -199,96 +207,96 @@ fn read_path(path: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// What a document has at a path, without a tree of what is beside it.
-fn find(document: &str, steps: &[Step]) -> Option<Value> {
-    let mut deserializer = serde_json::Deserializer::from_str(document);
-    let found = Find { steps }.deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    found
-}
-
-struct Find<'a> {
-    steps: &'a [Step],
-}
-
-impl<'de> DeserializeSeed<'de> for Find<'_> {
-    type Value = Option<Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Option<Value>, D::Error> {
-        if self.steps.is_empty() {
-            return serde::Deserialize::deserialize(deserializer).map(Some);
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Find<'_> {
-    type Value = Option<Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Option<Value>, A::Error> {
-        let sought = match &self.steps[0] {
-            Step::Key(key) => key.clone(),
-            Step::Index(index) => index.to_string(),
+/// What a document has at a path, as it is written there; `None` when the document is not JSON.
+fn find<'a>(document: &'a str, steps: &[Step]) -> Option<&'a str> {
+    // Whoever goes along the text below may then rely on its grammar.
+    serde_json::from_str::<IgnoredAny>(document).ok()?;
+    let mut value = document.trim_ascii();
+    for step in steps {
+        value = match (value.as_bytes().first()?, step) {
+            (b'{', Step::Key(key)) => member(value, key)?,
+            (b'{', Step::Index(index)) => member(value, &index.to_string())?,
+            (b'[', Step::Index(index)) => Elements(&value[1..]).nth(*index)?,
+            (b'[', Step::Key(key)) => Elements(&value[1..]).nth(key.parse().ok()?)?,
+            _ => return None,
         };
-        let mut found = None;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if found.is_none() && *key == *sought {
-                found = Some(map.next_value_seed(Find { steps: &self.steps[1..] })?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found.flatten())
     }
+    Some(value)
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<Option<Value>, A::Error> {
-        let sought = match &self.steps[0] {
-            Step::Index(index) => Some(*index),
-            Step::Key(key) => key.parse().ok(),
-        };
-        let mut found = None;
-        let mut index = 0;
-        loop {
-            if Some(index) == sought {
-                match items.next_element_seed(Find { steps: &self.steps[1..] })? {
-                    Some(item) => found = item,
-                    None => break,
+/// The first member of that name.
+fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut elements = Elements(&object[1..]);
+    while let Some(key) = elements.next() {
+        let value = elements.next()?;
+        if unquote(key)? == name {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn unquote(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
+}
+
+/// The elements of an array, or keys and values of an object, in the text behind its bracket.
+struct Elements<'a>(&'a str);
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let text = self.0.trim_start_matches([' ', '\t', '\n', '\r', ',', ':']);
+        let end = end_of_value(text.as_bytes())?;
+        let (value, rest) = text.split_at_checked(end)?;
+        self.0 = rest;
+        Some(value)
+    }
+}
+
+/// Where the value ends that a text begins with; `None` when it begins with a closing bracket.
+fn end_of_value(text: &[u8]) -> Option<usize> {
+    let mut depth = 0;
+    let mut at = 0;
+    loop {
+        match *text.get(at)? {
+            b'"' => {
+                at += 1;
+                while *text.get(at)? != b'"' {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
                 }
-            } else if items.next_element::<IgnoredAny>()?.is_none() {
-                break;
             }
-            index += 1;
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return None,
+            b'}' | b']' => depth -= 1,
+            _ if depth > 0 => {}
+            _ => {
+                let ends = |byte: &u8| matches!(byte, b',' | b':' | b'}' | b']') || byte.is_ascii_whitespace();
+                return Some(at + text[at..].iter().position(ends).unwrap_or(text.len() - at));
+            }
         }
-        Ok(found)
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
     }
+}
 
-    fn visit_bool<E>(self, _: bool) -> std::result::Result<Option<Value>, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> std::result::Result<Option<Value>, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> std::result::Result<Option<Value>, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> std::result::Result<Option<Value>, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> std::result::Result<Option<Value>, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> std::result::Result<Option<Value>, E> {
-        Ok(None)
-    }
+/// JSON without the white space between its tokens.
+fn minify(text: &str) -> String {
+    let mut is_string = false;
+    let mut is_escaped = false;
+    text.chars()
+        .filter(|c| {
+            if is_string {
+                (is_escaped, is_string) = (*c == '\\' && !is_escaped, *c != '"' || is_escaped);
+                return true;
+            }
+            is_string = *c == '"';
+            !c.is_ascii_whitespace()
+        })
+        .collect()
 }
 
 /// Writes values as JSON.

@@ -370,6 +370,8 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             }
             return Ok(None);
         }
+        // Aggregates over windows take no order of their own.
+        ("max_by" | "min_by", 2) if function.over.is_some() => return Ok(None),
         ("max_by" | "min_by", 2) => {
             let (value, key) = (arg(0), arg(1));
             // A row without a key counts for nothing.
@@ -416,8 +418,7 @@ fn approx_percentile(function: &mut Function, mut args: Vec<Expr>) -> Result<Exp
         let mut function = function.clone();
         let mut inner = args.clone();
         inner.push(percentage);
-        let name = if has_weight { "approx_percentile_cont_with_weight" } else { "approx_percentile_cont" };
-        set_args(&mut function, name, inner);
+        set_args(&mut function, "approx_percentile", inner);
         Expr::Function(function)
     };
     Ok(match percentages {

@@ -6,7 +6,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
 
 /// How deep expressions and queries may be nested.
 const MAX_DEPTH: usize = 50;
@@ -75,11 +75,69 @@ pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
     let tokens = Tokenizer::new(&AthenaDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(datafusion::sql::sqlparser::parser::ParserError::from(error)))?;
-    let mut parser = DFParserBuilder::new(quote_cast_types(tokens))
+    let mut parser = DFParserBuilder::new(quote_cast_types(wrap_values(tokens)))
         .with_dialect(&AthenaDialect)
         .with_recursion_limit(MAX_DEPTH)
         .build()?;
     Ok(parser.parse_statements()?.into())
+}
+
+/// Writes `VALUES 1, 2` as `VALUES (1), (2)`.
+fn wrap_values(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let keyword = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    // How deep the values are that are wrapped.
+    let mut wrapped: Vec<usize> = Vec::new();
+    let mut depth = 0;
+    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    while let Some(token) = tokens.next() {
+        let sign = |token: Token| TokenWithSpan::new(token, Span::empty());
+        let is_inside = wrapped.last() == Some(&depth);
+        let ends = matches!(token.token, Token::Comma | Token::RParen | Token::SemiColon | Token::EOF)
+            || matches!(
+                keyword(&token.token),
+                Keyword::ORDER
+                    | Keyword::LIMIT
+                    | Keyword::OFFSET
+                    | Keyword::FETCH
+                    | Keyword::UNION
+                    | Keyword::EXCEPT
+                    | Keyword::INTERSECT
+            );
+        if is_inside && ends {
+            out.push(sign(Token::RParen));
+            if token.token == Token::Comma {
+                out.push(token);
+                out.push(sign(Token::LParen));
+                continue;
+            }
+            wrapped.pop();
+        }
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_values = keyword(&token.token) == Keyword::VALUES;
+        out.push(token);
+        let is_bare = tokens.peek().is_some_and(|next| match &next.token {
+            Token::LParen | Token::Comma | Token::RParen | Token::Period | Token::EOF => false,
+            Token::Word(word) => !matches!(word.keyword, Keyword::FROM | Keyword::AS | Keyword::ROW),
+            Token::Eq | Token::Lt | Token::Gt | Token::Plus | Token::Minus | Token::Mul | Token::Div => false,
+            _ => true,
+        });
+        if is_values && is_bare {
+            wrapped.push(depth);
+            out.push(sign(Token::LParen));
+        }
+    }
+    if wrapped.last() == Some(&depth) {
+        out.push(TokenWithSpan::new(Token::RParen, Span::empty()));
+    }
+    out
 }
 
 /// Replaces the type in each `CAST(... AS type)` by one quoted word, for the parser does not take `array(row(a bigint))`.
@@ -118,6 +176,7 @@ fn quote_cast_types(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 _ => {}
             }
             text.push_str(&next.token.to_string());
+            text.push(' ');
             tokens.next();
         }
         let name = Word { value: text.trim().to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword };

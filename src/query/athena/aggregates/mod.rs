@@ -1,5 +1,9 @@
-//! Aggregates that give maps: <https://trino.io/docs/current/functions/aggregate.html>. The others are DataFusion's.
+//! Aggregates: <https://trino.io/docs/current/functions/aggregate.html>. Those that are not here are DataFusion's.
 
+mod best;
+mod percentile;
+
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +21,14 @@ use super::types::{list_of, map_of};
 
 /// The functions.
 pub(super) fn functions() -> Vec<AggregateUDF> {
+    let mut all = map_functions();
+    all.push(AggregateUDF::new_from_impl(best::BestBy::new("max_by", Ordering::Greater)));
+    all.push(AggregateUDF::new_from_impl(best::BestBy::new("min_by", Ordering::Less)));
+    all.push(AggregateUDF::new_from_impl(percentile::ApproxPercentile::new()));
+    all
+}
+
+fn map_functions() -> Vec<AggregateUDF> {
     [(Kind::Histogram, "histogram"), (Kind::MapAgg, "map_agg"), (Kind::MultimapAgg, "multimap_agg")]
         .map(|(kind, name)| {
             AggregateUDF::new_from_impl(MapAggregate {
