@@ -2,6 +2,7 @@
 
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -116,6 +117,9 @@ pub(super) async fn run(args: SqlArgs, config: Config) -> Result<ExitCode> {
         memory_bytes: args.memory_bytes.or(config.defaults.memory_bytes).unwrap_or(1 << 30),
         max_rows: args.max_rows,
     };
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    // From here on an interrupt is ours.
+    let _ = futures::poll!(&mut interrupt);
     // A task of its own, for planning may block the one that waits here.
     let mut work = tokio::spawn(async move { answer(request, config).await });
     let given_up = async {
@@ -132,7 +136,7 @@ pub(super) async fn run(args: SqlArgs, config: Config) -> Result<ExitCode> {
             return done.map_err(|error| Error::failed("the query failed", error))?.map(|()| ExitCode::SUCCESS);
         }
         message = given_up => message,
-        Ok(()) = tokio::signal::ctrl_c() => "the query was interrupted".to_owned(),
+        Ok(()) = interrupt => "the query was interrupted".to_owned(),
     };
     work.abort();
     Err(Error::new(ErrorKind::Failed, message))

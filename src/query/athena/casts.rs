@@ -12,7 +12,7 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{Cast, Expr, ScalarUDF, TryCast};
 
 use super::dates::{local_times, print_timestamp};
-use super::function::{Arg, Gives, Takes, function, simplified, wrong};
+use super::function::{Arg, Gives, Takes, function, same_as_first, simplified, wrong};
 use super::json;
 use super::types::{JSON, named, type_name};
 
@@ -20,6 +20,17 @@ use super::types::{JSON, named, type_name};
 pub(super) const CAST: &str = "__cast";
 /// The same, null where it fails.
 pub(super) const TRY_CAST: &str = "__try_cast";
+/// What approx_distinct counts, which takes no floating numbers.
+pub(super) const DISTINCT_KEY: &str = "__distinct_key";
+
+fn distinct_key(types: &[DataType]) -> Result<Vec<DataType>> {
+    Ok(types.iter().map(|data_type| if data_type.is_floating() { DataType::Utf8 } else { data_type.clone() }).collect())
+}
+
+fn drop_distinct_key(mut args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+    Ok(args.pop().map_or(ExprSimplifyResult::Original(args), ExprSimplifyResult::Simplified))
+}
+
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let both = Takes::These(&[Arg::Any, Arg::Text], 2);
     let try_both = Takes::These(&[Arg::Any, Arg::Text], 2);
@@ -37,6 +48,13 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Gives::By(by_name),
             Some(|args, context| simplify(args, context, true)),
             |args, data_type| cast(&args[0], data_type, true),
+        ),
+        simplified(
+            DISTINCT_KEY,
+            Takes::By(distinct_key),
+            Gives::By(same_as_first),
+            Some(drop_distinct_key),
+            |args, _| Ok(Arc::clone(&args[0])),
         ),
         function("typeof", Takes::These(&[Arg::Any], 1), Gives::This(DataType::Utf8), |args, _| {
             let name = type_name(args[0].data_type());

@@ -354,9 +354,9 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             set_args(function, "avg", vec![call("ln", vec![arg(0)])]);
             call("exp", vec![Expr::Function(function.clone())])
         }
-        ("approx_distinct", 2) => {
+        ("approx_distinct", 1 | 2) => {
             // The second argument is the error that is allowed.
-            set_args(function, "approx_distinct", vec![arg(0)]);
+            set_args(function, "approx_distinct", vec![call(casts::DISTINCT_KEY, vec![arg(0)])]);
             return Ok(None);
         }
         ("listagg", 1 | 2) => {

@@ -1,6 +1,9 @@
 //! `approx_percentile` by DataFusion's t-digest, with results of the type of the values.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -50,6 +53,8 @@ impl AggregateUDFImpl for ApproxPercentile {
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let data_type = args.expr_fields[0].data_type().clone();
+        let fields = as_doubles(args.expr_fields);
+        let args = AccumulatorArgs { expr_fields: &fields, ..args };
         let inner = match args.exprs.len() {
             2 => approx_percentile_cont_udaf().accumulator(args)?,
             _ => approx_percentile_cont_with_weight_udaf().accumulator(args)?,
@@ -58,11 +63,18 @@ impl AggregateUDFImpl for ApproxPercentile {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let fields = as_doubles(args.input_fields);
+        let args = StateFieldsArgs { input_fields: &fields, ..args };
         match args.input_fields.len() {
             2 => approx_percentile_cont_udaf().state_fields(args),
             _ => approx_percentile_cont_with_weight_udaf().state_fields(args),
         }
     }
+}
+
+/// The digest is one of doubles.
+fn as_doubles(fields: &[FieldRef]) -> Vec<FieldRef> {
+    fields.iter().map(|field| Arc::new(field.as_ref().clone().with_data_type(DataType::Float64))).collect()
 }
 
 #[derive(Debug)]
@@ -73,7 +85,9 @@ struct Rounded {
 
 impl Accumulator for Rounded {
     fn update_batch(&mut self, args: &[ArrayRef]) -> Result<()> {
-        self.inner.update_batch(args)
+        let mut args = args.to_vec();
+        args[0] = cast(&args[0], &DataType::Float64)?;
+        self.inner.update_batch(&args)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
