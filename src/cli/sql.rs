@@ -18,8 +18,7 @@ use crate::store::Location;
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
     /// One SELECT statement over lake.<source>, raw.<source> and quarantine.<source>.
-    // A statement may begin with a comment.
-    #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file", allow_hyphen_values = true)]
+    #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
     sql: Option<String>,
     /// Read the statement from a file.
     #[arg(short, long, value_name = "FILE")]
@@ -87,9 +86,6 @@ struct Request {
 
 pub(super) async fn run(args: SqlArgs, config: Config) -> Result<ExitCode> {
     let sql = match (args.sql, &args.file) {
-        (Some(option), _) if option.starts_with('-') && !option.contains(char::is_whitespace) => {
-            return Err(Error::usage(format!("sql has no option {option}; --help shows those it has")));
-        }
         (Some(sql), _) => sql,
         (None, Some(path)) => std::fs::read_to_string(path)
             .map_err(|error| Error::usage(format!("cannot read {}: {error}", path.display())))?,

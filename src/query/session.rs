@@ -123,9 +123,10 @@ impl SqlSession {
                 Dialect::Athena => athena::parse(sql)?,
                 Dialect::Datafusion => DFParserBuilder::new(sql).build()?.parse_statements()?.into(),
             };
-            let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
-                return Err(DataFusionError::Plan("one statement is taken, no more and no less".to_owned()));
-            };
+            let statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+            if !statements.is_empty() {
+                return Err(DataFusionError::Plan("a single SQL statement is taken".to_owned()));
+            }
             let plan = self.context.state().statement_to_plan(statement).await?;
             let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
             options.verify_plan(&plan)?;

@@ -10,7 +10,7 @@ mod fetch;
 mod inflate;
 mod listing;
 
-pub use decode::{Ended, decode_objects};
+pub use decode::{Ended, decode_objects, decode_segments};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader};
 pub use inflate::{Limits, is_compressed};

@@ -57,7 +57,7 @@ fn ordinals_function() -> ScalarUDF {
         let longest = |row: usize| {
             lengths.iter().map(|lengths| if lengths.is_null(row) { 0 } else { lengths.value(row) }).max().unwrap_or(0)
         };
-        let rows = args.first().map_or(0, |arg| arg.len());
+        let rows = args.first().map_or(0, arrow::array::Array::len);
         let values: Int64Array = (0..rows).flat_map(|row| 1..=longest(row)).collect();
         let offsets = OffsetBuffer::from_lengths((0..rows).map(|row| longest(row) as usize));
         list_array(Arc::new(values), offsets, None)
@@ -414,9 +414,9 @@ fn sequence(args: &[ArrayRef]) -> Result<ArrayRef> {
     let is_valid: Vec<bool> = (0..rows).map(|row| args.iter().all(|arg| !arg.is_null(row))).collect();
     let mut lengths = Vec::with_capacity(rows);
     let mut out: Vec<i64> = Vec::new();
-    for row in 0..rows {
+    for (row, is_valid) in is_valid.iter().enumerate() {
         let before = out.len();
-        if is_valid[row] {
+        if *is_valid {
             sequence_of(args, row, &mut out)?;
         }
         lengths.push(out.len() - before);
@@ -489,10 +489,10 @@ fn add(time: NaiveDateTime, months: i32, days: i32, nanos: i64, times: i64) -> O
 
 /// Lists one behind another, null where one is.
 pub(super) fn concat_lists(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let lists: Vec<&ListArray> = args.iter().map(|arg| arg.as_list::<i32>()).collect();
+    let lists: Vec<&ListArray> = args.iter().map(arrow::array::AsArray::as_list::<i32>).collect();
     let values: Vec<&dyn Array> = lists.iter().map(|list| list.values().as_ref()).collect();
     let all = concat(&values)?;
-    let rows = args.first().map_or(0, |arg| arg.len());
+    let rows = args.first().map_or(0, arrow::array::Array::len);
     let (mut indices, mut lengths, mut is_valid) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..rows {
         let before = indices.len();

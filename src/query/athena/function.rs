@@ -226,7 +226,7 @@ pub(super) fn by_row<T, O: FromIterator<Option<T>>>(
     args: &[ArrayRef],
     mut row: impl FnMut(usize) -> Result<Option<T>>,
 ) -> Result<O> {
-    let rows = args.first().map_or(0, |arg| arg.len());
+    let rows = args.first().map_or(0, arrow::array::Array::len);
     (0..rows).map(|index| if args.iter().any(|arg| arg.is_null(index)) { Ok(None) } else { row(index) }).collect()
 }
 

@@ -46,12 +46,12 @@ fn map_of_entries(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<Data
 
 /// All entries, of a key that several have the last.
 fn map_concat(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let maps: Vec<&MapArray> = args.iter().map(|arg| arg.as_map()).collect();
+    let maps: Vec<&MapArray> = args.iter().map(arrow::array::AsArray::as_map).collect();
     let keys: Vec<&dyn Array> = maps.iter().map(|map| map.keys().as_ref()).collect();
     let values: Vec<&dyn Array> = maps.iter().map(|map| map.values().as_ref()).collect();
     let (keys, values) = (concat(&keys)?, concat(&values)?);
     let compare = make_comparator(keys.as_ref(), keys.as_ref(), SortOptions::default())?;
-    let rows = args.first().map_or(0, |arg| arg.len());
+    let rows = args.first().map_or(0, arrow::array::Array::len);
     let (mut places, mut lengths, mut is_valid) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..rows {
         is_valid.push(maps.iter().all(|map| !map.is_null(row)));

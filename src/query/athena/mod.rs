@@ -14,6 +14,7 @@ mod function;
 mod json;
 mod lambdas;
 mod maps;
+mod paths;
 mod regexps;
 mod rewrite;
 mod strings;

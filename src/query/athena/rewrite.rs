@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::types::custom_name;
-use super::{casts, unnest};
+use super::{casts, paths, unnest};
 
 /// Rewrites a statement in place.
 ///
@@ -25,7 +25,10 @@ use super::{casts, unnest};
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     let mut rewriter = Rewriter { parameters: Vec::new() };
     let flow = match statement {
-        Statement::Statement(statement) => statement.visit(&mut rewriter),
+        Statement::Statement(statement) => {
+            paths::show(statement);
+            statement.visit(&mut rewriter)
+        }
         Statement::Explain(explain) => return rewrite(&mut explain.statement),
         _ => ControlFlow::Continue(()),
     };

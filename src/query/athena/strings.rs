@@ -102,7 +102,7 @@ fn concat(args: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
 
 fn split(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
     let (values, delimiters) = (texts(&args[0]), texts(&args[1]));
-    let limits = args.get(2).map(|limits| limits.as_primitive::<Int64Type>());
+    let limits = args.get(2).map(arrow::array::AsArray::as_primitive::<Int64Type>);
     let mut builder = ListBuilder::new(StringBuilder::new());
     for row in 0..values.len() {
         if args.iter().any(|arg| arg.is_null(row)) {
@@ -166,7 +166,7 @@ fn split_to_map(args: &[ArrayRef]) -> Result<ArrayRef> {
 /// The place of the first, or of the n-th, or of the n-th from the end (negative); 0 when it is not there.
 fn strpos(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (values, sought) = (texts(&args[0]), texts(&args[1]));
-    let instances = args.get(2).map(|instances| instances.as_primitive::<Int64Type>());
+    let instances = args.get(2).map(arrow::array::AsArray::as_primitive::<Int64Type>);
     let out: Int64Array = by_row(args, |row| {
         let (value, sought) = (values.value(row), sought.value(row));
         let instance = instances.map_or(1, |instances| instances.value(row));
@@ -187,7 +187,7 @@ fn strpos(args: &[ArrayRef]) -> Result<ArrayRef> {
 /// From a place that counts from 1, or from the end when it is negative.
 fn substr(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (values, starts) = (texts(&args[0]), args[1].as_primitive::<Int64Type>());
-    let lengths = args.get(2).map(|lengths| lengths.as_primitive::<Int64Type>());
+    let lengths = args.get(2).map(arrow::array::AsArray::as_primitive::<Int64Type>);
     let out: StringArray = by_row(args, |row| {
         let value = values.value(row);
         let start = starts.value(row);
