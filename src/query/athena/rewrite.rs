@@ -10,8 +10,9 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, DuplicateTreatment, Expr, Fetch, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LambdaFunction,
-    LambdaSyntax, LimitClause, NullTreatment, ObjectName, OneOrManyWithParens, OrderByExpr, OrderByOptions, Query,
-    Select, SelectItem, Subscript, TypedString, Value, VisitMut as _, VisitorMut,
+    LambdaSyntax, LimitClause, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind,
+    OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TypedString, Value, ValueWithSpan,
+    VisitMut as _, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -47,6 +48,7 @@ impl VisitorMut for Rewriter {
     type Break = String;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        order_by_place(query);
         if let Some(Fetch { with_ties: false, percent: false, quantity: Some(quantity) }) = &query.fetch {
             match &mut query.limit_clause {
                 None => {
@@ -60,6 +62,21 @@ impl VisitorMut for Rewriter {
                 }
                 Some(_) => {}
             }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<String> {
+        match table {
+            // The planner would pass over it.
+            TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE is not supported".to_owned()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<String> {
+        if let Value::UnicodeStringLiteral(text) = &mut value.value {
+            value.value = Value::SingleQuotedString(std::mem::take(text));
         }
         ControlFlow::Continue(())
     }
@@ -132,6 +149,25 @@ impl Rewriter {
     fn is_parameter(&self, name: &Ident) -> bool {
         let name = name.value.to_lowercase();
         self.parameters.iter().any(|parameters| parameters.contains(&name))
+    }
+}
+
+/// Has DISTINCT ordered by the place of a column where the expression is given again: the column gets another name.
+fn order_by_place(query: &mut Query) {
+    let SetExpr::Select(select) = &*query.body else { return };
+    let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &mut query.order_by else { return };
+    if select.distinct.is_none() {
+        return;
+    }
+    for order in orders {
+        let is_same = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(expr) if *expr == order.expr);
+        let has_no_wildcard = !select
+            .projection
+            .iter()
+            .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+        if let (Some(place), true) = (select.projection.iter().position(is_same), has_no_wildcard) {
+            order.expr = number(&(place + 1).to_string());
+        }
     }
 }
 
