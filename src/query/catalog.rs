@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use url::Position;
 
 use super::quarantine::QuarantineTable;
-use super::raw::{RawScan, RawTable};
+use super::raw::{PATH, RawScan, RawTable};
 use crate::compact::{find_records_path, observe};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, describe};
@@ -40,7 +40,15 @@ pub(super) struct Sources<T> {
 pub(super) trait LoadTable: std::fmt::Debug + Send + Sync {
     /// The table; `None` when the source has none yet.
     async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>>;
+
+    /// The table with the column `"$path"` behind the others; `None` when there is no such.
+    async fn load_with_paths(&self, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
 }
+
+/// What a name ends with that asks for the column `"$path"`. No source has such a name.
+pub(super) const WITH_PATHS: &str = "$path";
 
 #[async_trait]
 impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
@@ -49,6 +57,7 @@ impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     }
 
     fn table_exist(&self, name: &str) -> bool {
+        let name = name.strip_suffix(WITH_PATHS).unwrap_or(name);
         self.ids.iter().any(|source| source == name)
     }
 
@@ -57,7 +66,11 @@ impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if self.table_exist(name) { self.tables.load_table(name).await } else { Ok(None) }
+        match name.strip_suffix(WITH_PATHS) {
+            _ if !self.table_exist(name) => Ok(None),
+            Some(name) => self.tables.load_with_paths(name).await,
+            None => self.tables.load_table(name).await,
+        }
     }
 }
 
@@ -71,12 +84,25 @@ pub(super) struct LakeTables {
 #[async_trait]
 impl LoadTable for LakeTables {
     async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.load(name, false).await
+    }
+
+    async fn load_with_paths(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.load(name, true).await
+    }
+}
+
+impl LakeTables {
+    async fn load(&self, name: &str, with_paths: bool) -> Result<Option<Arc<dyn TableProvider>>> {
         let location = self.lake.folder(name).map_err(external)?;
         self.runtime.register_object_store(location.url(), Arc::clone(location.store()));
         let table = Table::open(location).await.map_err(external)?;
         let Some(state) = table.state() else { return Ok(None) };
-        let config =
+        let mut config =
             DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
+        if with_paths {
+            config = config.with_file_column_name(PATH);
+        }
         let provider = DeltaScanNext::new(state.snapshot().clone(), config)?;
         Ok(Some(Arc::new(provider)))
     }
@@ -124,6 +150,12 @@ impl LoadTable for RawTables {
     async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let table = self.load(name).await.map_err(external)?;
         Ok(Some(Arc::new(table)))
+    }
+
+    async fn load_with_paths(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = self.load(name).await.map_err(external)?;
+        let base = self.raw.folder(name).map_err(external)?;
+        Ok(Some(Arc::new(table.with_paths(base.url().as_str()))))
     }
 }
 

@@ -11,7 +11,7 @@ mod inflate;
 mod listing;
 mod object;
 
-pub use decode::{Ended, decode_objects};
+pub use decode::{Ended, decode_objects, decode_segments};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader};
 pub use inflate::{Limits, is_compressed};

@@ -8,6 +8,7 @@
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `dialect` | statements give what they give on Athena |
 //! | `plan` | what a run would do, without doing it |
 //! | `scale` | what was consumed costs its listing, and no memory |
 //! | `schema` | history, explanations and differences of columns |
@@ -23,6 +24,7 @@
 mod commit;
 mod compact;
 mod ddl;
+mod dialect;
 mod errors;
 mod faults;
 mod kill;
