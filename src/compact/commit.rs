@@ -90,6 +90,7 @@ impl Driver<'_> {
             partitioning: made.registry.partitioning.clone(),
             add,
             remove,
+            optimizes_to: None,
             ledger_head: id,
         };
         plan.table.commit(change).await

@@ -1,5 +1,6 @@
 //! Compaction: new raw objects become rows of the lake table, each exactly once. Replay: so do rejects that are valid by now.
 
+mod assemble;
 mod begin;
 mod commit;
 mod compare;

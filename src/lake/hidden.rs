@@ -5,6 +5,8 @@
 //! _siltstone/ledger/<head id>-<n>.parquet   consumed raw objects, sorted by key
 //! _siltstone/schema/<head id>.json          the registry: what was observed, columns, how the table is made
 //! _siltstone/quarantine/<file id>.parquet   rejected records
+//! _siltstone/origins/<id>.parquet           which files the rows of a merged data file came from
+//! _siltstone/scratch/<id>/...               what a run needs while it works
 //! ```
 //!
 //! Objects here are never changed. They count when the head that a committed version names refers to them.
@@ -56,6 +58,16 @@ impl Hidden {
     /// The path of a quarantine file.
     pub fn quarantine_path(file_id: &str) -> String {
         format!("{}/{file_id}.parquet", Self::QUARANTINE)
+    }
+
+    /// The path of the record of where the rows of a merged data file came from.
+    pub fn origins_path(id: &str) -> String {
+        format!("_siltstone/origins/{id}.parquet")
+    }
+
+    /// The folder of what a run needs only while it works.
+    pub fn scratch_folder(id: &str) -> String {
+        format!("_siltstone/scratch/{id}")
     }
 
     /// Reads an object of the table, named by its path below the table's folder.

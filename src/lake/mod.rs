@@ -6,6 +6,7 @@ mod explain;
 mod hidden;
 mod history;
 mod ledger;
+mod origins;
 mod quarantine;
 mod ranges;
 mod registry;
@@ -18,6 +19,7 @@ pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::Hidden;
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, diff, find_entries};
+pub use origins::{OriginRun, Origins, OriginsBuilder, Unit};
 pub use quarantine::{
     Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, StoredReject, SummarizedFile,
     Tally, quarantine_schema, rows_of,

@@ -73,6 +73,8 @@ pub struct Change {
     pub add: Vec<DataFile>,
     /// Files to remove, whose rows are in `add` again.
     pub remove: Vec<ActiveFile>,
+    /// The rows stay the same: they only lie in other files from now on, of about this many bytes.
+    pub optimizes_to: Option<usize>,
     /// The ledger's head that belongs to this version.
     pub ledger_head: i64,
 }
@@ -210,10 +212,13 @@ impl Table {
         let version = self.version().map_or(0, |version| version + 1);
         let describe = || format!("cannot commit version {version} of the table {}", self.location.url());
         let run_id = change.run_id.clone();
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(change.partitioning.names()),
-            predicate: None,
+        let operation = match change.optimizes_to {
+            Some(target_bytes) => DeltaOperation::Optimize { predicate: None, target_size: target_bytes as i64 },
+            None => DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(change.partitioning.names()),
+                predicate: None,
+            },
         };
         let info = HashMap::from([
             (RUN_ID.to_owned(), serde_json::Value::from(run_id.clone())),
@@ -287,10 +292,11 @@ impl Table {
             }
             (Some(_), None) => {}
         }
+        let data_change = change.optimizes_to.is_none();
         actions.extend(change.remove.iter().map(|file| {
             Action::Remove(Remove {
                 path: file.path.clone(),
-                data_change: true,
+                data_change,
                 deletion_timestamp: Some(change.at_ms),
                 extended_file_metadata: Some(true),
                 partition_values: Some(partition_values(&names, &file.partition)),
@@ -304,7 +310,7 @@ impl Table {
                 path: file.path,
                 size: file.size_bytes as i64,
                 modification_time: change.at_ms,
-                data_change: true,
+                data_change,
                 stats: Some(file.stats),
                 ..Add::default()
             })

@@ -14,7 +14,7 @@ use parquet::schema::types::ColumnPath;
 use crate::schema::{Field, Type};
 
 /// So many values are looked at in each column.
-const SAMPLED_VALUES: usize = 10_000;
+pub(super) const SAMPLED_VALUES: usize = 10_000;
 /// With fewer values, a dictionary is small whatever they are.
 const MIN_VALUES: usize = 500;
 /// A dictionary pays when at most this share of the values is distinct.

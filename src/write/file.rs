@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::dictionary::{SAMPLED_VALUES, fit_dictionaries};
 use super::sink::Sink;
 use super::stats::delta_stats;
 use crate::error::{Context as _, Result};
@@ -226,9 +227,20 @@ pub fn write_file(
     path: String,
     partition: PartitionKey,
     fields: &[Field],
-    batches: impl Iterator<Item = Result<RecordBatch>>,
+    mut batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<DataFile> {
-    let mut writer = FileWriter::create(context, path, partition, fields.to_vec())?;
+    let mut first = Vec::new();
+    let mut rows = 0;
+    while rows < SAMPLED_VALUES {
+        let Some(batch) = batches.next().transpose()? else { break };
+        rows += batch.num_rows();
+        first.push(batch);
+    }
+    let properties = fit_dictionaries(&context.properties, &first, fields);
+    let context = WriteContext { properties, ..context.clone() };
+    let mut writer = FileWriter::create(&context, path, partition, fields.to_vec())?;
+    writer.write(&first, fields)?;
+    drop(first);
     for batch in batches {
         writer.write(&[batch?], fields)?;
     }
