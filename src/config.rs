@@ -75,6 +75,10 @@ pub struct SourceConfig {
     pub max_depth: Option<usize>,
     /// Bytes that a run may hold in memory, about. Default 1 GiB.
     pub memory_bytes: Option<usize>,
+    /// Whether `compact` merges small files where there are many of them. Default: yes.
+    pub auto_optimize: Option<bool>,
+    /// Whether a manifest for readers of plain Parquet is kept up to date. Default: no.
+    pub manifest: Option<bool>,
 }
 
 /// What is said of one column.
@@ -115,6 +119,10 @@ pub struct Settings {
     pub max_depth: usize,
     /// Bytes that a run may hold in memory, about.
     pub memory_bytes: usize,
+    /// Whether small files are merged after a run where there are many of them.
+    pub auto_optimize: bool,
+    /// Whether a manifest for readers of plain Parquet is kept up to date.
+    pub manifest: bool,
 }
 
 impl Config {
@@ -172,6 +180,8 @@ impl Config {
             },
             max_depth: setting!(max_depth).unwrap_or(128),
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
+            auto_optimize: setting!(auto_optimize).unwrap_or(true),
+            manifest: setting!(manifest).unwrap_or(false),
         })
     }
 }

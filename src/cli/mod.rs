@@ -10,6 +10,7 @@
 
 mod compact;
 mod export;
+mod optimize;
 mod plan;
 mod progress;
 mod quarantine;
@@ -50,6 +51,8 @@ enum Command {
     Compact(compact::CompactArgs),
     /// Show what compact would do: what is read, added, changed and written again. Nothing is written.
     Plan(plan::PlanArgs),
+    /// Merge small files of tables into large ones. The rows stay the same.
+    Optimize(optimize::OptimizeArgs),
     /// Answer SQL over lake.<source> (the table), raw.<source> (raw JSON now) and quarantine.<source> (what was rejected).
     Sql(sql::SqlArgs),
     /// Write the records of a table as NDJSON, with their original keys.
@@ -136,6 +139,7 @@ pub fn execute(args: Args) -> ExitCode {
             match args.command {
                 Command::Compact(command) => compact::run(command, config).await,
                 Command::Plan(command) => plan::run(command, config).await,
+                Command::Optimize(command) => optimize::run(command, config).await,
                 Command::Sql(command) => sql::run(command, config).await,
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,

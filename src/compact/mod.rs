@@ -25,4 +25,5 @@ pub use probe::{EVENT_TIME_NAMES, find_records_path};
 pub use replay::replay;
 pub use report::{Report, SourceReport, Status};
 pub use sample::sample_kinds;
+pub(crate) use pool::run_all;
 pub use slice::{Piece, Portion, SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};

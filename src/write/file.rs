@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use super::dictionary::{SAMPLED_VALUES, fit_dictionaries};
 use super::sink::Sink;
 use super::stats::delta_stats;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{arrow_schema, reshape};
 use crate::partition::PartitionKey;
 use crate::schema::Field;
@@ -218,6 +218,74 @@ impl FileWriter {
     }
 }
 
+/// A file of which the first rows are looked at before it is begun: they tell which columns a dictionary pays for.
+pub struct SampledWriter {
+    context: WriteContext,
+    path: String,
+    partition: PartitionKey,
+    fields: Vec<Field>,
+    first: Vec<RecordBatch>,
+    first_rows: usize,
+    writer: Option<FileWriter>,
+}
+
+impl std::fmt::Debug for SampledWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SampledWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SampledWriter {
+    /// A writer of a file of the columns `fields`, at a path below the table's folder.
+    pub fn new(context: &WriteContext, path: String, partition: PartitionKey, fields: &[Field]) -> Self {
+        let (context, fields) = (context.clone(), fields.to_vec());
+        Self { context, path, partition, fields, first: Vec::new(), first_rows: 0, writer: None }
+    }
+
+    /// Takes rows of its columns. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if let Some(writer) = &mut self.writer {
+            return writer.write(&[batch], &self.fields);
+        }
+        self.first_rows += batch.num_rows();
+        self.first.push(batch);
+        if self.first_rows >= SAMPLED_VALUES { self.begin() } else { Ok(()) }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let first = std::mem::take(&mut self.first);
+        let properties = fit_dictionaries(&self.context.properties, &first, &self.fields);
+        let context = WriteContext { properties, ..self.context.clone() };
+        let mut writer =
+            FileWriter::create(&context, self.path.clone(), self.partition.clone(), self.fields.clone())?;
+        writer.write(&first, &self.fields)?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Bytes the file has so far, about; 0 while rows are only gathered.
+    pub fn written_bytes(&self) -> usize {
+        self.writer.as_ref().map_or(0, FileWriter::written_bytes)
+    }
+
+    /// Ends the file and stores it. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close(mut self) -> Result<DataFile> {
+        if self.writer.is_none() {
+            self.begin()?;
+        }
+        match self.writer {
+            Some(writer) => writer.close(),
+            None => Err(Error::new(ErrorKind::Failed, format!("{} was not begun", self.path))),
+        }
+    }
+}
+
 /// Writes batches of the columns `fields` as one file. Blocks.
 ///
 /// # Errors
@@ -227,22 +295,11 @@ pub fn write_file(
     path: String,
     partition: PartitionKey,
     fields: &[Field],
-    mut batches: impl Iterator<Item = Result<RecordBatch>>,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<DataFile> {
-    let mut first = Vec::new();
-    let mut rows = 0;
-    while rows < SAMPLED_VALUES {
-        let Some(batch) = batches.next().transpose()? else { break };
-        rows += batch.num_rows();
-        first.push(batch);
-    }
-    let properties = fit_dictionaries(&context.properties, &first, fields);
-    let context = WriteContext { properties, ..context.clone() };
-    let mut writer = FileWriter::create(&context, path, partition, fields.to_vec())?;
-    writer.write(&first, fields)?;
-    drop(first);
+    let mut writer = SampledWriter::new(context, path, partition, fields);
     for batch in batches {
-        writer.write(&[batch?], fields)?;
+        writer.write(batch?)?;
     }
     writer.close()
 }

@@ -7,6 +7,7 @@
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
+//! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `plan` | what a run would do, without doing it |
 //! | `schema` | history, explanations and differences of columns |
@@ -25,6 +26,7 @@ mod ddl;
 mod errors;
 mod faults;
 mod kill;
+mod optimize;
 mod plan;
 mod quarantine;
 mod quarantine_table;

@@ -1,0 +1,266 @@
+//! Optimize: small files become large ones; rows, time travel, later promotions and other writers are none the worse.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{Numbers, Roots, files_below};
+
+/// Merges the small files of `s`: what the summary says.
+#[track_caller]
+fn optimize(roots: &Roots) -> Value {
+    let ran = roots.run(&["optimize", "s", "--output", "json", "--lake", roots.lake.to_str().unwrap()]);
+    let report: Value = serde_json::from_str(&ran.ok()).unwrap();
+    report["sources"][0].clone()
+}
+
+#[track_caller]
+fn assert_sound(roots: &Roots) {
+    let verified = roots.run(&["verify", "s", "--lake", roots.lake.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+}
+
+/// A record whose columns come and go from run to run; `amount` needs its raw text when it becomes a string.
+fn record(run: usize, n: usize) -> Value {
+    let mut record = json!({"id": run * 100 + n, "kind": format!("k{}", n % 3), "amount": 1.5, "o": {"a": n}});
+    if run.is_multiple_of(2) {
+        record["even"] = json!(run);
+        record["o"]["even"] = json!([{"x": n}]);
+    }
+    if run.is_multiple_of(3) {
+        record["third"] = json!("2024-01-01T00:00:00+02:00");
+        record["l"] = json!([{format!("f{}", run % 4): n}]);
+    }
+    record
+}
+
+/// The raw text of such records, numbers as 1.50.
+fn raw_text(run: usize) -> String {
+    (0..10).map(|n| format!("{}\n", record(run, n)).replace("1.5", "1.50")).collect()
+}
+
+/// A table of ten runs in three partitions.
+fn of_ten_runs() -> Roots {
+    let roots = Roots::new();
+    for run in 0..10 {
+        roots.put(&format!("s/{run:02}.json"), raw_text(run));
+        roots.compact_one(&["--partition-by", "kind"]);
+    }
+    roots
+}
+
+#[test]
+fn small_files_become_one_for_each_partition_with_the_same_rows() {
+    let roots = of_ten_runs();
+    let (rows, columns) = (roots.export_lines("s"), roots.columns("s"));
+    let status = roots.status("s");
+    let before = roots.files("s");
+    assert_eq!(before.len(), 30);
+    let done = optimize(&roots);
+    assert_eq!(done["files_merged"], 30);
+    assert_eq!(done["files_written"], 3);
+    assert_eq!((&done["rows"], &done["commits"], &done["version"]), (&json!(100), &json!(1), &json!(10)));
+    assert_eq!((&done["files_before"], &done["files_after"], &done["partitions"]), (&json!(30), &json!(3), &json!(3)));
+    let after = roots.files("s");
+    assert_eq!(after.len(), 3);
+    assert_eq!(after.iter().map(|file| file.size_bytes).sum::<u64>(), done["bytes_written"].as_u64().unwrap());
+    assert_eq!((roots.export_lines("s"), roots.columns("s")), (rows.clone(), columns));
+    assert_eq!(roots.partition_folders("s"), ["kind_part=k0", "kind_part=k1", "kind_part=k2"]);
+    assert_eq!(roots.sql("select count(*) as n from lake.s where kind_part = 'k1'"), [json!({"n": 30})]);
+    for same in ["rows", "objects_consumed", "quarantined", "objects_new", "last_run"] {
+        assert_eq!(roots.status("s")[same], status[same], "{same}");
+    }
+    assert_sound(&roots);
+    // Of the rows, nothing changed: who follows the table's changes has nothing to do.
+    let log = std::fs::read_to_string(roots.lake.join("s/_delta_log/00000000000000000010.json")).unwrap();
+    let actions: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for action in ["add", "remove"] {
+        let of_kind = actions.iter().filter(|line| !line[action].is_null());
+        assert!(of_kind.clone().count() > 0 && of_kind.into_iter().all(|line| line[action]["dataChange"] == false));
+    }
+    assert!(actions.iter().any(|line| line["commitInfo"]["operation"] == "OPTIMIZE"));
+    // Again: all is good.
+    let again = optimize(&roots);
+    assert_eq!((&again["commits"], &again["files_merged"], &again["files_after"]), (&json!(0), &json!(0), &json!(3)));
+    assert_eq!(roots.status("s")["version"], 10);
+    // The files of before are there until a vacuum: the version before is as it was.
+    assert!(before.iter().all(|file| roots.lake.join("s").join(&file.path).exists()));
+    let ran = roots.run(&["optimize", "--lake", roots.lake.to_str().unwrap()]);
+    assert_eq!(ran.ok(), "s: nothing to merge, 3 files\n");
+    assert_eq!(roots.compact_one(&[]).objects, 0);
+}
+
+#[test]
+fn a_table_goes_on_after_it_was_optimized() {
+    let roots = of_ten_runs();
+    optimize(&roots);
+    for run in 10..13 {
+        roots.put(&format!("s/{run:02}.json"), raw_text(run));
+        assert_eq!(roots.compact_one(&[]).success_count, 10);
+    }
+    let rows = roots.export_lines("s");
+    assert_eq!(rows.len(), 130);
+    // Merged files are merged again with what came since.
+    let done = optimize(&roots);
+    assert_eq!((&done["files_merged"], &done["files_written"]), (&json!(12), &json!(3)));
+    assert_eq!(roots.export_lines("s"), rows);
+    assert_sound(&roots);
+}
+
+/// Compacts one more object, which promotes columns, into a table like that of `of_ten_runs` and gives the notes.
+fn promote(roots: &Roots) -> String {
+    roots.put("s/99.json", r#"{"id":9900,"kind":"k0","amount":"x","third":"y","o":{"a":"z"},"even":"w"}"#);
+    let report = roots.compact_one(&[]);
+    assert_eq!(report.success_count, 1);
+    report.notes.join("\n")
+}
+
+/// The rows of such a table in one run.
+fn of_one_run(runs: usize) -> Vec<String> {
+    let one = Roots::new();
+    (0..runs).for_each(|run| one.put(&format!("s/{run:02}.json"), raw_text(run)));
+    one.put("s/99.json", r#"{"id":9900,"kind":"k0","amount":"x","third":"y","o":{"a":"z"},"even":"w"}"#);
+    one.compact_one(&["--partition-by", "none"]);
+    one.export_lines("s")
+}
+
+#[test]
+fn a_promotion_of_merged_files_is_exact() {
+    let roots = of_ten_runs();
+    optimize(&roots);
+    let notes = promote(&roots);
+    assert!(notes.contains("3 files (") && notes.contains("3 of them from their raw objects"), "{notes}");
+    assert_eq!(roots.export_lines("s"), of_one_run(10));
+    assert!(roots.export_lines("s").iter().any(|line| line.contains(r#""amount":"1.50""#)));
+    assert_sound(&roots);
+    assert_eq!(files_below(&roots.lake.join("s/_siltstone/scratch")), Vec::<String>::new());
+}
+
+#[test]
+fn a_promotion_of_files_that_were_merged_again_and_beside_others_is_exact() {
+    let roots = of_ten_runs();
+    optimize(&roots);
+    for run in 10..14 {
+        roots.put(&format!("s/{run:02}.json"), raw_text(run));
+        roots.compact_one(&[]);
+        if run == 12 {
+            optimize(&roots);
+        }
+    }
+    let notes = promote(&roots);
+    assert!(!notes.contains("stored values"), "{notes}");
+    assert_eq!(roots.export_lines("s"), of_one_run(14));
+    // What was promoted is merged, and promoted, once more.
+    optimize(&roots);
+    roots.put("s/zz.json", r#"{"id":9901,"kind":"k1","o":[1]}"#);
+    let report = roots.compact_one(&[]);
+    assert!(!report.notes.iter().any(|note| note.contains("stored values")), "{report:?}");
+    assert!(roots.export_lines("s").iter().any(|line| line.contains(r#""amount":"1.50""#)));
+    assert_sound(&roots);
+}
+
+#[test]
+fn merged_files_whose_raw_objects_are_gone_are_widened_from_what_is_stored() {
+    let roots = of_ten_runs();
+    optimize(&roots);
+    std::fs::remove_file(roots.raw.join("s/04.json")).unwrap();
+    let notes = promote(&roots);
+    assert!(notes.contains("3 files were widened from stored values") && notes.contains("04.json"), "{notes}");
+    assert_eq!(roots.export("s").len(), 101);
+    assert_eq!(files_below(&roots.lake.join("s/_siltstone/scratch")), Vec::<String>::new());
+    assert_sound(&roots);
+}
+
+#[test]
+fn a_promotion_without_the_record_of_origins_loses_no_row() {
+    let roots = of_ten_runs();
+    optimize(&roots);
+    std::fs::remove_dir_all(roots.lake.join("s/_siltstone/origins")).unwrap();
+    roots.put("s/99.json", r#"{"id":9900,"kind":"k0","amount":"x"}"#);
+    let ran = roots.run_here(&["compact", "--output", "json"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stdout.contains("it is not recorded which raw objects their rows came from"), "{}", ran.stdout);
+    assert_eq!(roots.export("s").len(), 101);
+}
+
+/// The sum of rows by kind.
+fn counts(roots: &Roots) -> BTreeMap<String, u64> {
+    let rows = roots.sql("select kind, count(*) as n from lake.s group by kind");
+    rows.iter().map(|row| (row["kind"].as_str().unwrap().to_owned(), row["n"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn a_compact_and_an_optimize_at_once_lose_nothing() {
+    let roots = of_ten_runs();
+    for round in 0..5 {
+        let runs = 10 + round * 2..12 + round * 2;
+        runs.clone().for_each(|run| roots.put(&format!("s/{run:02}.json"), raw_text(run)));
+        if round == 3 {
+            roots.put("s/98.json", r#"{"id":9800,"kind":"k0","amount":"x"}"#);
+        }
+        std::thread::scope(|scope| {
+            let compacting = scope.spawn(|| roots.compact_one(&[]));
+            let optimizing = scope.spawn(|| optimize(&roots));
+            assert_eq!(compacting.join().unwrap().error_count, 0);
+            assert_eq!(optimizing.join().unwrap()["status"], "SUCCESS");
+        });
+        let extra = u64::from(round >= 3);
+        assert_eq!(roots.export("s").len() as u64, (12 + round as u64 * 2) * 10 + extra);
+        assert_eq!(counts(&roots).values().sum::<u64>(), (12 + round as u64 * 2) * 10 + extra);
+        assert_sound(&roots);
+        assert_eq!(roots.compact_one(&[]).objects, 0);
+    }
+}
+
+#[test]
+fn an_optimize_killed_at_any_moment_leaves_a_table_of_the_same_rows() {
+    let roots = of_ten_runs();
+    let rows = roots.export_lines("s");
+    let mut numbers = Numbers(7);
+    for _ in 0..20 {
+        let mut command = roots.command(&["optimize", "--lake", roots.lake.to_str().unwrap()]);
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(numbers.below(150_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let files = roots.files("s").len();
+        assert!(files == 30 || files == 3, "{files}");
+        assert_eq!(roots.export_lines("s"), rows);
+        assert_sound(&roots);
+    }
+    optimize(&roots);
+    assert_eq!((roots.files("s").len(), roots.export_lines("s")), (3, rows));
+    let notes = promote(&roots);
+    assert!(notes.contains("3 of them from their raw objects"), "{notes}");
+    assert_eq!(roots.export_lines("s"), of_one_run(10));
+}
+
+#[test]
+fn files_that_are_large_enough_are_left_alone() {
+    let roots = of_ten_runs();
+    let mut numbers = Numbers(3);
+    let text = |numbers: &mut Numbers| (0..20).map(|_| format!("{:x}", numbers.below(u64::MAX))).collect::<String>();
+    let large: String =
+        (0..500).map(|n| format!("{}\n", json!({"id": n, "kind": "k0", "even": text(&mut numbers)}))).collect();
+    roots.put("s/80.json", large);
+    roots.compact_one(&[]);
+    let largest = roots.files("s").into_iter().max_by_key(|file| file.size_bytes).unwrap();
+    let target = largest.size_bytes * 3 / 2;
+    std::fs::write(roots.dir.path().join("siltstone.toml"), format!("defaults.target_file_bytes = {target}\n")).unwrap();
+    assert_eq!(optimize(&roots)["files_merged"], 30);
+    assert!(roots.files("s").contains(&largest));
+    assert_eq!(optimize(&roots)["files_merged"], 0);
+}
+
+#[test]
+fn a_table_that_is_not_there_is_said_so() {
+    let roots = Roots::new();
+    std::fs::create_dir(&roots.lake).unwrap();
+    let none = roots.run(&["optimize", "none", "--lake", roots.lake.to_str().unwrap()]);
+    assert!(none.failed(1).contains("there is no table none"));
+    let nothing = roots.run(&["optimize", "--lake", roots.lake.to_str().unwrap()]);
+    assert!(nothing.failed(1).contains("there is no table under"));
+    let wrong = roots.run(&["optimize", "_x", "--lake", roots.lake.to_str().unwrap()]);
+    wrong.failed(2);
+}
