@@ -30,6 +30,9 @@ use crate::schema::{Contract, Forced, Rule, fold};
 /// The largest record that may be asked for: a window of twice its size must be addressable by 31 bits.
 const MAX_RECORD_BYTES: usize = 512 << 20;
 
+/// No retention may be shorter: what is younger may belong to a writer at work.
+const MIN_RETENTION_HOURS: u32 = 24;
+
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,6 +82,8 @@ pub struct SourceConfig {
     pub auto_optimize: Option<bool>,
     /// Whether a manifest for readers of plain Parquet is kept up to date. Default: no.
     pub manifest: Option<bool>,
+    /// For how long `vacuum` keeps what versions of the table need, as `7d` or `36h`, at least a day. Default `7d`.
+    pub retention: Option<String>,
 }
 
 /// What is said of one column.
@@ -123,6 +128,8 @@ pub struct Settings {
     pub auto_optimize: bool,
     /// Whether a manifest for readers of plain Parquet is kept up to date.
     pub manifest: bool,
+    /// For how many hours `vacuum` keeps what versions of the table need.
+    pub retention_hours: u32,
 }
 
 impl Config {
@@ -182,8 +189,28 @@ impl Config {
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
             auto_optimize: setting!(auto_optimize).unwrap_or(true),
             manifest: setting!(manifest).unwrap_or(false),
+            retention_hours: match setting!(retention) {
+                Some(text) => retention_hours(&text).map_err(|why| wrong("retention", why))?,
+                None => 7 * 24,
+            },
         })
     }
+}
+
+/// Hours of a text like `7d` or `36h`.
+///
+/// # Errors
+/// A message when it is no such text, or less than a day.
+pub fn retention_hours(text: &str) -> std::result::Result<u32, String> {
+    let hours = |number: &str, unit: u32| number.trim().parse::<u32>().ok()?.checked_mul(unit);
+    let days = text.strip_suffix('d').and_then(|number| hours(number, 24));
+    let Some(hours) = days.or_else(|| text.strip_suffix('h').and_then(|number| hours(number, 1))) else {
+        return Err(format!("{text:?} is no time: expected days or hours, as 7d or 36h"));
+    };
+    if hours < MIN_RETENTION_HOURS {
+        return Err(format!("{text} is less than a day: files of a writer at work could be deleted"));
+    }
+    Ok(hours)
 }
 
 fn split_path(path: &str) -> Vec<String> {

@@ -3,13 +3,12 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use super::{OutputFormat, Roots, available_threads};
+use super::{OutputFormat, Roots, available_threads, tables};
 use crate::clock::SystemClock;
-use crate::compact::Status;
+use crate::compact::{SourceOptimized, Status};
 use crate::config::Config;
-use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::maintain::{OptimizeRequest, SourceOptimized, optimize};
-use crate::raw::list_sources;
+use crate::error::{Context as _, Result};
+use crate::maintain::{OptimizeRequest, optimize};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OptimizeArgs {
@@ -28,13 +27,7 @@ pub(super) struct OptimizeArgs {
 
 pub(super) async fn run(args: OptimizeArgs, config: Config) -> Result<ExitCode> {
     let lake = args.roots.need_lake(&config)?;
-    let mut sources = args.sources;
-    if sources.is_empty() {
-        sources = list_sources(&lake).await?.0;
-    }
-    if sources.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, format!("there is no table under {}", lake.url())));
-    }
+    let sources = tables(&lake, args.sources).await?;
     let threads = args.threads.unwrap_or_else(available_threads).max(1);
     let done = optimize(&OptimizeRequest { lake, sources, config, threads }, &SystemClock).await?;
     let text = match args.output {

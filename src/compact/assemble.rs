@@ -67,9 +67,8 @@ impl Assembly {
         }
         // The pieces are sorted by slice and row.
         let place = |stretch: &Stretch| {
-            let is_before = |piece: &Piece| {
-                (&piece.stretch.slice, piece.stretch.rows.end) <= (&stretch.slice, stretch.rows.start)
-            };
+            let is_before =
+                |piece: &Piece| (&piece.stretch.slice, piece.stretch.rows.end) <= (&stretch.slice, stretch.rows.start);
             let number = pieces.partition_point(is_before);
             let start = pieces[number].stretch.rows.start;
             (number, stretch.rows.start - start..stretch.rows.end - start)
@@ -164,7 +163,10 @@ impl Promotion<'_> {
                 };
                 let at_hand = runtime.block_on(rows.left())?;
                 if at_hand == 0 {
-                    return Err(Error::new(ErrorKind::Corrupt, format!("{} has fewer rows than were written", file.path)));
+                    return Err(Error::new(
+                        ErrorKind::Corrupt,
+                        format!("{} has fewer rows than were written", file.path),
+                    ));
                 }
                 let taken = at_hand.min(usize::try_from(wanted_rows.end - wanted_rows.start).unwrap_or(usize::MAX));
                 let batch = rows.take(taken);
@@ -196,8 +198,7 @@ fn interleaved<'a>(
     pieces: &'a [RecordBatch],
 ) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
     let batches: Vec<&RecordBatch> = pieces.iter().collect();
-    let mut rows =
-        assembly.runs.iter().flat_map(|(piece, rows)| rows.clone().map(|row| (*piece, row as usize)));
+    let mut rows = assembly.runs.iter().flat_map(|(piece, rows)| rows.clone().map(|row| (*piece, row as usize)));
     std::iter::from_fn(move || {
         let indices: Vec<(usize, usize)> = rows.by_ref().take(BATCH_ROWS).collect();
         let gather = || interleave_record_batch(&batches, &indices).context(|| "cannot put rows in order".to_owned());

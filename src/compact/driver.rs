@@ -151,6 +151,8 @@ pub(super) struct Driver<'a> {
     pub clock: &'a dyn Clock,
     pub progress: &'a dyn Progress,
     pub run_id: String,
+    /// When it was begun, in microseconds since 1970-01-01T00:00:00Z.
+    pub began_micros: i64,
     encoders: Arc<ThreadPool>,
 }
 
@@ -177,7 +179,8 @@ impl<'a> Driver<'a> {
             .thread_name(|n| format!("encode-{n}"))
             .build()
             .context(|| "cannot start threads".to_owned())?;
-        Ok(Self { request, clock, progress, run_id: clock.new_id(), encoders: Arc::new(encoders) })
+        let (run_id, began_micros) = (clock.new_id(), clock.now_micros());
+        Ok(Self { request, clock, progress, run_id, began_micros, encoders: Arc::new(encoders) })
     }
 
     async fn source(&self, source_id: &str) -> Result<SourceReport> {

@@ -210,7 +210,8 @@ impl Promotion<'_> {
             let is_whole = FileOrigin::of(&file.path).is_some();
             for unit in origins.get(&file.path).into_iter().flat_map(|origins| &origins.units) {
                 let part = (unit.origin.slice.clone(), self.key(&file.partition));
-                let before = found.entry(part.clone()).or_default().insert(unit.origin.number, (unit.row_count, is_whole));
+                let before =
+                    found.entry(part.clone()).or_default().insert(unit.origin.number, (unit.row_count, is_whole));
                 // Rows of one unit may lie in several merged files.
                 if before.is_some_and(|(rows, was_whole)| was_whole || is_whole || rows != unit.row_count) {
                     places.entry(part).or_default().is_disputed = true;

@@ -10,13 +10,14 @@ mod origins;
 mod quarantine;
 mod ranges;
 mod registry;
+mod retained;
 mod stored;
 mod table;
 mod verify;
 
 pub use ddl::{Dialect, TableDescription, ddl};
 pub use explain::{DatedChange, Explanation, KindSeen, explain};
-pub use hidden::Hidden;
+pub use hidden::{Hidden, Stored};
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, diff, find_entries};
 pub use origins::{OriginRun, Origins, OriginsBuilder, Unit};
@@ -25,6 +26,7 @@ pub use quarantine::{
     Tally, quarantine_schema, rows_of,
 };
 pub use registry::Registry;
+pub use retained::Retained;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};
 pub use verify::{Checked, Effect, Finding, FindingKind, Severity, Verification, verify};

@@ -70,14 +70,13 @@ impl Merger<'_> {
     pub(super) fn merge(&self, group: Group) -> Result<Merged> {
         let mut merged = Merged { old: group.files.clone(), new: Vec::new() };
         let done = self.write_all(&group, &mut merged.new);
-        let (before, after): (u64, u64) = (
-            merged.old.iter().map(|file| file.row_count).sum(),
-            merged.new.iter().map(|file| file.row_count).sum(),
-        );
+        let (before, after): (u64, u64) =
+            (merged.old.iter().map(|file| file.row_count).sum(), merged.new.iter().map(|file| file.row_count).sum());
         let done = done.and_then(|()| match before == after {
             true => Ok(merged.old.len()),
             false => {
-                let message = format!("the books do not balance: {before} rows were to be merged, {after} were written");
+                let message =
+                    format!("the books do not balance: {before} rows were to be merged, {after} were written");
                 Err(Error::new(ErrorKind::Corrupt, message))
             }
         });
@@ -103,7 +102,7 @@ impl Merger<'_> {
                 Some(open) => open,
                 None => self.begin(&source.file, group.has_origins, &fields),
             };
-            for origins in &source.origins {
+            if let Some(origins) = &source.origins {
                 origins.runs.iter().for_each(|run| target.origins.push(&origins.units[run.unit], run.first, run.rows));
             }
             while let Some(batch) = runtime.block_on(source.next())? {
@@ -138,7 +137,8 @@ impl Merger<'_> {
             let origins = open.origins.finish();
             if origins.row_count() != file.row_count {
                 let (told, there) = (origins.row_count(), file.row_count);
-                let message = format!("the books do not balance: {there} rows were written, the origins tell of {told}");
+                let message =
+                    format!("the books do not balance: {there} rows were written, the origins tell of {told}");
                 return Err(Error::new(ErrorKind::Corrupt, message));
             }
             self.write.runtime.block_on(origins.create(self.hidden, &open.id))?;
@@ -190,7 +190,8 @@ fn conform(batch: &RecordBatch, source: &Source, fields: &[Field], schema: &Sche
 
 /// Those of `table` that are among `one` or `other`, structs with the fields that either has.
 fn united(table: &[Field], one: &[Field], other: &[Field]) -> Vec<Field> {
-    let find = |fields: &[Field], name: &str| fields.iter().find(|field| field.name == name).map(|field| field.ty.clone());
+    let find =
+        |fields: &[Field], name: &str| fields.iter().find(|field| field.name == name).map(|field| field.ty.clone());
     table
         .iter()
         .filter_map(|theirs| {

@@ -15,10 +15,11 @@ use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::manifest::write_manifests;
 use super::merge::{Merged, Merger};
 use super::pack::{Group, all_groups, groups_of_many};
 use crate::clock::Clock;
-use crate::compact::{Status, run_all};
+use crate::compact::{SourceOptimized, Status, run_all};
 use crate::config::{Config, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::lake::{ActiveFile, Change, Head, Hidden, Outcome, Registry, Table};
@@ -55,65 +56,6 @@ pub struct Optimized {
     pub sources: Vec<SourceOptimized>,
 }
 
-/// What was done for one source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceOptimized {
-    /// The source.
-    pub source_id: String,
-    /// How it ended.
-    pub status: Status,
-    /// Active files before.
-    pub files_before: u64,
-    /// Active files after.
-    pub files_after: u64,
-    /// Files whose place was taken.
-    pub files_merged: u64,
-    /// The files that took it.
-    pub files_written: u64,
-    /// Their partitions.
-    pub partitions: u64,
-    /// The rows in them.
-    pub rows: u64,
-    /// Stored bytes read.
-    pub bytes_read: u64,
-    /// Stored bytes written.
-    pub bytes_written: u64,
-    /// Commits made.
-    pub commits: u64,
-    /// The table's version.
-    pub version: Option<u64>,
-    /// How long it took.
-    pub duration_ms: u64,
-    /// What else is worth knowing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl SourceOptimized {
-    fn new(source_id: &str) -> Self {
-        Self {
-            source_id: source_id.to_owned(),
-            status: Status::Success,
-            files_before: 0,
-            files_after: 0,
-            files_merged: 0,
-            files_written: 0,
-            partitions: 0,
-            rows: 0,
-            bytes_read: 0,
-            bytes_written: 0,
-            commits: 0,
-            version: None,
-            duration_ms: 0,
-            notes: Vec::new(),
-            error: None,
-        }
-    }
-}
-
 /// Which files are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -141,6 +83,12 @@ pub async fn optimize(request: &OptimizeRequest, clock: &dyn Clock) -> Result<Op
         if let Err(error) = optimizer.source(source_id, settings, Scope::All, &mut report).await {
             report.status = Status::Failed;
             report.error = Some(describe(&error));
+        }
+        if settings.manifest && report.commits > 0 {
+            let written = async { write_manifests(&request.lake.folder(source_id)?).await };
+            if let Err(error) = written.await {
+                report.notes.push(format!("the manifests could not be written: {}", describe(&error)));
+            }
         }
         report.duration_ms = ((clock.now_micros() - began).max(0) / 1000) as u64;
         sources.push(report);
@@ -300,7 +248,7 @@ impl<'a> Optimizer<'a> {
             };
             match opened.table.commit(change).await? {
                 Outcome::Committed(version) => {
-                    report.add(&merged);
+                    count(report, &merged);
                     report.version = Some(version);
                     return Ok(());
                 }
@@ -338,7 +286,9 @@ impl<'a> Optimizer<'a> {
             }
         }
         if given_up > 0 {
-            report.notes.push(format!("{given_up} files are left for another time: another writer changed them meanwhile"));
+            report
+                .notes
+                .push(format!("{given_up} files are left for another time: another writer changed them meanwhile"));
         }
         report.files_before = files.len() as u64 + report.files_merged - report.files_written;
         report.files_after = files.len() as u64;
@@ -346,21 +296,20 @@ impl<'a> Optimizer<'a> {
     }
 }
 
-impl SourceOptimized {
-    fn add(&mut self, merged: &[Merged]) {
-        let (old, new) = (merged.iter().flat_map(|group| &group.old), merged.iter().flat_map(|group| &group.new));
-        for file in old {
-            self.files_merged += 1;
-            self.bytes_read += file.size_bytes;
-            self.rows += file.row_count;
-        }
-        for file in new {
-            self.files_written += 1;
-            self.bytes_written += file.size_bytes;
-        }
-        self.files_after = self.files_before + self.files_written - self.files_merged;
-        self.commits += 1;
+/// Counts what was committed.
+fn count(report: &mut SourceOptimized, merged: &[Merged]) {
+    let (old, new) = (merged.iter().flat_map(|group| &group.old), merged.iter().flat_map(|group| &group.new));
+    for file in old {
+        report.files_merged += 1;
+        report.bytes_read += file.size_bytes;
+        report.rows += file.row_count;
     }
+    for file in new {
+        report.files_written += 1;
+        report.bytes_written += file.size_bytes;
+    }
+    report.files_after = report.files_before + report.files_written - report.files_merged;
+    report.commits += 1;
 }
 
 /// How many of the groups go into one commit.

@@ -259,8 +259,7 @@ impl SampledWriter {
         let first = std::mem::take(&mut self.first);
         let properties = fit_dictionaries(&self.context.properties, &first, &self.fields);
         let context = WriteContext { properties, ..self.context.clone() };
-        let mut writer =
-            FileWriter::create(&context, self.path.clone(), self.partition.clone(), self.fields.clone())?;
+        let mut writer = FileWriter::create(&context, self.path.clone(), self.partition.clone(), self.fields.clone())?;
         writer.write(&first, &self.fields)?;
         self.writer = Some(writer);
         Ok(())

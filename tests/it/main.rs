@@ -13,6 +13,7 @@
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
+//! | `vacuum` | what is needed stays, what is not goes |
 //! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
@@ -38,4 +39,5 @@ mod schema;
 mod sql;
 mod structure;
 mod support;
+mod vacuum;
 mod verify;

@@ -247,7 +247,8 @@ fn files_that_are_large_enough_are_left_alone() {
     roots.compact_one(&[]);
     let largest = roots.files("s").into_iter().max_by_key(|file| file.size_bytes).unwrap();
     let target = largest.size_bytes * 3 / 2;
-    std::fs::write(roots.dir.path().join("siltstone.toml"), format!("defaults.target_file_bytes = {target}\n")).unwrap();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), format!("defaults.target_file_bytes = {target}\n"))
+        .unwrap();
     assert_eq!(optimize(&roots)["files_merged"], 30);
     assert!(roots.files("s").contains(&largest));
     assert_eq!(optimize(&roots)["files_merged"], 0);
@@ -263,4 +264,77 @@ fn a_table_that_is_not_there_is_said_so() {
     assert!(nothing.failed(1).contains("there is no table under"));
     let wrong = roots.run(&["optimize", "_x", "--lake", roots.lake.to_str().unwrap()]);
     wrong.failed(2);
+}
+
+#[test]
+fn a_run_merges_small_files_where_there_are_many_and_says_so() {
+    let (roots, without) = (Roots::new(), Roots::new());
+    std::fs::write(without.dir.path().join("siltstone.toml"), "sources.s.auto_optimize = false\n").unwrap();
+    for run in 0..33 {
+        for roots in [&roots, &without] {
+            roots.put(&format!("s/{run:02}.json"), format!("{{\"id\":{run},\"v\":1.50}}\n"));
+            let report = roots.compact_one(&["--partition-by", "none"]);
+            let Some(done) = report.optimized else {
+                assert_eq!(report.notes.len(), usize::from(false), "{report:?}");
+                continue;
+            };
+            assert_eq!((run, done.files_merged, done.files_written), (31, 32, 1));
+            assert_eq!(report.version, Some(32));
+            assert!(report.notes[0].starts_with("32 small files ("), "{report:?}");
+            assert!(report.notes[0].contains("times what it added"), "{report:?}");
+        }
+    }
+    assert_eq!((roots.files("s").len(), without.files("s").len()), (2, 33));
+    assert_eq!(roots.exported_ids("s"), without.exported_ids("s"));
+    roots.put("s/99.json", r#"{"id":99,"v":"x"}"#);
+    roots.compact_one(&[]);
+    assert_eq!(roots.export_lines("s").iter().filter(|line| line.contains(r#""v":"1.50""#)).count(), 33);
+    assert_sound(&roots);
+}
+
+/// The manifests below a table, by path, with the files that they name.
+fn manifests(roots: &Roots) -> BTreeMap<String, Vec<String>> {
+    let folder = roots.lake.join("s/_symlink_format_manifest");
+    let read = |path: String| {
+        let text = std::fs::read_to_string(folder.join(&path)).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        (path, lines)
+    };
+    files_below(&folder).into_iter().map(read).collect()
+}
+
+#[test]
+fn manifests_name_the_files_of_the_current_version_by_partition() {
+    let roots = of_ten_runs();
+    let expected = |roots: &Roots| {
+        let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for file in roots.files("s") {
+            let folder = file.path.rsplit_once('/').unwrap().0;
+            let url = format!("file://{}/s/{}", roots.lake.canonicalize().unwrap().display(), file.path);
+            expected.entry(format!("{folder}/manifest")).or_default().push(url);
+        }
+        expected
+    };
+    let told = roots.run(&["manifest", "--lake", roots.lake.to_str().unwrap()]).ok();
+    assert_eq!(told, "s: 3 manifests name the 30 files of version 9\n");
+    assert_eq!(manifests(&roots), expected(&roots));
+    // From now on they follow each commit.
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "defaults.manifest = true\n").unwrap();
+    optimize(&roots);
+    assert_eq!(manifests(&roots), expected(&roots));
+    roots.put("s/70.json", r#"{"id":7000,"kind":"a b/c=d"}"#);
+    roots.compact_one(&[]);
+    assert_eq!(manifests(&roots).len(), 4);
+    assert_eq!(manifests(&roots), expected(&roots));
+    for (path, files) in manifests(&roots) {
+        let exists = |url: &String| std::path::Path::new(url.strip_prefix("file://").unwrap()).exists();
+        assert!(files.iter().all(exists), "{path}");
+    }
+    // Those of partitions that are no more go.
+    super::support::write(&roots.lake.join("s/_symlink_format_manifest/kind_part=old/manifest"), "x\n");
+    roots.run(&["manifest", "s", "--lake", roots.lake.to_str().unwrap()]).ok();
+    assert_eq!(manifests(&roots), expected(&roots));
+    let none = roots.run(&["manifest", "t", "--lake", roots.lake.to_str().unwrap()]);
+    assert!(none.failed(1).contains("there is no table"));
 }
