@@ -187,7 +187,7 @@ impl Hidden {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+    pub async fn overwrite(&self, path: &str, bytes: Bytes) -> Result<()> {
         let object = self.table.child(path)?;
         let put = self.table.store().put(&object, bytes.into()).await;
         put.map(drop).context(|| format!("cannot write {path} of {}", self.table.url()))

@@ -9,7 +9,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{
-    Action, Add, Metadata, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
+    Action, Add, CommitInfo, Metadata, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
 };
 use deltalake_core::logstore::{CommitOrBytes, LogStore as _, LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -220,11 +220,14 @@ impl Table {
                 predicate: None,
             },
         };
-        let info = HashMap::from([
-            (RUN_ID.to_owned(), serde_json::Value::from(run_id.clone())),
-            ("engineInfo".to_owned(), serde_json::Value::from(concat!("siltstone/", env!("CARGO_PKG_VERSION")))),
-        ]);
-        let actions = self.actions(change)?;
+        let info = HashMap::from([(RUN_ID.to_owned(), serde_json::Value::from(run_id.clone()))]);
+        let commit_info = CommitInfo {
+            timestamp: Some(change.at_ms),
+            engine_info: Some(concat!("siltstone/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..operation.get_commit_info()
+        };
+        let mut actions = vec![Action::CommitInfo(commit_info)];
+        actions.extend(self.actions(change)?);
         let bytes = CommitData::new(actions, operation, info, Vec::new()).get_bytes().context(describe)?;
         let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::nil()).await;
         match put {

@@ -53,7 +53,7 @@ pub async fn write_manifests(location: &Location) -> Result<Manifests> {
     let named: HashSet<&String> = manifests.keys().collect();
     let stale = hidden.list(Some(FOLDER), |stored| !named.contains(&stored.path)).await?;
     let (count, hidden) = (manifests.len() as u64, &hidden);
-    let writes = manifests.iter().map(|(path, lines)| hidden.put(path, lines.clone().into()));
+    let writes = manifests.iter().map(|(path, lines)| hidden.overwrite(path, lines.clone().into()));
     futures::stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect::<Vec<()>>().await?;
     hidden.delete_all(stale.iter().map(|stored| stored.path.as_str())).await?;
     Ok(Manifests { version, manifests: count, files: files.len() as u64, deleted: stale.len() as u64 })

@@ -11,4 +11,5 @@ mod vacuum;
 pub use keep::keep;
 pub use manifest::{Manifests, write_manifests};
 pub use optimize::{OptimizeRequest, Optimized, optimize};
+pub use pack::is_small;
 pub use vacuum::{Vacuumed, vacuum};

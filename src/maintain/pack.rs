@@ -31,7 +31,7 @@ impl Group {
 }
 
 /// Whether a file has less bytes than a file of a table of `target_bytes` should.
-pub(super) fn is_small(file: &ActiveFile, target_bytes: u64) -> bool {
+pub fn is_small(file: &ActiveFile, target_bytes: u64) -> bool {
     file.size_bytes < target_bytes.div_ceil(2)
 }
 

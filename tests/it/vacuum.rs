@@ -159,8 +159,8 @@ fn files_of_versions(roots: &Roots) -> Vec<BTreeSet<String>> {
         let mut files = versions.last().cloned().unwrap_or_default();
         for line in std::fs::read_to_string(log.join(entry)).unwrap().lines() {
             let action: Value = serde_json::from_str(line).unwrap();
-            action["add"]["path"].as_str().into_iter().for_each(|path| drop(files.insert(path.to_owned())));
-            action["remove"]["path"].as_str().into_iter().for_each(|path| drop(files.remove(path)));
+            files.extend(action["add"]["path"].as_str().map(str::to_owned));
+            files.retain(|path| action["remove"]["path"] != **path);
         }
         versions.push(files);
     }
@@ -189,7 +189,8 @@ fn the_version_that_was_current_when_the_retention_began_can_still_be_read() {
     assert!(ran.starts_with("s: deleted 3 data files"), "{ran}");
     let there = tables_files(&roots);
     for (version, files) in versions.iter().enumerate() {
-        assert_eq!(files.is_subset(&there), version >= 3, "version {version}");
+        // Version 3 has all files of version 2.
+        assert_eq!(files.is_subset(&there), version >= 2, "version {version}");
     }
     let heads = there.iter().filter(|path| path.contains("/ledger/") && path.ends_with(".json")).count();
     assert_eq!(heads, 2, "that of version 3, and the last");
