@@ -80,10 +80,25 @@ pub struct SourceConfig {
     pub memory_bytes: Option<usize>,
     /// Whether `compact` merges small files where there are many of them. Default: yes.
     pub auto_optimize: Option<bool>,
+    /// Columns by which the rows of merged files are sorted. Default: none, rows stay in their order.
+    pub sort_by: Option<Vec<String>>,
+    /// What becomes of a raw object that changed after it was consumed: `report` or `append`. Default: `report`.
+    pub on_overwrite: Option<OnOverwrite>,
     /// Whether a manifest for readers of plain Parquet is kept up to date. Default: no.
     pub manifest: Option<bool>,
     /// For how long `vacuum` keeps what versions of the table need, as `7d` or `36h`, at least a day. Default `7d`.
     pub retention: Option<String>,
+}
+
+/// What becomes of a raw object that changed after it was consumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOverwrite {
+    /// It is reported; its old rows stay, and what it holds now is not read.
+    #[default]
+    Report,
+    /// What it holds now is added as if it were another object; its old rows stay.
+    Append,
 }
 
 /// What is said of one column.
@@ -126,6 +141,10 @@ pub struct Settings {
     pub memory_bytes: usize,
     /// Whether small files are merged after a run where there are many of them.
     pub auto_optimize: bool,
+    /// Columns by which the rows of merged files are sorted.
+    pub sort_by: Vec<String>,
+    /// What becomes of a raw object that changed after it was consumed.
+    pub on_overwrite: OnOverwrite,
     /// Whether a manifest for readers of plain Parquet is kept up to date.
     pub manifest: bool,
     /// For how many hours `vacuum` keeps what versions of the table need.
@@ -188,6 +207,8 @@ impl Config {
             max_depth: setting!(max_depth).unwrap_or(128),
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
             auto_optimize: setting!(auto_optimize).unwrap_or(true),
+            sort_by: setting!(sort_by).unwrap_or_default(),
+            on_overwrite: setting!(on_overwrite).unwrap_or_default(),
             manifest: setting!(manifest).unwrap_or(false),
             retention_hours: match setting!(retention) {
                 Some(text) => retention_hours(&text).map_err(|why| wrong("retention", why))?,

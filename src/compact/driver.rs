@@ -15,14 +15,14 @@ use super::commit::Books;
 use super::report::{Report, SourceReport, Status};
 use super::slice::SliceContext;
 use crate::clock::Clock;
-use crate::config::{Config, Settings};
+use crate::config::{Config, OnOverwrite, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::Reason;
 use crate::lake::{Head, Hidden, Outcome, Registry, Table, diff};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, writer_properties};
+use crate::write::{ROW_GROUP_BYTES, WriteContext, writer_properties};
 
 /// A commit that loses its race is planned again at most so many times.
 pub(super) const MAX_PLANS: usize = 8;
@@ -187,7 +187,7 @@ impl<'a> Driver<'a> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
         for _ in 0..MAX_PLANS {
-            let plan = self.plan(source_id, &raw).await?;
+            let plan = self.plan(source_id, &raw, settings.on_overwrite).await?;
             let mut report = SourceReport::new(source_id);
             report.version = plan.table.version();
             report.notes.clone_from(&plan.notes);
@@ -218,14 +218,19 @@ impl<'a> Driver<'a> {
     }
 
     /// Compares the listing of a source with its ledger.
-    pub(super) async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+    pub(super) async fn plan(&self, source_id: &str, raw: &Location, on_overwrite: OnOverwrite) -> Result<Plan> {
         let plan = self.open(source_id).await?;
         let listing = list_objects(raw).await?;
         let mut notes: Vec<String> =
             listing.skipped.iter().map(|(key, why)| format!("{key} was passed over: {why}")).collect();
-        let found = diff(&plan.hidden, plan.head.as_ref(), listing.objects).await?;
+        let mut found = diff(&plan.hidden, plan.head.as_ref(), listing.objects).await?;
+        let added = if on_overwrite == OnOverwrite::Append { "what it holds now is added, " } else { "" };
         for object in &found.overwritten {
-            notes.push(format!("{} changed after it was consumed; its old rows stay", object.key));
+            notes.push(format!("{} changed after it was consumed; {added}its old rows stay", object.key));
+        }
+        if on_overwrite == OnOverwrite::Append {
+            found.new.append(&mut found.overwritten);
+            found.new.sort();
         }
         tracing::info!(source = source_id, new = found.new.len(), known = found.known, "listed");
         Ok(Plan { new: found.new, notes, ..plan })
@@ -247,7 +252,6 @@ impl<'a> Driver<'a> {
             encoders: Arc::clone(&self.encoders),
             properties: writer_properties(settings.zstd_level)
                 .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
-            row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
         };
         let bytes_read = Arc::new(AtomicU64::new(0));

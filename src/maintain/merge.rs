@@ -1,23 +1,32 @@
-//! Several data files of one partition become one, or a few: the same rows in the same order, their origins recorded.
+//! Several data files of one partition become one, or a few: the same rows in the same order, or sorted, their origins
+//! recorded.
+//!
+//! Rows are sorted in memory, as many at a time as fit; each such part becomes a file.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{SortOptions, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, Rows, SortField};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::pack::Group;
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{arrow_schema, reshape};
-use crate::lake::{ActiveFile, Hidden, Origins, OriginsBuilder, Registry, StoredFile};
+use crate::lake::{ActiveFile, Hidden, Origins, OriginsBuilder, Registry, StoredFile, Unit};
 use crate::schema::{Field, Type};
-use crate::write::{DataFile, SampledWriter, WriteContext, merged_id, merged_name, name_without_origin};
+use crate::write::{DataFile, GatheringWriter, WriteContext, merged_id, merged_name, name_without_origin};
 
 /// So many files are read at a time ...
 const FILES_AHEAD: usize = 8;
 /// ... their rows, too, when they have at most so many bytes.
 const SMALL_BYTES: u64 = 1 << 20;
+
+/// Rows that are written at a time when they are sorted.
+const BATCH_ROWS: usize = 8192;
 
 /// Reads, writes, and knows the table.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +36,10 @@ pub(super) struct Merger<'a> {
     pub registry: &'a Registry,
     /// A file is ended at about this many bytes.
     pub target_bytes: usize,
+    /// The columns that rows are sorted by; none: they stay in their order.
+    pub sort_by: &'a [String],
+    /// What rows may hold in memory while they are sorted.
+    pub sort_bytes: usize,
     pub clock: &'a dyn Clock,
 }
 
@@ -58,7 +71,7 @@ struct Source {
 /// A file being written.
 struct Open {
     id: String,
-    writer: SampledWriter,
+    writer: GatheringWriter,
     origins: OriginsBuilder,
 }
 
@@ -70,6 +83,9 @@ impl Merger<'_> {
     pub(super) fn merge(&self, group: Group) -> Result<Merged> {
         let mut merged = Merged { old: group.files.clone(), new: Vec::new() };
         let done = self.write_all(&group, &mut merged.new);
+        if done.is_ok() && merged.new.is_empty() {
+            merged.old.clear();
+        }
         let (before, after): (u64, u64) =
             (merged.old.iter().map(|file| file.row_count).sum(), merged.new.iter().map(|file| file.row_count).sum());
         let done = done.and_then(|()| match before == after {
@@ -89,35 +105,71 @@ impl Merger<'_> {
 
     fn write_all(&self, group: &Group, new: &mut Vec<DataFile>) -> Result<()> {
         let runtime = &self.write.runtime;
-        let fields = runtime.block_on(self.united_fields(&group.files))?;
-        let schema = arrow_schema(&fields);
+        let held = runtime.block_on(self.held(&group.files))?;
+        let schema = arrow_schema(&held.fields);
+        let keys: Vec<String> = self.sort_by.iter().filter(|name| has(&held.fields, name)).cloned().collect();
+        if !keys.is_empty() && held.are_sorted {
+            // Merging them would only sort again what is sorted.
+            return Ok(());
+        }
         let mut sources = std::pin::pin!(
             futures::stream::iter(group.files.clone())
                 .map(|file| self.open(file, group.has_origins))
                 .buffered(FILES_AHEAD)
         );
         let mut open: Option<Open> = None;
+        let mut unsorted = Unsorted::default();
         while let Some(mut source) = runtime.block_on(sources.try_next())? {
-            let mut target = match open.take() {
-                Some(open) => open,
-                None => self.begin(&source.file, group.has_origins, &fields),
-            };
-            if let Some(origins) = &source.origins {
-                origins.runs.iter().for_each(|run| target.origins.push(&origins.units[run.unit], run.first, run.rows));
-            }
+            let mut rows = source.origins.take().map(OriginRows::new);
             while let Some(batch) = runtime.block_on(source.next())? {
-                target.writer.write(conform(&batch, &source, &fields, &schema)?)?;
+                let batch = conform(&batch, &source, &held.fields, &schema)?;
+                let count = batch.num_rows() as u64;
+                if keys.is_empty() {
+                    let target = open.get_or_insert_with(|| self.begin(&source.file, group.has_origins, &held.fields));
+                    let origins = &mut target.origins;
+                    rows.iter_mut()
+                        .for_each(|rows| rows.take(count, |unit, first, rows| origins.push(unit, first, rows)));
+                    target.writer.write(batch)?;
+                    continue;
+                }
+                if unsorted.bytes >= self.sort_bytes {
+                    new.push(self.write_sorted(std::mem::take(&mut unsorted), group, &held.fields, &keys)?);
+                }
+                rows.iter_mut().for_each(|rows| rows.take(count, |unit, first, rows| unsorted.add(unit, first, rows)));
+                unsorted.push(batch);
             }
-            if target.writer.written_bytes() < self.target_bytes {
-                open = Some(target);
-            } else {
-                new.push(self.end(target, group.has_origins)?);
+            if let Some(full) = open.take_if(|open| open.writer.written_bytes() >= self.target_bytes) {
+                new.push(self.end(full, group.has_origins)?);
             }
+        }
+        if !unsorted.batches.is_empty() {
+            new.push(self.write_sorted(unsorted, group, &held.fields, &keys)?);
         }
         if let Some(open) = open {
             new.push(self.end(open, group.has_origins)?);
         }
         Ok(())
+    }
+
+    /// Writes rows in the order of the columns `keys`, equal ones in the order in which they came.
+    fn write_sorted(&self, unsorted: Unsorted, group: &Group, fields: &[Field], keys: &[String]) -> Result<DataFile> {
+        let mut target = self.begin(&group.files[0], group.has_origins, fields);
+        target.writer.sorted_by(keys);
+        let batches: Vec<&RecordBatch> = unsorted.batches.iter().collect();
+        let order = order(&batches, keys).context(|| "cannot sort rows".to_owned())?;
+        let starts: Vec<usize> =
+            batches.iter().scan(0, |next, batch| Some(std::mem::replace(next, *next + batch.num_rows()))).collect();
+        for indices in order.chunks(BATCH_ROWS) {
+            if group.has_origins {
+                for (batch, row) in indices {
+                    let (unit, row) = unsorted.rows[starts[*batch] + row];
+                    target.origins.push(&unsorted.units[unit as usize], row, 1);
+                }
+            }
+            let batch = interleave_record_batch(&batches, indices).context(|| "cannot sort rows".to_owned())?;
+            target.writer.write(batch)?;
+        }
+        self.end(target, group.has_origins)
     }
 
     fn begin(&self, first: &ActiveFile, has_origins: bool, fields: &[Field]) -> Open {
@@ -127,7 +179,7 @@ impl Merger<'_> {
             folder if folder.is_empty() => name,
             folder => format!("{folder}/{name}"),
         };
-        let writer = SampledWriter::new(self.write, path, first.partition.clone(), fields);
+        let writer = GatheringWriter::new(self.write, path, first.partition.clone(), fields);
         Open { id, writer, origins: OriginsBuilder::default() }
     }
 
@@ -159,19 +211,110 @@ impl Merger<'_> {
         Ok(Source { file, stored, origins, ahead })
     }
 
-    /// The columns that any of the files holds, as the table has them. Only footers are read.
-    async fn united_fields(&self, files: &[ActiveFile]) -> Result<Vec<Field>> {
+    /// What the files hold. Only footers are read.
+    async fn held(&self, files: &[ActiveFile]) -> Result<Held> {
         let table = &self.registry.fields;
         let held = futures::stream::iter(files.to_vec()).map(|file| async move {
-            StoredFile::open(self.hidden, &file.path, file.size_bytes, table).await.map(|stored| stored.fields)
+            let stored = StoredFile::open(self.hidden, &file.path, file.size_bytes, table).await?;
+            Ok::<_, Error>((stored.fields, stored.sorted_by))
         });
         let mut held = std::pin::pin!(held.buffered(2 * FILES_AHEAD));
-        let mut all = Vec::new();
-        while let Some(fields) = held.try_next().await? {
-            all = united(table, &all, &fields);
+        let mut all = Held { fields: Vec::new(), are_sorted: true };
+        while let Some((fields, sorted_by)) = held.try_next().await? {
+            let keys = self.sort_by.iter().filter(|name| has(&fields, name));
+            all.are_sorted &= keys.eq(sorted_by.iter());
+            all.fields = united(table, &all.fields, &fields);
         }
         Ok(all)
     }
+}
+
+/// What files hold.
+struct Held {
+    /// The columns that any of them holds, as the table has them.
+    fields: Vec<Field>,
+    /// The rows of each of them are sorted as they should be.
+    are_sorted: bool,
+}
+
+/// The origins of the rows of a file, one after another.
+struct OriginRows {
+    origins: Origins,
+    /// The next run, and how many of its rows were taken.
+    next: usize,
+    taken: u64,
+}
+
+impl OriginRows {
+    fn new(origins: Origins) -> Self {
+        Self { origins, next: 0, taken: 0 }
+    }
+
+    /// Gives those of the next `count` rows to `to`, as a unit and rows of it.
+    fn take(&mut self, count: u64, mut to: impl FnMut(&Unit, u64, u64)) {
+        let mut left = count;
+        while let Some(run) = self.origins.runs.get(self.next).filter(|run| left > 0 || run.rows == self.taken) {
+            let rows = left.min(run.rows - self.taken);
+            to(&self.origins.units[run.unit], run.first + self.taken, rows);
+            self.taken += rows;
+            left -= rows;
+            if self.taken == run.rows {
+                (self.next, self.taken) = (self.next + 1, 0);
+            }
+        }
+    }
+}
+
+/// Rows that are to be sorted.
+#[derive(Default)]
+struct Unsorted {
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+    units: Vec<Unit>,
+    numbers: HashMap<Unit, u32>,
+    /// Of each row, the number of its unit and its number in it.
+    rows: Vec<(u32, u64)>,
+}
+
+impl Unsorted {
+    fn push(&mut self, batch: RecordBatch) {
+        self.bytes += batch.get_array_memory_size() + batch.num_rows() * size_of::<(u32, u64)>();
+        self.batches.push(batch);
+    }
+
+    fn add(&mut self, unit: &Unit, first: u64, rows: u64) {
+        let number = match self.numbers.get(unit) {
+            Some(number) => *number,
+            None => {
+                let number = self.units.len() as u32;
+                self.units.push(unit.clone());
+                self.numbers.insert(unit.clone(), number);
+                number
+            }
+        };
+        self.rows.extend((first..first + rows).map(|row| (number, row)));
+    }
+}
+
+/// All rows of batches, as (batch, row), sorted by the columns `keys`: ascending, null last.
+fn order(batches: &[&RecordBatch], keys: &[String]) -> Result<Vec<(usize, usize)>, ArrowError> {
+    let columns = |batch: &RecordBatch| -> Vec<ArrayRef> {
+        keys.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect()
+    };
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    let options = SortOptions { descending: false, nulls_first: false };
+    let field = |column: &ArrayRef| SortField::new_with_options(column.data_type().clone(), options);
+    let converter = RowConverter::new(columns(first).iter().map(field).collect())?;
+    let rows = batches.iter().map(|batch| converter.convert_columns(&columns(batch)));
+    let rows: Vec<Rows> = rows.collect::<Result<_, _>>()?;
+    let mut order: Vec<(usize, usize)> =
+        rows.iter().enumerate().flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row))).collect();
+    order.sort_by(|(a, i), (b, j)| rows[*a].row(*i).cmp(&rows[*b].row(*j)));
+    Ok(order)
+}
+
+fn has(fields: &[Field], name: &str) -> bool {
+    fields.iter().any(|field| field.name == name)
 }
 
 impl Source {

@@ -24,8 +24,9 @@ use crate::config::{Config, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::lake::{ActiveFile, Change, Head, Hidden, Outcome, Registry, Table};
 use crate::raw::check_source_id;
+use crate::schema::Type;
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, is_part_of, writer_properties};
+use crate::write::{ROW_GROUP_BYTES, WriteContext, is_part_of, writer_properties};
 
 /// So many bytes are merged for one commit.
 const COMMIT_BYTES: u64 = 16 << 30;
@@ -166,6 +167,15 @@ impl<'a> Optimizer<'a> {
     ) -> Result<()> {
         let mut opened = Opened::new(self.lake, source_id).await?;
         let target_bytes = settings.target_file_bytes;
+        for name in &settings.sort_by {
+            let column = opened.registry.fields.iter().find(|field| field.name == *name);
+            let why = match column.map(|field| &field.ty) {
+                None => "there is no such column",
+                Some(Type::Struct(_) | Type::List(_) | Type::Map(_)) => "it is nested",
+                Some(_) => continue,
+            };
+            return Err(Error::usage(format!("the rows of {source_id} cannot be sorted by {name}: {why}")));
+        }
         let files = opened.table.files()?;
         (report.files_before, report.version) = (files.len() as u64, opened.table.version());
         report.files_after = report.files_before;
@@ -182,13 +192,12 @@ impl<'a> Optimizer<'a> {
             encoders: Arc::clone(&self.encoders),
             properties: writer_properties(settings.zstd_level)
                 .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
-            row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
         };
         let workers = self.threads.min(settings.memory_bytes / WORKER_BYTES).max(1);
         while !groups.is_empty() {
             let rest = groups.split_off(first_commit(&groups));
-            let merged = tokio::task::block_in_place(|| self.merge(&opened, &write, target_bytes, workers, groups))?;
+            let merged = tokio::task::block_in_place(|| self.merge(&opened, &write, settings, workers, groups))?;
             self.commit(&mut opened, merged, target_bytes, report).await?;
             groups = rest;
         }
@@ -200,16 +209,20 @@ impl<'a> Optimizer<'a> {
         &self,
         opened: &Opened,
         write: &WriteContext,
-        target_bytes: usize,
+        settings: &Settings,
         workers: usize,
         groups: Vec<Group>,
     ) -> Result<Vec<Merged>> {
         let (hidden, registry, clock) = (&opened.hidden, &opened.registry, self.clock);
-        let merger = Merger { write, hidden, registry, target_bytes, clock };
+        let (target_bytes, sort_by) = (settings.target_file_bytes, &settings.sort_by[..]);
+        // Rows, their keys, and what is being written.
+        let sort_bytes = settings.memory_bytes / workers / 4;
+        let merger = Merger { write, hidden, registry, target_bytes, sort_by, sort_bytes, clock };
         let done = run_all(groups, workers, |group| Ok(merger.merge(group)))?;
         let (mut merged, mut failure) = (Vec::new(), None);
         for group in done {
             match group {
+                Ok(group) if group.new.is_empty() => {}
                 Ok(group) => merged.push(group),
                 Err(error) => failure = Some(failure.unwrap_or(error)),
             }

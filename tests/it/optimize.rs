@@ -338,3 +338,81 @@ fn manifests_name_the_files_of_the_current_version_by_partition() {
     let none = roots.run(&["manifest", "t", "--lake", roots.lake.to_str().unwrap()]);
     assert!(none.failed(1).contains("there is no table"));
 }
+
+#[test]
+fn rows_are_sorted_when_that_is_asked_for_and_promotions_stay_exact() {
+    for memory in ["", "defaults.memory_bytes = 20000\n"] {
+        let roots = of_ten_runs();
+        let rows = roots.export_lines("s");
+        let config = format!("{memory}defaults.sort_by = [\"even\", \"id\"]\n");
+        std::fs::write(roots.dir.path().join("siltstone.toml"), config).unwrap();
+        let done = optimize(&roots);
+        assert_eq!(done["files_merged"], 30, "{done}");
+        assert_eq!(done["files_written"] == 3, memory.is_empty(), "{done}");
+        assert_eq!(roots.export_lines("s"), rows);
+        assert_sound(&roots);
+        if memory.is_empty() {
+            let first = roots.sql("select even, id from lake.s where kind_part = 'k0' limit 60");
+            let key = |row: &Value| (row["even"].as_i64().unwrap_or(i64::MAX), row["id"].as_i64());
+            assert!(first.len() > 30 && first.is_sorted_by_key(key), "{first:?}");
+        }
+        // What is sorted is good.
+        assert_eq!(optimize(&roots)["files_merged"], 0);
+        let notes = promote(&roots);
+        assert!(!notes.contains("stored values"), "{notes}");
+        assert_eq!(roots.export_lines("s"), of_one_run(10));
+        optimize(&roots);
+        assert_eq!(roots.export_lines("s"), of_one_run(10));
+        assert_sound(&roots);
+    }
+}
+
+#[test]
+fn a_column_that_rows_cannot_be_sorted_by_is_wrong_usage() {
+    let roots = of_ten_runs();
+    for (column, why) in [("none", "there is no such column"), ("o", "it is nested")] {
+        std::fs::write(roots.dir.path().join("siltstone.toml"), format!("defaults.sort_by = [\"{column}\"]\n"))
+            .unwrap();
+        let ran = roots.run(&["optimize", "--lake", roots.lake.to_str().unwrap()]);
+        assert!(ran.code == 1 && ran.stderr.contains(why), "{}", ran.stderr);
+    }
+}
+
+/// Tables of random sources, in random runs, merged now and then: the rows are those of one run over everything.
+#[test]
+fn whatever_comes_between_the_rows_are_those_of_one_run() {
+    for seed in 0..3 {
+        let mut numbers = Numbers(seed);
+        let (one, several) = (Roots::new(), Roots::new());
+        let values = ["1", "1.50", "\"x\"", "true", "null", "[1.0]", "{\"a\":1.10}", "\"2024-01-01T00:00:00+02:00\""];
+        let sort = if seed % 2 == 0 { "" } else { "defaults.sort_by = [\"id\"]\n" };
+        std::fs::write(several.dir.path().join("siltstone.toml"), sort).unwrap();
+        let mut calm = 0;
+        for run in 0..9 {
+            for object in 0..1 + numbers.below(3) {
+                let text: String = (0..1 + numbers.below(20))
+                    .map(|n| {
+                        // Most runs are alike; now and then one changes the types of columns.
+                        let bound = if calm < 3 { 2 } else { values.len() as u64 };
+                        let [v, w] = [0, 1].map(|_| values[numbers.below(bound) as usize]);
+                        let id = run * 1000 + object * 100 + n;
+                        format!("{{\"id\":{id},\"k\":\"{}\",\"v\":{v},\"o\":{{\"w\":{w}}}}}\n", numbers.below(2))
+                    })
+                    .collect();
+                one.put(&format!("s/{run:02}-{object}.json"), &text);
+                several.put(&format!("s/{run:02}-{object}.json"), &text);
+            }
+            calm = if calm < 3 { calm + 1 } else { 0 };
+            let report = several.compact_one(&["--partition-by", "k"]);
+            assert!(!report.notes.iter().any(|note| note.contains("stored values")), "seed {seed}: {report:?}");
+            if numbers.below(3) == 0 {
+                let before = several.export_lines("s");
+                optimize(&several);
+                assert_eq!(several.export_lines("s"), before, "seed {seed}, run {run}");
+            }
+        }
+        one.compact_one(&["--partition-by", "none"]);
+        assert_eq!(several.export_lines("s"), one.export_lines("s"), "seed {seed}");
+        assert_sound(&several);
+    }
+}
