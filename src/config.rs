@@ -82,12 +82,44 @@ pub struct SourceConfig {
     pub auto_optimize: Option<bool>,
     /// Columns by which the rows of merged files are sorted. Default: none, rows stay in their order.
     pub sort_by: Option<Vec<String>>,
+    /// Which rows have the same key, and which of them stays, for `optimize --dedup`. Default: none.
+    pub dedup: Option<DedupConfig>,
     /// What becomes of a raw object that changed after it was consumed: `report` or `append`. Default: `report`.
     pub on_overwrite: Option<OnOverwrite>,
     /// Whether a manifest for readers of plain Parquet is kept up to date. Default: no.
     pub manifest: Option<bool>,
     /// For how long `vacuum` keeps what versions of the table need, as `7d` or `36h`, at least a day. Default `7d`.
     pub retention: Option<String>,
+}
+
+/// Which of several rows with the same key stays.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DedupConfig {
+    /// The columns that make the key.
+    pub keys: Vec<String>,
+    /// `last by COLUMN`: the row with the largest value in the column.
+    pub keep: String,
+}
+
+/// The same, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedup {
+    /// The columns that make the key.
+    pub keys: Vec<String>,
+    /// The row with the largest value in this column stays.
+    pub last_by: String,
+}
+
+impl DedupConfig {
+    fn read(&self) -> std::result::Result<Dedup, String> {
+        let last_by = self.keep.strip_prefix("last by ").map(str::trim).filter(|column| !column.is_empty());
+        match last_by {
+            None => Err(format!("keep is {:?}, expected \"last by COLUMN\"", self.keep)),
+            Some(_) if self.keys.is_empty() => Err("keys names no column".to_owned()),
+            Some(column) => Ok(Dedup { keys: self.keys.clone(), last_by: column.to_owned() }),
+        }
+    }
 }
 
 /// What becomes of a raw object that changed after it was consumed.
@@ -143,6 +175,8 @@ pub struct Settings {
     pub auto_optimize: bool,
     /// Columns by which the rows of merged files are sorted.
     pub sort_by: Vec<String>,
+    /// Which of several rows with the same key stays, when that is asked for.
+    pub dedup: Option<Dedup>,
     /// What becomes of a raw object that changed after it was consumed.
     pub on_overwrite: OnOverwrite,
     /// Whether a manifest for readers of plain Parquet is kept up to date.
@@ -208,6 +242,7 @@ impl Config {
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
             auto_optimize: setting!(auto_optimize).unwrap_or(true),
             sort_by: setting!(sort_by).unwrap_or_default(),
+            dedup: setting!(dedup).map(|dedup| dedup.read().map_err(|why| wrong("dedup", why))).transpose()?,
             on_overwrite: setting!(on_overwrite).unwrap_or_default(),
             manifest: setting!(manifest).unwrap_or(false),
             retention_hours: match setting!(retention) {

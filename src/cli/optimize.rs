@@ -20,6 +20,9 @@ pub(super) struct OptimizeArgs {
     /// Workers. Default: one for each core.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Take out rows of which others have the same key, as dedup in siltstone.toml says. Their number stays in the books.
+    #[arg(long)]
+    dedup: bool,
     /// How the summary is written to stdout.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
@@ -29,7 +32,7 @@ pub(super) async fn run(args: OptimizeArgs, config: Config) -> Result<ExitCode> 
     let lake = args.roots.need_lake(&config)?;
     let sources = tables(&lake, args.sources).await?;
     let threads = args.threads.unwrap_or_else(available_threads).max(1);
-    let done = optimize(&OptimizeRequest { lake, sources, config, threads }, &SystemClock).await?;
+    let done = optimize(&OptimizeRequest { lake, sources, config, threads, dedup: args.dedup }, &SystemClock).await?;
     let text = match args.output {
         OutputFormat::Json => {
             let text = serde_json::to_string(&done).context(|| "cannot express the summary".to_owned())?;
@@ -64,6 +67,9 @@ fn render(source: &SourceOptimized) -> String {
             source.duration_ms
         ),
     };
+    if source.rows_deduplicated > 0 {
+        text.push_str(&format!("  {} rows had the key of another one and were taken out\n", source.rows_deduplicated));
+    }
     source.notes.iter().for_each(|note| text.push_str(&format!("  {note}\n")));
     text
 }

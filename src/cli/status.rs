@@ -39,6 +39,8 @@ struct SourceStatus {
     rows: u64,
     objects_consumed: u64,
     quarantined: u64,
+    /// Rows that were taken out as others had the same key.
+    deduplicated: u64,
     /// Files with less than half of the bytes that they should have, in partitions that have more than one of them:
     /// `optimize` would merge them.
     small_files: usize,
@@ -114,6 +116,7 @@ async fn status(source: &str, lake: &Location, raw: Option<&Location>, settings:
         status.rows = files.iter().map(|file| file.row_count).sum();
         status.objects_consumed = head.totals.objects;
         status.quarantined = head.totals.quarantined;
+        status.deduplicated = head.totals.deduplicated;
         status.last_run = Some(head.run_id.clone());
         status.last_run_at = Some(head.written_at.clone());
         let mut small: BTreeMap<&PartitionKey, Vec<u64>> = BTreeMap::new();
@@ -191,6 +194,9 @@ fn render(status: &SourceStatus) -> String {
     if status.small_files > 0 {
         let (files, megabytes) = (status.small_files, status.small_bytes as f64 / 1e6);
         text.push_str(&format!("  {files} small files ({megabytes:.1} MB) could be merged\n"));
+    }
+    if status.deduplicated > 0 {
+        text.push_str(&format!("  {} rows were taken out as others had the same key\n", status.deduplicated));
     }
     for run in &status.runs {
         let RunStatus { run_id, at, objects, rows, quarantined } = run;

@@ -84,6 +84,9 @@ pub struct SourceOptimized {
     pub bytes_read: u64,
     /// Stored bytes written.
     pub bytes_written: u64,
+    /// Rows taken out as another one had the same key.
+    #[serde(default)]
+    pub rows_deduplicated: u64,
     /// Commits made.
     pub commits: u64,
     /// The table's version.
@@ -112,6 +115,7 @@ impl SourceOptimized {
             rows: 0,
             bytes_read: 0,
             bytes_written: 0,
+            rows_deduplicated: 0,
             commits: 0,
             version: None,
             duration_ms: 0,

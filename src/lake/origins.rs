@@ -149,9 +149,10 @@ pub struct OriginsBuilder {
 }
 
 impl OriginsBuilder {
-    /// Adds rows of a unit behind those that came so far.
+    /// Adds rows of a unit behind those that came so far; no rows: says that there is such a unit.
     pub fn push(&mut self, unit: &Unit, first: u64, rows: u64) {
         let number = match self.numbers.get(unit) {
+            Some(_) if rows == 0 => return,
             Some(number) => *number,
             None => {
                 self.origins.units.push(unit.clone());

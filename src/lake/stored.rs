@@ -46,6 +46,20 @@ impl StoredFile {
     /// # Errors
     /// `Failed` when it cannot be read; `Corrupt` when it is gone or holds a column that the table has not.
     pub async fn open(hidden: &Hidden, path: &str, size: u64, table: &[Field]) -> Result<Self> {
+        Self::open_columns(hidden, path, size, table, |_| true).await
+    }
+
+    /// The same, of which only the columns that are `wanted` are read.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_columns(
+        hidden: &Hidden,
+        path: &str,
+        size: u64,
+        table: &[Field],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         let describe = || format!("cannot read {path}");
         let footer = read_footer(hidden, path, size).await?;
         let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new()).context(describe)?;
@@ -58,12 +72,14 @@ impl StoredFile {
         let fields = held_fields(&stored, table).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("{path} holds columns that its table does not know"))
         })?;
-        let builder = if fields.is_empty() {
-            let nothing = ProjectionMask::roots(builder.parquet_schema(), []);
-            builder.with_projection(nothing)
+        let roots: Vec<usize> = (0..fields.len()).filter(|index| wanted(&fields[*index].name)).collect();
+        let builder = if roots.len() < builder.schema().fields().len() {
+            let projection = ProjectionMask::roots(builder.parquet_schema(), roots);
+            builder.with_projection(projection)
         } else {
             builder
         };
+        let fields: Vec<Field> = fields.into_iter().filter(|field| wanted(&field.name)).collect();
         let rows = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
         Ok(Self { path: path.to_owned(), fields, sorted_by, rows })
     }

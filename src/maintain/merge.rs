@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{SortOptions, interleave_record_batch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{SortOptions, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
@@ -50,6 +50,8 @@ pub(super) struct Merged {
     pub old: Vec<ActiveFile>,
     /// The files that take it.
     pub new: Vec<DataFile>,
+    /// Rows that are not in them.
+    pub dropped: u64,
 }
 
 impl Merged {
@@ -81,14 +83,15 @@ impl Merger<'_> {
     /// # Errors
     /// When a file cannot be read or written, or rows would be lost.
     pub(super) fn merge(&self, group: Group) -> Result<Merged> {
-        let mut merged = Merged { old: group.files.clone(), new: Vec::new() };
+        let mut merged = Merged { old: group.files.clone(), new: Vec::new(), dropped: 0 };
         let done = self.write_all(&group, &mut merged.new);
-        if done.is_ok() && merged.new.is_empty() {
+        if matches!(done, Ok(false)) {
             merged.old.clear();
         }
+        merged.dropped = group.dropped.values().map(|rows| rows.len() as u64).sum();
         let (before, after): (u64, u64) =
             (merged.old.iter().map(|file| file.row_count).sum(), merged.new.iter().map(|file| file.row_count).sum());
-        let done = done.and_then(|()| match before == after {
+        let done = done.and_then(|_| match before == after {
             true => Ok(merged.old.len()),
             false => {
                 let message =
@@ -103,14 +106,15 @@ impl Merger<'_> {
         Ok(merged)
     }
 
-    fn write_all(&self, group: &Group, new: &mut Vec<DataFile>) -> Result<()> {
+    /// Writes the files; none, and gives `false`, when those that there are are as good.
+    fn write_all(&self, group: &Group, new: &mut Vec<DataFile>) -> Result<bool> {
         let runtime = &self.write.runtime;
         let held = runtime.block_on(self.held(&group.files))?;
         let schema = arrow_schema(&held.fields);
         let keys: Vec<String> = self.sort_by.iter().filter(|name| has(&held.fields, name)).cloned().collect();
-        if !keys.is_empty() && held.are_sorted {
+        if !keys.is_empty() && held.are_sorted && group.dropped.is_empty() {
             // Merging them would only sort again what is sorted.
-            return Ok(());
+            return Ok(false);
         }
         let mut sources = std::pin::pin!(
             futures::stream::iter(group.files.clone())
@@ -121,40 +125,48 @@ impl Merger<'_> {
         let mut unsorted = Unsorted::default();
         while let Some(mut source) = runtime.block_on(sources.try_next())? {
             let mut rows = source.origins.take().map(OriginRows::new);
+            let mut dropped = group.dropped.get(&source.file.path).map(|rows| Dropped { rows, next_row: 0 });
             while let Some(batch) = runtime.block_on(source.next())? {
-                let batch = conform(&batch, &source, &held.fields, &schema)?;
-                let count = batch.num_rows() as u64;
+                let mut batch = conform(&batch, &source, &held.fields, &schema)?;
+                let mut stretches = vec![(batch.num_rows() as u64, true)];
+                if let Some(dropped) = &mut dropped {
+                    (batch, stretches) = dropped.take_out_of(&batch)?;
+                }
                 if keys.is_empty() {
                     let target = open.get_or_insert_with(|| self.begin(&source.file, group.has_origins, &held.fields));
                     let origins = &mut target.origins;
-                    rows.iter_mut()
-                        .for_each(|rows| rows.take(count, |unit, first, rows| origins.push(unit, first, rows)));
+                    let mut add = |unit: &Unit, first, rows| origins.push(unit, first, rows);
+                    rows.iter_mut().for_each(|rows| rows.take_stretches(&stretches, &mut add));
                     target.writer.write(batch)?;
                     continue;
                 }
-                if unsorted.bytes >= self.sort_bytes {
+                if unsorted.bytes >= self.sort_bytes && unsorted.row_count > 0 {
                     new.push(self.write_sorted(std::mem::take(&mut unsorted), group, &held.fields, &keys)?);
                 }
-                rows.iter_mut().for_each(|rows| rows.take(count, |unit, first, rows| unsorted.add(unit, first, rows)));
+                let mut add = |unit: &Unit, first, rows| unsorted.add(unit, first, rows);
+                rows.iter_mut().for_each(|rows| rows.take_stretches(&stretches, &mut add));
                 unsorted.push(batch);
             }
             if let Some(full) = open.take_if(|open| open.writer.written_bytes() >= self.target_bytes) {
                 new.push(self.end(full, group.has_origins)?);
             }
         }
-        if !unsorted.batches.is_empty() {
+        if unsorted.row_count > 0 {
             new.push(self.write_sorted(unsorted, group, &held.fields, &keys)?);
         }
-        if let Some(open) = open {
+        if let Some(open) = open.filter(|open| open.writer.has_rows()) {
             new.push(self.end(open, group.has_origins)?);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes rows in the order of the columns `keys`, equal ones in the order in which they came.
     fn write_sorted(&self, unsorted: Unsorted, group: &Group, fields: &[Field], keys: &[String]) -> Result<DataFile> {
         let mut target = self.begin(&group.files[0], group.has_origins, fields);
         target.writer.sorted_by(keys);
+        if !group.dropped.is_empty() {
+            unsorted.units.iter().for_each(|unit| target.origins.push(unit, 0, 0));
+        }
         let batches: Vec<&RecordBatch> = unsorted.batches.iter().collect();
         let order = order(&batches, keys).context(|| "cannot sort rows".to_owned())?;
         let starts: Vec<usize> =
@@ -250,6 +262,14 @@ impl OriginRows {
         Self { origins, next: 0, taken: 0 }
     }
 
+    /// Gives those of the next rows that stay to `to`; of the others, that there are such units. `stretches`: how many rows
+    /// stay, or do not, one after another.
+    fn take_stretches(&mut self, stretches: &[(u64, bool)], to: &mut impl FnMut(&Unit, u64, u64)) {
+        for (count, stays) in stretches {
+            self.take(*count, |unit, first, rows| if *stays { to(unit, first, rows) } else { to(unit, 0, 0) });
+        }
+    }
+
     /// Gives those of the next `count` rows to `to`, as a unit and rows of it.
     fn take(&mut self, count: u64, mut to: impl FnMut(&Unit, u64, u64)) {
         let mut left = count;
@@ -265,11 +285,41 @@ impl OriginRows {
     }
 }
 
+/// Rows that are left out of a file.
+struct Dropped<'a> {
+    /// They, sorted.
+    rows: &'a [u64],
+    /// The number of the next row of the file.
+    next_row: u64,
+}
+
+impl Dropped<'_> {
+    /// The rows of the next batch that stay, and how many stay, or do not, one after another.
+    fn take_out_of(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<(u64, bool)>)> {
+        let end = self.next_row + batch.num_rows() as u64;
+        let (here, later) = self.rows.split_at(self.rows.partition_point(|row| *row < end));
+        let mut stays = vec![true; batch.num_rows()];
+        here.iter().for_each(|row| stays[(row - self.next_row) as usize] = false);
+        let mut stretches: Vec<(u64, bool)> = Vec::new();
+        for row in &stays {
+            match stretches.last_mut().filter(|(_, last)| last == row) {
+                Some((count, _)) => *count += 1,
+                None => stretches.push((1, *row)),
+            }
+        }
+        (self.rows, self.next_row) = (later, end);
+        let left =
+            filter_record_batch(batch, &BooleanArray::from(stays)).context(|| "cannot leave rows out".to_owned())?;
+        Ok((left, stretches))
+    }
+}
+
 /// Rows that are to be sorted.
 #[derive(Default)]
 struct Unsorted {
     batches: Vec<RecordBatch>,
     bytes: usize,
+    row_count: usize,
     units: Vec<Unit>,
     numbers: HashMap<Unit, u32>,
     /// Of each row, the number of its unit and its number in it.
@@ -279,6 +329,7 @@ struct Unsorted {
 impl Unsorted {
     fn push(&mut self, batch: RecordBatch) {
         self.bytes += batch.get_array_memory_size() + batch.num_rows() * size_of::<(u32, u64)>();
+        self.row_count += batch.num_rows();
         self.batches.push(batch);
     }
 

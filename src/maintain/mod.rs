@@ -1,6 +1,7 @@
 //! Maintenance of tables: small files become large ones, what no version needs is deleted, manifests for readers that know
 //! no Delta.
 
+mod dedup;
 mod keep;
 mod manifest;
 mod merge;

@@ -46,6 +46,8 @@ pub struct OptimizeRequest {
     pub config: Config,
     /// Workers, and threads that encode columns.
     pub threads: usize,
+    /// Rows of which others have the same key are taken out before, as the configuration says.
+    pub dedup: bool,
 }
 
 /// What was done.
@@ -74,14 +76,24 @@ pub async fn optimize(request: &OptimizeRequest, clock: &dyn Clock) -> Result<Op
     let mut settings = Vec::new();
     for source_id in &request.sources {
         check_source_id(source_id)?;
-        settings.push(request.config.settings(source_id)?);
+        let own = request.config.settings(source_id)?;
+        if request.dedup && own.dedup.is_none() {
+            return Err(Error::usage(format!("dedup is not configured for source {source_id}")));
+        }
+        settings.push(own);
     }
     let optimizer = Optimizer::new(&request.lake, request.threads, clock)?;
     let mut sources = Vec::new();
     for (source_id, settings) in request.sources.iter().zip(&settings) {
         let mut report = SourceOptimized::new(source_id);
         let began = clock.now_micros();
-        if let Err(error) = optimizer.source(source_id, settings, Scope::All, &mut report).await {
+        let done = async {
+            if let Some(dedup) = settings.dedup.as_ref().filter(|_| request.dedup) {
+                optimizer.dedup(source_id, settings, dedup, &mut report).await?;
+            }
+            optimizer.source(source_id, settings, Scope::All, &mut report).await
+        };
+        if let Err(error) = done.await {
             report.status = Status::Failed;
             report.error = Some(describe(&error));
         }
@@ -105,22 +117,22 @@ pub async fn optimize(request: &OptimizeRequest, clock: &dyn Clock) -> Result<Op
 
 /// What carries it out.
 pub(super) struct Optimizer<'a> {
-    lake: &'a Location,
-    threads: usize,
-    clock: &'a dyn Clock,
+    pub lake: &'a Location,
+    pub threads: usize,
+    pub clock: &'a dyn Clock,
     encoders: Arc<ThreadPool>,
 }
 
 /// A table as it is.
-struct Opened {
-    table: Table,
-    hidden: Hidden,
-    head: i64,
-    registry: Registry,
+pub(super) struct Opened {
+    pub table: Table,
+    pub hidden: Hidden,
+    pub head: Head,
+    pub registry: Registry,
 }
 
 impl Opened {
-    async fn new(lake: &Location, source_id: &str) -> Result<Self> {
+    pub(super) async fn new(lake: &Location, source_id: &str) -> Result<Self> {
         let table = Table::open(lake.folder(source_id)?).await?;
         let hidden = Hidden::new(table.location());
         match Self::read(&table, &hidden).await? {
@@ -132,10 +144,11 @@ impl Opened {
         }
     }
 
-    async fn read(table: &Table, hidden: &Hidden) -> Result<Option<(i64, Registry)>> {
+    async fn read(table: &Table, hidden: &Hidden) -> Result<Option<(Head, Registry)>> {
         let Some(id) = table.ledger_head().await? else { return Ok(None) };
         let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
-        Ok(Some((id, hidden.read_json(&head.registry).await?)))
+        let registry = hidden.read_json(&head.registry).await?;
+        Ok(Some((head, registry)))
     }
 
     /// Loads the latest version.
@@ -177,24 +190,17 @@ impl<'a> Optimizer<'a> {
             return Err(Error::usage(format!("the rows of {source_id} cannot be sorted by {name}: {why}")));
         }
         let files = opened.table.files()?;
-        (report.files_before, report.version) = (files.len() as u64, opened.table.version());
-        report.files_after = report.files_before;
+        report.version = opened.table.version();
+        report.files_after = files.len() as u64;
+        report.files_before = report.files_after + report.files_merged - report.files_written;
         let mut groups = match scope {
             Scope::All => all_groups(files, target_bytes as u64),
             Scope::Many { budget_bytes } => groups_of_many(files, target_bytes as u64, budget_bytes),
         };
         let partitions: BTreeSet<_> = groups.iter().map(|group| group.files[0].partition.clone()).collect();
-        report.partitions = partitions.len() as u64;
-        let write = WriteContext {
-            store: Arc::clone(opened.table.location().store()),
-            table: opened.table.location().prefix()?,
-            runtime: Handle::current(),
-            encoders: Arc::clone(&self.encoders),
-            properties: writer_properties(settings.zstd_level)
-                .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
-            row_group_bytes: ROW_GROUP_BYTES,
-        };
-        let workers = self.threads.min(settings.memory_bytes / WORKER_BYTES).max(1);
+        report.partitions = report.partitions.max(partitions.len() as u64);
+        let write = self.write_context(&opened, settings)?;
+        let workers = self.workers(settings);
         while !groups.is_empty() {
             let rest = groups.split_off(first_commit(&groups));
             let merged = tokio::task::block_in_place(|| self.merge(&opened, &write, settings, workers, groups))?;
@@ -204,8 +210,26 @@ impl<'a> Optimizer<'a> {
         Ok(())
     }
 
+    /// Where and how files are written.
+    pub(super) fn write_context(&self, opened: &Opened, settings: &Settings) -> Result<WriteContext> {
+        Ok(WriteContext {
+            store: Arc::clone(opened.table.location().store()),
+            table: opened.table.location().prefix()?,
+            runtime: Handle::current(),
+            encoders: Arc::clone(&self.encoders),
+            properties: writer_properties(settings.zstd_level)
+                .map_err(|error| Error::usage(format!("zstd_level: {error}")))?,
+            row_group_bytes: ROW_GROUP_BYTES,
+        })
+    }
+
+    /// How many groups are merged at a time.
+    pub(super) fn workers(&self, settings: &Settings) -> usize {
+        self.threads.min(settings.memory_bytes / WORKER_BYTES).max(1)
+    }
+
     /// Merges groups; all of them, or none when one fails. Blocks.
-    fn merge(
+    pub(super) fn merge(
         &self,
         opened: &Opened,
         write: &WriteContext,
@@ -222,7 +246,7 @@ impl<'a> Optimizer<'a> {
         let (mut merged, mut failure) = (Vec::new(), None);
         for group in done {
             match group {
-                Ok(group) if group.new.is_empty() => {}
+                Ok(group) if group.old.is_empty() => {}
                 Ok(group) => merged.push(group),
                 Err(error) => failure = Some(failure.unwrap_or(error)),
             }
@@ -257,7 +281,7 @@ impl<'a> Optimizer<'a> {
                 add: merged.iter().flat_map(|group| group.new.iter().cloned()).collect(),
                 remove: merged.iter().flat_map(|group| group.old.iter().cloned()).collect(),
                 optimizes_to: Some(target_bytes),
-                ledger_head: opened.head,
+                ledger_head: opened.head.id,
             };
             match opened.table.commit(change).await? {
                 Outcome::Committed(version) => {
@@ -310,7 +334,7 @@ impl<'a> Optimizer<'a> {
 }
 
 /// Counts what was committed.
-fn count(report: &mut SourceOptimized, merged: &[Merged]) {
+pub(super) fn count(report: &mut SourceOptimized, merged: &[Merged]) {
     let (old, new) = (merged.iter().flat_map(|group| &group.old), merged.iter().flat_map(|group| &group.new));
     for file in old {
         report.files_merged += 1;
@@ -321,6 +345,7 @@ fn count(report: &mut SourceOptimized, merged: &[Merged]) {
         report.files_written += 1;
         report.bytes_written += file.size_bytes;
     }
+    report.rows_deduplicated += merged.iter().map(|group| group.dropped).sum::<u64>();
     report.files_after = report.files_before + report.files_written - report.files_merged;
     report.commits += 1;
 }

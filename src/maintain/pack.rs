@@ -3,7 +3,7 @@
 //! A file is small when it has less than half of the bytes that files should have. Small files of one partition become one
 //! group, or several of at most four times those bytes. Rows whose origin is known are not mixed with rows whose origin is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::lake::ActiveFile;
 use crate::partition::PartitionKey;
@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub files: Vec<ActiveFile>,
     /// Whether it is known where their rows came from.
     pub has_origins: bool,
+    /// By path: rows that are left out, sorted.
+    pub dropped: HashMap<String, Vec<u64>>,
 }
 
 impl Group {
@@ -33,6 +35,11 @@ impl Group {
 /// Whether a file has less bytes than a file of a table of `target_bytes` should.
 pub fn is_small(file: &ActiveFile, target_bytes: u64) -> bool {
     file.size_bytes < target_bytes.div_ceil(2)
+}
+
+/// Whether it is known where the rows of a file came from.
+pub(super) fn has_origins(file: &ActiveFile) -> bool {
+    FileOrigin::of(&file.path).is_some() || merged_id(&file.path).is_some()
 }
 
 /// Groups of all small files.
@@ -65,8 +72,7 @@ pub(super) fn groups_of_many(files: Vec<ActiveFile>, target_bytes: u64, budget_b
 fn partitions(files: Vec<ActiveFile>, target_bytes: u64) -> BTreeMap<(PartitionKey, bool), Vec<ActiveFile>> {
     let mut parts: BTreeMap<(PartitionKey, bool), Vec<ActiveFile>> = BTreeMap::new();
     for file in files.into_iter().filter(|file| is_small(file, target_bytes)) {
-        let has_origins = FileOrigin::of(&file.path).is_some() || merged_id(&file.path).is_some();
-        parts.entry((file.partition.clone(), has_origins)).or_default().push(file);
+        parts.entry((file.partition.clone(), has_origins(&file))).or_default().push(file);
     }
     parts
 }
@@ -97,7 +103,7 @@ fn cut(mut files: Vec<ActiveFile>, has_origins: bool, target_bytes: u64) -> Vec<
             Some(group) => group.files.push(file),
             None => {
                 bytes = file.size_bytes;
-                groups.push(Group { files: vec![file], has_origins });
+                groups.push(Group { files: vec![file], has_origins, dropped: HashMap::new() });
             }
         }
     }

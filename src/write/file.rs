@@ -249,6 +249,11 @@ impl GatheringWriter {
         Ok(writer)
     }
 
+    /// Whether it has any row.
+    pub fn has_rows(&self) -> bool {
+        self.writer.is_some() || self.rows.count > 0
+    }
+
     /// Bytes the file has so far, without rows that are only gathered.
     pub fn written_bytes(&self) -> usize {
         self.writer.as_ref().map_or(0, FileWriter::written_bytes)

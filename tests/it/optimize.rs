@@ -416,3 +416,83 @@ fn whatever_comes_between_the_rows_are_those_of_one_run() {
         assert_sound(&several);
     }
 }
+
+/// Several versions of each id, in several runs and partitions; the `at` says which is the last.
+fn with_duplicates() -> Roots {
+    let roots = Roots::new();
+    for run in 0..6 {
+        let record = |id: usize| {
+            // The last version of an id is not always in the last run.
+            let at = format!("2024-01-{:02}T00:00:00Z", 1 + (run * 5 + id) % 6);
+            format!("{{\"id\":{id},\"at\":\"{at}\",\"k\":\"{}\",\"v\":1.50,\"run\":{run}}}\n", (run + id) % 2)
+        };
+        let text: String = (0..7).map(record).collect();
+        roots.put(&format!("s/{run}.json"), text + "{\"at\":\"2024-01-01T00:00:00Z\",\"k\":\"0\",\"v\":2.50}\n");
+        roots.compact_one(&["--partition-by", "k"]);
+    }
+    roots
+}
+
+const DEDUP: &str = "dedup = { keys = [\"id\"], keep = \"last by at\" }\n";
+
+#[test]
+fn of_rows_with_one_key_the_last_stays_when_that_is_asked_for_and_the_books_count_the_others() {
+    for memory in ["", "memory_bytes = 2000\n", "sort_by = [\"at\"]\n"] {
+        let roots = with_duplicates();
+        let is_last = |line: &&String| line.contains("2024-01-06") || !line.contains("\"id\"");
+        let expected: Vec<String> = roots.export_lines("s").iter().filter(is_last).cloned().collect();
+        assert_eq!(expected.len(), 13);
+        std::fs::write(roots.dir.path().join("siltstone.toml"), format!("[sources.s]\n{DEDUP}{memory}")).unwrap();
+        // Only when it is asked for.
+        optimize(&roots);
+        assert_eq!(roots.export("s").len(), 48);
+        let args = ["optimize", "s", "--dedup", "--lake", roots.lake.to_str().unwrap()];
+        let told = roots.run(&args).ok();
+        assert!(told.contains("\n  35 rows had the key of another one and were taken out\n"), "{told}");
+        assert_eq!(roots.export_lines("s"), expected);
+        assert_sound(&roots);
+        let status = roots.status("s");
+        assert_eq!((&status["rows"], &status["deduplicated"]), (&json!(13), &json!(35)));
+        // Again: nothing is left to do.
+        assert!(roots.run(&args).ok().starts_with("s: nothing to merge"));
+        // What stays can be decoded again, although its neighbours are gone.
+        roots.put("s/9.json", r#"{"id":100,"k":"0","v":"x"}"#);
+        let report = roots.compact_one(&[]);
+        assert!(!report.notes.iter().any(|note| note.contains("stored values")), "{report:?}");
+        let exact = roots.export_lines("s").iter().filter(|line| line.contains(r#".50""#)).count();
+        assert_eq!(exact, 13);
+        assert_sound(&roots);
+        assert_eq!(roots.compact_one(&[]).objects, 0);
+    }
+}
+
+#[test]
+fn a_table_of_which_few_rows_stay_is_whole() {
+    let roots = Roots::new();
+    for run in 0..5 {
+        roots.put(&format!("s/{run}.json"), format!("{{\"id\":1,\"at\":{run},\"v\":1.50}}\n"));
+        roots.compact_one(&["--partition-by", "none"]);
+    }
+    std::fs::write(roots.dir.path().join("siltstone.toml"), format!("[sources.s]\n{DEDUP}")).unwrap();
+    roots.run(&["optimize", "--dedup", "--lake", roots.lake.to_str().unwrap()]).ok();
+    assert_eq!(roots.export_lines("s"), [r#"{"id":1,"at":4,"v":1.50}"#.replace("1.50", "1.5")]);
+    assert_sound(&roots);
+    roots.put("s/9.json", r#"{"id":2,"v":"x"}"#);
+    roots.compact_one(&[]);
+    assert_eq!(roots.export_lines("s"), [r#"{"id":1,"at":4,"v":"1.50"}"#, r#"{"id":2,"v":"x"}"#]);
+    assert_sound(&roots);
+}
+
+#[test]
+fn a_deduplication_that_is_not_or_wrongly_configured_is_refused() {
+    let roots = of_ten_runs();
+    let run = || roots.run(&["optimize", "s", "--dedup", "--lake", roots.lake.to_str().unwrap()]);
+    assert!(run().failed(2).contains("dedup is not configured for source s"));
+    for wrong in ["keys = [], keep = \"last by id\"", "keys = [\"id\"]", "keys = [\"id\"], keep = \"any\""] {
+        std::fs::write(roots.dir.path().join("siltstone.toml"), format!("defaults.dedup = {{ {wrong} }}\n")).unwrap();
+        assert!(run().failed(2).contains("dedup of source s is wrong"));
+    }
+    std::fs::write(roots.dir.path().join("siltstone.toml"), format!("[defaults]\n{DEDUP}")).unwrap();
+    let ran = run();
+    assert!(ran.code == 1 && ran.stderr.contains("there is no column at"), "{}", ran.stderr);
+}
