@@ -91,11 +91,13 @@ impl Merger<'_> {
         merged.dropped = group.dropped.values().map(|rows| rows.len() as u64).sum();
         let (before, after): (u64, u64) =
             (merged.old.iter().map(|file| file.row_count).sum(), merged.new.iter().map(|file| file.row_count).sum());
-        let done = done.and_then(|_| match before == after {
-            true => Ok(merged.old.len()),
+        let dropped = merged.dropped;
+        let done = done.and_then(|_| match before == after + dropped {
+            true => Ok(()),
             false => {
-                let message =
-                    format!("the books do not balance: {before} rows were to be merged, {after} were written");
+                let message = format!(
+                    "the books do not balance: {before} rows were to be merged, {after} were written and {dropped} left out"
+                );
                 Err(Error::new(ErrorKind::Corrupt, message))
             }
         });
