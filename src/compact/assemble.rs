@@ -48,7 +48,7 @@ struct Piece {
 
 impl Assembly {
     /// A file whose rows are `stretches`.
-    pub(super) fn new(old: Arc<Affected>, stretches: Vec<Stretch>) -> Self {
+    pub(super) fn new(old: Arc<Affected>, stretches: &[Stretch]) -> Self {
         let mut by_slice: BTreeMap<&str, Vec<&Range<u64>>> = BTreeMap::new();
         stretches.iter().for_each(|stretch| by_slice.entry(&stretch.slice).or_default().push(&stretch.rows));
         let mut pieces: Vec<Piece> = Vec::new();
@@ -218,8 +218,8 @@ mod tests {
     fn assembly(stretches: &[(&str, Range<u64>)]) -> Assembly {
         let (path, stats) = (String::new(), String::new());
         let file = ActiveFile { path, size_bytes: 0, row_count: 0, partition: Vec::new(), stats };
-        let stretches = stretches.iter().map(|(slice, rows)| stretch(slice, rows.clone())).collect();
-        Assembly::new(Arc::new(Affected { file, held: Vec::new() }), stretches)
+        let stretches: Vec<Stretch> = stretches.iter().map(|(slice, rows)| stretch(slice, rows.clone())).collect();
+        Assembly::new(Arc::new(Affected { file, held: Vec::new() }), &stretches)
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Promotion<'_> {
                 stretches.into_iter().for_each(|stretch| want(&stretch.slice, stretch.rows));
                 continue;
             }
-            let assembly = Assembly::new(Arc::clone(&old), stretches);
+            let assembly = Assembly::new(Arc::clone(&old), &stretches);
             assembly.pieces().for_each(|(slice, rows)| want(slice, rows.clone()));
             merged.push(assembly);
         }

@@ -82,9 +82,9 @@ impl Merger<'_> {
     ///
     /// # Errors
     /// When a file cannot be read or written, or rows would be lost.
-    pub(super) fn merge(&self, group: Group) -> Result<Merged> {
+    pub(super) fn merge(&self, group: &Group) -> Result<Merged> {
         let mut merged = Merged { old: group.files.clone(), new: Vec::new(), dropped: 0 };
-        let done = self.write_all(&group, &mut merged.new);
+        let done = self.write_all(group, &mut merged.new);
         if matches!(done, Ok(false)) {
             merged.old.clear();
         }
@@ -143,7 +143,7 @@ impl Merger<'_> {
                     continue;
                 }
                 if unsorted.bytes >= self.sort_bytes && unsorted.row_count > 0 {
-                    new.push(self.write_sorted(std::mem::take(&mut unsorted), group, &held.fields, &keys)?);
+                    new.push(self.write_sorted(&std::mem::take(&mut unsorted), group, &held.fields, &keys)?);
                 }
                 let mut add = |unit: &Unit, first, rows| unsorted.add(unit, first, rows);
                 rows.iter_mut().for_each(|rows| rows.take_stretches(&stretches, &mut add));
@@ -154,7 +154,7 @@ impl Merger<'_> {
             }
         }
         if unsorted.row_count > 0 {
-            new.push(self.write_sorted(unsorted, group, &held.fields, &keys)?);
+            new.push(self.write_sorted(&unsorted, group, &held.fields, &keys)?);
         }
         if let Some(open) = open.filter(|open| open.writer.has_rows()) {
             new.push(self.end(open, group.has_origins)?);
@@ -163,7 +163,7 @@ impl Merger<'_> {
     }
 
     /// Writes rows in the order of the columns `keys`, equal ones in the order in which they came.
-    fn write_sorted(&self, unsorted: Unsorted, group: &Group, fields: &[Field], keys: &[String]) -> Result<DataFile> {
+    fn write_sorted(&self, unsorted: &Unsorted, group: &Group, fields: &[Field], keys: &[String]) -> Result<DataFile> {
         let mut target = self.begin(&group.files[0], group.has_origins, fields);
         target.writer.sorted_by(keys);
         if !group.dropped.is_empty() {

@@ -242,7 +242,7 @@ impl<'a> Optimizer<'a> {
         // Rows, their keys, and what is being written.
         let sort_bytes = settings.memory_bytes / workers / 4;
         let merger = Merger { write, hidden, registry, target_bytes, sort_by, sort_bytes, clock };
-        let done = run_all(groups, workers, |group| Ok(merger.merge(group)))?;
+        let done = run_all(groups, workers, |group| Ok(merger.merge(&group)))?;
         let (mut merged, mut failure) = (Vec::new(), None);
         for group in done {
             match group {
