@@ -30,6 +30,9 @@ use crate::schema::{Contract, Forced, Rule, fold};
 /// The largest record that may be asked for: a window of twice its size must be addressable by 31 bits.
 const MAX_RECORD_BYTES: usize = 512 << 20;
 
+/// No retention may be shorter: what is younger may belong to a writer at work.
+const MIN_RETENTION_HOURS: u32 = 24;
+
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,6 +78,59 @@ pub struct SourceConfig {
     pub max_depth: Option<usize>,
     /// Bytes that a run may hold in memory, about. Default 1 GiB.
     pub memory_bytes: Option<usize>,
+    /// Whether `compact` merges small files where there are many of them. Default: yes.
+    pub auto_optimize: Option<bool>,
+    /// Columns by which the rows of merged files are sorted. Default: none, rows stay in their order.
+    pub sort_by: Option<Vec<String>>,
+    /// Which rows have the same key, and which of them stays, for `optimize --dedup`. Default: none.
+    pub dedup: Option<DedupConfig>,
+    /// What becomes of a raw object that changed after it was consumed: `report` or `append`. Default: `report`.
+    pub on_overwrite: Option<OnOverwrite>,
+    /// Whether a manifest for readers of plain Parquet is kept up to date. Default: no.
+    pub manifest: Option<bool>,
+    /// For how long `vacuum` keeps what versions of the table need, as `7d` or `36h`, at least a day. Default `7d`.
+    pub retention: Option<String>,
+}
+
+/// Which of several rows with the same key stays.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DedupConfig {
+    /// The columns that make the key.
+    pub keys: Vec<String>,
+    /// `last by COLUMN`: the row with the largest value in the column.
+    pub keep: String,
+}
+
+/// The same, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedup {
+    /// The columns that make the key.
+    pub keys: Vec<String>,
+    /// The row with the largest value in this column stays.
+    pub last_by: String,
+}
+
+impl DedupConfig {
+    fn read(&self) -> std::result::Result<Dedup, String> {
+        let last_by = self.keep.strip_prefix("last by ").map(str::trim).filter(|column| !column.is_empty());
+        match last_by {
+            None => Err(format!("keep is {:?}, expected \"last by COLUMN\"", self.keep)),
+            Some(_) if self.keys.is_empty() => Err("keys names no column".to_owned()),
+            Some(column) => Ok(Dedup { keys: self.keys.clone(), last_by: column.to_owned() }),
+        }
+    }
+}
+
+/// What becomes of a raw object that changed after it was consumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOverwrite {
+    /// It is reported; its old rows stay, and what it holds now is not read.
+    #[default]
+    Report,
+    /// What it holds now is added as if it were another object; its old rows stay.
+    Append,
 }
 
 /// What is said of one column.
@@ -115,6 +171,18 @@ pub struct Settings {
     pub max_depth: usize,
     /// Bytes that a run may hold in memory, about.
     pub memory_bytes: usize,
+    /// Whether small files are merged after a run where there are many of them.
+    pub auto_optimize: bool,
+    /// Columns by which the rows of merged files are sorted.
+    pub sort_by: Vec<String>,
+    /// Which of several rows with the same key stays, when that is asked for.
+    pub dedup: Option<Dedup>,
+    /// What becomes of a raw object that changed after it was consumed.
+    pub on_overwrite: OnOverwrite,
+    /// Whether a manifest for readers of plain Parquet is kept up to date.
+    pub manifest: bool,
+    /// For how many hours `vacuum` keeps what versions of the table need.
+    pub retention_hours: u32,
 }
 
 impl Config {
@@ -172,8 +240,33 @@ impl Config {
             },
             max_depth: setting!(max_depth).unwrap_or(128),
             memory_bytes: setting!(memory_bytes).unwrap_or(1 << 30),
+            auto_optimize: setting!(auto_optimize).unwrap_or(true),
+            sort_by: setting!(sort_by).unwrap_or_default(),
+            dedup: setting!(dedup).map(|dedup| dedup.read().map_err(|why| wrong("dedup", why))).transpose()?,
+            on_overwrite: setting!(on_overwrite).unwrap_or_default(),
+            manifest: setting!(manifest).unwrap_or(false),
+            retention_hours: match setting!(retention) {
+                Some(text) => retention_hours(&text).map_err(|why| wrong("retention", why))?,
+                None => 7 * 24,
+            },
         })
     }
+}
+
+/// Hours of a text like `7d` or `36h`.
+///
+/// # Errors
+/// A message when it is no such text, or less than a day.
+pub fn retention_hours(text: &str) -> std::result::Result<u32, String> {
+    let hours = |number: &str, unit: u32| number.trim().parse::<u32>().ok()?.checked_mul(unit);
+    let days = text.strip_suffix('d').and_then(|number| hours(number, 24));
+    let Some(hours) = days.or_else(|| text.strip_suffix('h').and_then(|number| hours(number, 1))) else {
+        return Err(format!("{text:?} is no time: expected days or hours, as 7d or 36h"));
+    };
+    if hours < MIN_RETENTION_HOURS {
+        return Err(format!("{text} is less than a day: files of a writer at work could be deleted"));
+    }
+    Ok(hours)
 }
 
 fn split_path(path: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
+use crate::maintain::keep;
 
 /// What is to be compacted, and how.
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,8 @@ pub(super) struct CompactArgs {
 pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
     let request = args.request.request(config)?;
     let bars = Bars::new();
-    let report = compact(&request, &SystemClock, &bars).await?;
+    let mut report = compact(&request, &SystemClock, &bars).await?;
+    keep(&request, &mut report, &SystemClock).await;
     tell(&report, args.output, args.fail_on_quarantine, render_source)
 }
 

@@ -10,12 +10,15 @@
 
 mod compact;
 mod export;
+mod manifest;
+mod optimize;
 mod plan;
 mod progress;
 mod quarantine;
 mod schema;
 mod sql;
 mod status;
+mod vacuum;
 mod verify;
 
 use std::io::{self, Write};
@@ -27,7 +30,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, describe};
 use crate::lake::{Head, Hidden, Registry, Table};
-use crate::raw::check_source_id;
+use crate::raw::{check_source_id, list_sources};
 use crate::store::Location;
 
 /// Raw JSON in a data lake becomes partitioned, compressed Parquet, every record exactly once, with SQL over both sides.
@@ -50,6 +53,12 @@ enum Command {
     Compact(compact::CompactArgs),
     /// Show what compact would do: what is read, added, changed and written again. Nothing is written.
     Plan(plan::PlanArgs),
+    /// Merge small files of tables into large ones. The rows stay the same.
+    Optimize(optimize::OptimizeArgs),
+    /// Delete what no version of the tables within the retention needs.
+    Vacuum(vacuum::VacuumArgs),
+    /// Write manifests that name the data files, for Hive, Athena and Presto without Delta.
+    Manifest(manifest::ManifestArgs),
     /// Answer SQL over lake.<source> (the table), raw.<source> (raw JSON now) and quarantine.<source> (what was rejected).
     Sql(sql::SqlArgs),
     /// Write the records of a table as NDJSON, with their original keys.
@@ -152,6 +161,9 @@ pub fn execute(args: Args) -> ExitCode {
             match args.command {
                 Command::Compact(command) => compact::run(command, config).await,
                 Command::Plan(command) => plan::run(command, config).await,
+                Command::Optimize(command) => optimize::run(command, config).await,
+                Command::Vacuum(command) => vacuum::run(command, config).await,
+                Command::Manifest(command) => manifest::run(command, config).await,
                 Command::Sql(command) => sql::run(command, config).await,
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,
@@ -193,6 +205,16 @@ fn load_config(path: Option<&std::path::Path>) -> Result<Config> {
         None if default.exists() => Config::load(default),
         None => Ok(Config::default()),
     }
+}
+
+/// The sources that a command names, or else all folders of the lake.
+async fn tables(lake: &Location, sources: Vec<String>) -> Result<Vec<String>> {
+    sources.iter().try_for_each(|source| check_source_id(source))?;
+    let tables = if sources.is_empty() { list_sources(lake).await?.0 } else { sources };
+    if tables.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no table under {}", lake.url())));
+    }
+    Ok(tables)
 }
 
 /// A table that must be there, with its ledger's head and its registry.

@@ -1,15 +1,17 @@
 //! `siltstone status`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::{OutputFormat, Roots, open_table};
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::error::{Context as _, ErrorKind, Result};
-use crate::lake::{Diff, Found, Head, Hidden};
+use crate::lake::{Diff, Found, Head, Hidden, Totals};
+use crate::maintain::is_small;
+use crate::partition::PartitionKey;
 use crate::raw::{check_source_id, list_objects, list_sources};
 use crate::store::Location;
 
@@ -37,12 +39,35 @@ struct SourceStatus {
     rows: u64,
     objects_consumed: u64,
     quarantined: u64,
+    /// Rows that were taken out as others had the same key.
+    deduplicated: u64,
+    /// Files with less than half of the bytes that they should have, in partitions that have more than one of them:
+    /// `optimize` would merge them.
+    small_files: usize,
+    small_bytes: u64,
     last_run: Option<String>,
     last_run_at: Option<String>,
+    /// The last runs that took something in, newest first.
+    runs: Vec<RunStatus>,
     /// Raw objects that are not in the table yet; absent without a raw root.
     objects_new: Option<u64>,
+    /// Their stored bytes.
+    bytes_new: Option<u64>,
     objects_overwritten: Option<u64>,
 }
+
+/// What one run took in.
+#[derive(Debug, Serialize)]
+struct RunStatus {
+    run_id: String,
+    at: String,
+    objects: u64,
+    rows: u64,
+    quarantined: u64,
+}
+
+/// So many runs are shown.
+const RUNS: usize = 5;
 
 pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     let lake = args.roots.need_lake(&config)?;
@@ -61,7 +86,7 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     }
     let mut all = Vec::new();
     for source in &sources {
-        all.push(status(source, &lake, raw.as_ref()).await?);
+        all.push(status(source, &lake, raw.as_ref(), &config.settings(source)?).await?);
     }
     let text = match args.format {
         OutputFormat::Json => {
@@ -74,7 +99,7 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn status(source: &str, lake: &Location, raw: Option<&Location>) -> Result<SourceStatus> {
+async fn status(source: &str, lake: &Location, raw: Option<&Location>, settings: &Settings) -> Result<SourceStatus> {
     let mut status = SourceStatus { source_id: source.to_owned(), ..SourceStatus::default() };
     let opened = match open_table(lake, source).await {
         Ok(opened) => Some(opened),
@@ -91,36 +116,81 @@ async fn status(source: &str, lake: &Location, raw: Option<&Location>) -> Result
         status.rows = files.iter().map(|file| file.row_count).sum();
         status.objects_consumed = head.totals.objects;
         status.quarantined = head.totals.quarantined;
+        status.deduplicated = head.totals.deduplicated;
         status.last_run = Some(head.run_id.clone());
         status.last_run_at = Some(head.written_at.clone());
+        let mut small: BTreeMap<&PartitionKey, Vec<u64>> = BTreeMap::new();
+        for file in files.iter().filter(|file| is_small(file, settings.target_file_bytes as u64)) {
+            small.entry(&file.partition).or_default().push(file.size_bytes);
+        }
+        for sizes in small.into_values().filter(|sizes| sizes.len() > 1) {
+            status.small_files += sizes.len();
+            status.small_bytes += sizes.iter().sum::<u64>();
+        }
+        status.runs = last_runs(&Hidden::new(table.location()), head).await;
     }
     if let Some(raw) = raw {
         let hidden = Hidden::new(&lake.folder(source)?);
         let head = opened.as_ref().map(|(_, head, _)| head);
-        let (new, overwritten) = match count(&raw.folder(source)?, &hidden, head).await {
-            Err(error) if error.kind() == ErrorKind::NotFound && opened.is_some() => (0, 0),
+        let (new, bytes, overwritten) = match count(&raw.folder(source)?, &hidden, head).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && opened.is_some() => (0, 0, 0),
             counted => counted?,
         };
-        (status.objects_new, status.objects_overwritten) = (Some(new), Some(overwritten));
+        status.objects_new = Some(new);
+        status.bytes_new = Some(bytes);
+        status.objects_overwritten = Some(overwritten);
     }
     Ok(status)
 }
 
-/// How many raw objects are new, and how many changed after they were consumed.
-async fn count(raw: &Location, hidden: &Hidden, head: Option<&Head>) -> Result<(u64, u64)> {
-    let (mut new, mut overwritten) = (0, 0);
+/// How many raw objects are new, their stored bytes, and how many changed after they were consumed.
+async fn count(raw: &Location, hidden: &Hidden, head: Option<&Head>) -> Result<(u64, u64, u64)> {
+    let (mut new, mut bytes, mut overwritten) = (0, 0, 0);
     let mut diff = Diff::open(hidden, head).await?;
     let mut listing = list_objects(raw)?;
     while let Some(batch) = listing.next().await? {
         for object in batch.iter() {
             match diff.look_up(object).await? {
-                Found::New => new += 1,
+                Found::New => {
+                    new += 1;
+                    bytes += object.size_bytes;
+                }
                 Found::Overwritten => overwritten += 1,
                 Found::Consumed => {}
             }
         }
     }
-    Ok((new, overwritten))
+    Ok((new, bytes, overwritten))
+}
+
+/// What each of the last runs added, by the heads that are there still.
+async fn last_runs(hidden: &Hidden, last: &Head) -> Vec<RunStatus> {
+    let mut runs = Vec::new();
+    let mut head = last.clone();
+    while runs.len() < RUNS {
+        let parent = match head.parent {
+            Some(parent) => hidden.read_json::<Head>(&Hidden::head_path(parent)).await.ok(),
+            None => None,
+        };
+        let before = match (&parent, head.parent) {
+            (Some(parent), _) => parent.totals,
+            (None, None) => Totals::default(),
+            // A vacuum took the head before: what this one added is not known.
+            (None, Some(_)) => return runs,
+        };
+        runs.push(RunStatus {
+            run_id: head.run_id,
+            at: head.written_at,
+            objects: head.totals.objects.saturating_sub(before.objects),
+            rows: head.totals.rows_out.saturating_sub(before.rows_out),
+            quarantined: head.totals.quarantined.saturating_sub(before.quarantined),
+        });
+        match parent {
+            Some(parent) => head = parent,
+            None => return runs,
+        }
+    }
+    runs
 }
 
 fn render(status: &SourceStatus) -> String {
@@ -140,8 +210,20 @@ fn render(status: &SourceStatus) -> String {
             status.last_run_at.as_deref().unwrap_or("-"),
         ),
     };
+    if status.small_files > 0 {
+        let (files, megabytes) = (status.small_files, status.small_bytes as f64 / 1e6);
+        text.push_str(&format!("  {files} small files ({megabytes:.1} MB) could be merged\n"));
+    }
+    if status.deduplicated > 0 {
+        text.push_str(&format!("  {} rows were taken out as others had the same key\n", status.deduplicated));
+    }
+    for run in &status.runs {
+        let RunStatus { run_id, at, objects, rows, quarantined } = run;
+        text.push_str(&format!("  {at} {run_id}: {rows} rows of {objects} objects, {quarantined} quarantined\n"));
+    }
     if let Some(new) = status.objects_new {
-        text.push_str(&format!("  {new} raw objects are new"));
+        let megabytes = status.bytes_new.unwrap_or(0) as f64 / 1e6;
+        text.push_str(&format!("  {new} raw objects ({megabytes:.1} MB) are new"));
         let overwritten = status.objects_overwritten.unwrap_or(0);
         if overwritten > 0 {
             text.push_str(&format!(", {overwritten} changed after they were consumed"));

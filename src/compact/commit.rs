@@ -1,6 +1,10 @@
 //! The end of a run: the books are checked, the ledger and its head are written, and one commit takes all in.
 
-use super::driver::{Driver, Plan};
+use std::collections::HashSet;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::driver::{Driver, MAX_PLANS, Plan};
 use super::report::{SourceReport, Status};
 use super::rewrite::Rewritten;
 use super::slice::SliceResult;
@@ -9,6 +13,9 @@ use crate::json::format_timestamp;
 use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append};
 use crate::raw::RawObject;
 use crate::write::DataFile;
+
+/// A run that took half a day looks whether its files are still there: a vacuum spares for a day what no version names.
+const LONG_RUN_MICROS: i64 = 12 * 3_600_000_000;
 
 /// What the workers made of a plan.
 pub(super) struct Made {
@@ -92,10 +99,48 @@ impl Driver<'_> {
             partitioning: made.registry.partitioning.clone(),
             add,
             remove,
+            optimizes_to: None,
             ledger_head: id,
         };
-        plan.table.commit(change).await
+        self.check_files_are_there(plan, &change, at_micros).await?;
+        for _ in 0..MAX_PLANS {
+            let outcome = plan.table.commit(change.clone()).await?;
+            if outcome != Outcome::Conflict || !is_still_valid(plan, &change).await? {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::Conflict)
     }
+
+    /// Proves, at the end of a long run, that no vacuum took its first files for those of a dead one.
+    async fn check_files_are_there(&self, plan: &Plan, change: &Change, now_micros: i64) -> Result<()> {
+        if now_micros - self.began_micros < LONG_RUN_MICROS {
+            return Ok(());
+        }
+        let checks = futures::stream::iter(&change.add).map(|file| async {
+            match plan.hidden.is_there(&file.path).await? {
+                true => Ok(()),
+                false => {
+                    Err(Error::new(ErrorKind::Failed, format!("{} was deleted while the run was at work", file.path)))
+                }
+            }
+        });
+        checks.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
+    }
+}
+
+/// Loads the version of whoever was first. Whether a change that was made for the version before is still right: its head is
+/// still the one that the change follows, as after an optimize, its columns are as they were, and no file it takes away is
+/// gone.
+async fn is_still_valid(plan: &mut Plan, change: &Change) -> Result<bool> {
+    plan.table.refresh().await?;
+    let is_same = plan.head.as_ref().map(|head| head.id) == plan.table.ledger_head().await?;
+    if !is_same || change.fields.is_some() {
+        return Ok(false);
+    }
+    let files = plan.table.files()?;
+    let active: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    Ok(change.remove.iter().all(|file| active.contains(file.path.as_str())))
 }
 
 fn unbalanced(what: &str) -> Error {

@@ -57,19 +57,20 @@ fn is_same(old: &RecordBatch, held: &[Field], new: &RecordBatch, wanted: &[Field
 }
 
 /// The rows of a file, any number at a time.
-struct Rows {
+pub(super) struct Rows {
     file: StoredFile,
     at_hand: RecordBatch,
 }
 
 impl Rows {
-    async fn open(hidden: &Hidden, path: &str, size_bytes: u64, table: &[Field]) -> Result<Self> {
+    /// Those of a file of `size_bytes` of a table of columns `table`.
+    pub(super) async fn open(hidden: &Hidden, path: &str, size_bytes: u64, table: &[Field]) -> Result<Self> {
         let file = StoredFile::open(hidden, path, size_bytes, table).await?;
         Ok(Self { file, at_hand: RecordBatch::new_empty(arrow_schema(&[])) })
     }
 
     /// How many rows are at hand; 0 behind the last.
-    async fn left(&mut self) -> Result<usize> {
+    pub(super) async fn left(&mut self) -> Result<usize> {
         while self.at_hand.num_rows() == 0 {
             match self.file.next_batch().await? {
                 Some(batch) => self.at_hand = batch,
@@ -80,7 +81,7 @@ impl Rows {
     }
 
     /// The next `rows` of those at hand.
-    fn take(&mut self, rows: usize) -> RecordBatch {
+    pub(super) fn take(&mut self, rows: usize) -> RecordBatch {
         let taken = self.at_hand.slice(0, rows);
         self.at_hand = self.at_hand.slice(rows, self.at_hand.num_rows() - rows);
         taken

@@ -15,7 +15,7 @@ use super::commit::Books;
 use super::report::{Report, SourceReport, Status};
 use super::slice::SliceContext;
 use crate::clock::Clock;
-use crate::config::{Config, Settings};
+use crate::config::{Config, OnOverwrite, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::Reason;
 use crate::lake::{Diff, Found, Head, Hidden, Outcome, Registry, Table};
@@ -151,6 +151,8 @@ pub(super) struct Driver<'a> {
     pub clock: &'a dyn Clock,
     pub progress: &'a dyn Progress,
     pub run_id: String,
+    /// When it was begun, in microseconds since 1970-01-01T00:00:00Z.
+    pub began_micros: i64,
     encoders: Arc<ThreadPool>,
 }
 
@@ -177,14 +179,15 @@ impl<'a> Driver<'a> {
             .thread_name(|n| format!("encode-{n}"))
             .build()
             .context(|| "cannot start threads".to_owned())?;
-        Ok(Self { request, clock, progress, run_id: clock.new_id(), encoders: Arc::new(encoders) })
+        let (run_id, began_micros) = (clock.new_id(), clock.now_micros());
+        Ok(Self { request, clock, progress, run_id, began_micros, encoders: Arc::new(encoders) })
     }
 
     async fn source(&self, source_id: &str) -> Result<SourceReport> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
         for _ in 0..MAX_PLANS {
-            let plan = self.plan(source_id, &raw).await?;
+            let plan = self.plan(source_id, &raw, settings.on_overwrite).await?;
             let mut report = SourceReport::new(source_id);
             report.version = plan.table.version();
             report.notes.clone_from(&plan.notes);
@@ -215,8 +218,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Compares the listing of a source with its ledger.
-    pub(super) async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
+    pub(super) async fn plan(&self, source_id: &str, raw: &Location, on_overwrite: OnOverwrite) -> Result<Plan> {
         let plan = self.open(source_id).await?;
+        let added = if on_overwrite == OnOverwrite::Append { "what it holds now is added, " } else { "" };
         let (mut new, mut known, mut notes) = (Vec::new(), 0_u64, Vec::new());
         let mut diff = Diff::open(&plan.hidden, plan.head.as_ref()).await?;
         let mut listing = list_objects(raw)?;
@@ -226,7 +230,10 @@ impl<'a> Driver<'a> {
                     Found::New => new.push(RawObject::from(object)),
                     Found::Consumed => known += 1,
                     Found::Overwritten => {
-                        notes.push(format!("{} changed after it was consumed; its old rows stay", object.key));
+                        notes.push(format!("{} changed after it was consumed; {added}its old rows stay", object.key));
+                        if on_overwrite == OnOverwrite::Append {
+                            new.push(RawObject::from(object));
+                        }
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! Compaction: new raw objects become rows of the lake table, each exactly once. Replay: so do rejects that are valid by now.
 
+mod assemble;
 mod begin;
 mod commit;
 mod compare;
@@ -20,8 +21,9 @@ mod trial;
 pub use driver::{Progress, Request, Silent, compact};
 pub use observe::observe;
 pub use plan::{SourcePlan, plan};
+pub(crate) use pool::run_all;
 pub use probe::{EVENT_TIME_NAMES, find_records_path};
 pub use replay::replay;
-pub use report::{Report, SourceReport, Status};
+pub use report::{Report, SourceOptimized, SourceReport, Status};
 pub use sample::sample_kinds;
 pub use slice::{Piece, Portion, SliceContext, SliceOptions, SliceResult, SliceTask, run_slice};

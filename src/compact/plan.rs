@@ -71,7 +71,7 @@ impl Driver<'_> {
     async fn dry_run(&self, source_id: &str) -> Result<SourcePlan> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
-        let mut plan = self.plan(source_id, &raw).await?;
+        let mut plan = self.plan(source_id, &raw, settings.on_overwrite).await?;
         let mut report = SourceReport::new(source_id);
         report.notes.clone_from(&plan.notes);
         let mut dry = SourcePlan {

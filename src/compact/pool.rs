@@ -10,7 +10,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// The first, in the order of the tasks, of those that failed.
-pub(super) fn run_all<T: Send, R: Send>(
+pub(crate) fn run_all<T: Send, R: Send>(
     tasks: Vec<T>,
     workers: usize,
     work: impl Fn(T) -> Result<R> + Sync,

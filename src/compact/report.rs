@@ -53,9 +53,76 @@ pub struct SourceReport {
     /// What else is worth knowing: choices made, objects passed over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Small files that were merged after the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimized: Option<SourceOptimized>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What merging the small files of one source came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceOptimized {
+    /// The source.
+    pub source_id: String,
+    /// How it ended.
+    pub status: Status,
+    /// Active files before.
+    pub files_before: u64,
+    /// Active files after.
+    pub files_after: u64,
+    /// Files whose place was taken.
+    pub files_merged: u64,
+    /// The files that took it.
+    pub files_written: u64,
+    /// Their partitions.
+    pub partitions: u64,
+    /// The rows in them.
+    pub rows: u64,
+    /// Stored bytes read.
+    pub bytes_read: u64,
+    /// Stored bytes written.
+    pub bytes_written: u64,
+    /// Rows taken out as another one had the same key.
+    #[serde(default)]
+    pub rows_deduplicated: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// The table's version.
+    pub version: Option<u64>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What else is worth knowing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl SourceOptimized {
+    /// A report of nothing done.
+    pub fn new(source_id: &str) -> Self {
+        Self {
+            source_id: source_id.to_owned(),
+            status: Status::Success,
+            files_before: 0,
+            files_after: 0,
+            files_merged: 0,
+            files_written: 0,
+            partitions: 0,
+            rows: 0,
+            bytes_read: 0,
+            bytes_written: 0,
+            rows_deduplicated: 0,
+            commits: 0,
+            version: None,
+            duration_ms: 0,
+            notes: Vec::new(),
+            error: None,
+        }
+    }
 }
 
 impl SourceReport {
@@ -74,6 +141,7 @@ impl SourceReport {
             schema_changes: Vec::new(),
             duration_ms: 0,
             notes: Vec::new(),
+            optimized: None,
             error: None,
         }
     }

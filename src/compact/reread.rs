@@ -5,23 +5,28 @@
 //! ledger --slice--> raw objects --decoded again, in order--> rows --partition, place--> the file that takes its place
 //! ```
 //!
+//! A merged file holds rows of several slices: each gives a piece, and the pieces become the file (see `assemble`).
+//!
 //! Nothing is taken on trust: each raw object must give as many rows as before, each partition as many as its files have,
 //! and each new file must agree with the old one in every value that the old one determines. Otherwise the old file is
 //! widened from what is stored in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use futures::StreamExt as _;
 
+use super::assemble::{Assembly, Stretch};
 use super::compare::same_rows;
 use super::pool::run_all;
 use super::rewrite::{Affected, Promotion, matching};
 use crate::error::{Context as _, Error, Result};
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
-use crate::lake::{ActiveFile, Merged, SLICE_SEPARATOR, Segment};
+use crate::lake::{ActiveFile, Hidden, Merged, OriginRun, Origins, SLICE_SEPARATOR, Segment};
 use crate::partition::{Part, PartitionKey, Partitioning, Transform, find, split};
 use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects};
 use crate::schema::{Contract, Field, Kind, Observation, Type, resolve_ruled};
@@ -29,6 +34,8 @@ use crate::write::{DataFile, FileOrigin, RangeWriter, RowRange};
 
 /// So many partitions are written at a time at most; for more, the raw objects are read once more.
 const MAX_OPEN_FILES: usize = 128;
+/// So many records of the origins of rows are read at a time.
+const RECORDS_AHEAD: usize = 16;
 /// What an open file holds of what it has not stored yet, at most.
 const MAX_OPEN_BYTES: u64 = 8 << 20;
 
@@ -71,7 +78,9 @@ struct Slice {
 /// A file whose rows are wanted.
 #[derive(Debug)]
 struct Target {
-    old: Affected,
+    old: Arc<Affected>,
+    /// Which of the merged files it is a piece of.
+    merged: Option<usize>,
     /// Its partition, as [`Promotion::key`] has it.
     key: PartitionKey,
     /// Its rows among those of its slice and partition.
@@ -102,8 +111,22 @@ struct Keys {
     schema: SchemaRef,
 }
 
-/// Where a file lies among those of its slice and partition.
-type Places<'a> = HashMap<&'a str, (Range<u64>, u64)>;
+/// What became of a file whose rows were wanted.
+type Outcome = (Arc<Affected>, Result<DataFile, Lost>);
+
+/// The files that a slice wrote into one partition.
+#[derive(Debug, Default)]
+struct Place {
+    /// By number: the first of their rows among those of the slice and partition, and how many they are.
+    units: BTreeMap<u64, (u64, u64)>,
+    /// The rows of all of them.
+    total: u64,
+    /// Two files tell different things.
+    is_disputed: bool,
+}
+
+/// Where the rows of files lie, by slice and partition.
+type Places = HashMap<(String, PartitionKey), Place>;
 
 impl Promotion<'_> {
     /// Writes files again from raw objects. `files` are all that the table has. Blocks.
@@ -115,47 +138,91 @@ impl Promotion<'_> {
         files: &[ActiveFile],
         affected: Vec<Affected>,
         ledger: &[Segment],
-    ) -> Result<Vec<(Affected, Result<DataFile, Lost>)>> {
+    ) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
+        if affected.is_empty() {
+            return Ok(outcomes);
+        }
         let mut slices: BTreeMap<String, Slice> = BTreeMap::new();
-        let places = self.places(files);
-        for old in affected {
-            let place = FileOrigin::of(&old.file.path).zip(places.get(old.file.path.as_str()));
-            let Some((origin, (rows, total))) = place else {
+        let mut merged: Vec<Assembly> = Vec::new();
+        let origins = self.origins(files)?;
+        let places = self.places(files, &origins);
+        for old in affected.into_iter().map(Arc::new) {
+            let key = self.key(&old.file.partition);
+            let stretches = origins.get(&old.file.path).and_then(|origins| stretches(origins, &key, &places));
+            let Some(stretches) = stretches else {
                 outcomes.push((old, Err(Lost::Unknown)));
                 continue;
             };
-            let target = Target { key: self.key(&old.file.partition), rows: rows.clone(), total: *total, old };
-            slices.entry(origin.slice).or_default().targets.push(target);
+            let is_whole = FileOrigin::of(&old.file.path).is_some();
+            let number = merged.len();
+            let mut want = |slice: &str, rows: Range<u64>| {
+                let total = places.get(&(slice.to_owned(), key.clone())).map_or(0, |place| place.total);
+                let merged = (!is_whole).then_some(number);
+                let target = Target { old: Arc::clone(&old), merged, key: key.clone(), rows, total };
+                slices.entry(slice.to_owned()).or_default().targets.push(target);
+            };
+            if is_whole {
+                stretches.into_iter().for_each(|stretch| want(&stretch.slice, stretch.rows));
+                continue;
+            }
+            let assembly = Assembly::new(Arc::clone(&old), &stretches);
+            assembly.pieces().for_each(|(slice, rows)| want(slice, rows.clone()));
+            merged.push(assembly);
         }
         if !slices.is_empty() {
             self.find_objects(ledger, &mut slices)?;
         }
-        let done = run_all(slices.into_values().collect(), self.workers, |slice| self.redo(slice))?;
-        outcomes.extend(done.into_iter().flatten());
+        let done = run_all(slices.into_iter().collect(), self.workers, |(id, slice)| {
+            Ok(self.redo(slice)?.into_iter().map(move |outcome| (id.clone(), outcome)).collect::<Vec<_>>())
+        })?;
+        for (slice, (target, outcome)) in done.into_iter().flatten() {
+            match target.merged {
+                None => outcomes.push((target.old, outcome)),
+                Some(number) => merged[number].take(&slice, &target.rows, outcome),
+            }
+        }
+        outcomes.extend(run_all(merged, self.workers, |assembly| self.assemble(assembly))?);
         Ok(outcomes)
     }
 
-    /// Which rows of its slice and partition each file holds.
-    fn places<'f>(&self, files: &'f [ActiveFile]) -> Places<'f> {
-        let mut parts: HashMap<(String, PartitionKey), Vec<(u64, &ActiveFile)>> = HashMap::new();
+    /// Where the rows of each file came from, by its path, where something tells.
+    fn origins(&self, files: &[ActiveFile]) -> Result<HashMap<String, Origins>> {
+        let hidden = &self.context.hidden;
+        let read = |file: ActiveFile| async move {
+            // What cannot be read tells nothing; the file is then widened from what is stored.
+            let origins = Origins::of(hidden, &file).await;
+            let origins = origins.unwrap_or_else(|error| {
+                tracing::warn!(file = file.path, %error, "its origins are not known");
+                None
+            });
+            Some((file.path, origins?))
+        };
+        let found = futures::stream::iter(files.to_vec()).map(read).buffered(RECORDS_AHEAD);
+        Ok(self.context.write.runtime.block_on(found.filter_map(std::future::ready).collect()))
+    }
+
+    /// Where the rows of files lie.
+    fn places(&self, files: &[ActiveFile], origins: &HashMap<String, Origins>) -> Places {
+        let mut found: HashMap<(String, PartitionKey), BTreeMap<u64, (u64, bool)>> = HashMap::new();
+        let mut places = Places::new();
         for file in files {
-            if let Some(origin) = FileOrigin::of(&file.path) {
-                let part = (origin.slice, self.key(&file.partition));
-                parts.entry(part).or_default().push((origin.number, file));
+            let is_whole = FileOrigin::of(&file.path).is_some();
+            for unit in origins.get(&file.path).into_iter().flat_map(|origins| &origins.units) {
+                let part = (unit.origin.slice.clone(), self.key(&file.partition));
+                let before =
+                    found.entry(part.clone()).or_default().insert(unit.origin.number, (unit.row_count, is_whole));
+                // Rows of one unit may lie in several merged files.
+                if before.is_some_and(|(rows, was_whole)| was_whole || is_whole || rows != unit.row_count) {
+                    places.entry(part).or_default().is_disputed = true;
+                }
             }
         }
-        let mut places = HashMap::new();
-        for mut part in parts.into_values() {
-            part.sort_by_key(|(number, _)| *number);
-            if part.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-                continue;
-            }
-            let total = part.iter().map(|(_, file)| file.row_count).sum();
-            let mut start = 0;
-            for (_, file) in part {
-                places.insert(file.path.as_str(), (start..start + file.row_count, total));
-                start += file.row_count;
+        for (part, units) in found {
+            let place = places.entry(part).or_default();
+            for (number, (rows, _)) in units {
+                place.units.insert(number, (place.total, rows));
+                place.total += rows;
             }
         }
         places
@@ -182,7 +249,7 @@ impl Promotion<'_> {
     }
 
     /// Decodes a slice again, as often as it takes.
-    fn redo(&self, mut slice: Slice) -> Result<Vec<(Affected, Result<DataFile, Lost>)>> {
+    fn redo(&self, mut slice: Slice) -> Result<Vec<(Target, Result<DataFile, Lost>)>> {
         let mut left = std::mem::take(&mut slice.targets);
         let mut outcomes = Vec::new();
         let is_known = !slice.objects.is_empty() && !slice.is_mixed;
@@ -220,7 +287,7 @@ impl Promotion<'_> {
                     Ok(files) => {
                         for (target, file) in targets.into_iter().zip(files) {
                             match file {
-                                Some(file) => outcomes.push((target.old, Ok(file))),
+                                Some(file) => outcomes.push((target, Ok(file))),
                                 None => left.push(target),
                             }
                         }
@@ -233,7 +300,7 @@ impl Promotion<'_> {
                 }
             }
         }
-        outcomes.extend(left.into_iter().map(|target| (target.old, Err(lost.clone()))));
+        outcomes.extend(left.into_iter().map(|target| (target, Err(lost.clone()))));
         Ok(outcomes)
     }
 
@@ -276,7 +343,10 @@ impl Promotion<'_> {
         let is_wanted = |field: &&Field| wanted.iter().flatten().chain(&for_keys).any(|other| other.name == field.name);
         let fields: Vec<Field> = after.iter().filter(is_wanted).cloned().collect();
         let ranges = targets.iter().zip(wanted).map(|(target, fields)| RowRange {
-            path: self.new_path(&target.old.file),
+            path: match target.merged {
+                None => self.new_path(&target.old.file),
+                Some(_) => format!("{}/piece.parquet", Hidden::scratch_folder(&self.clock.new_id())),
+            },
             partition: target.old.file.partition.clone(),
             key: target.key.clone(),
             rows: target.rows.clone(),
@@ -297,7 +367,8 @@ impl Promotion<'_> {
             refused.push(new);
         }
         for (target, file) in targets.iter().zip(&mut files) {
-            let Some(new) = file else { continue };
+            // A piece is compared when the file that it is a part of is whole again.
+            let Some(new) = file.as_ref().filter(|_| target.merged.is_none()) else { continue };
             let same = same_rows(&self.context.hidden, &target.old, &self.before.fields, new);
             if !runtime.block_on(same)? {
                 refused.extend(file.take());
@@ -450,6 +521,23 @@ impl Promotion<'_> {
         let is_used = |field: &&Field| exprs.iter().any(|expr| expr.column.first() == Some(&field.name));
         fields.iter().filter(is_used).cloned().collect()
     }
+}
+
+/// The rows of a file as places among those of their slices and its partition, whose key is `key`; `None` when not all are
+/// known.
+fn stretches(origins: &Origins, key: &PartitionKey, places: &Places) -> Option<Vec<Stretch>> {
+    let place = |number: usize| {
+        let unit = &origins.units[number];
+        let place = places.get(&(unit.origin.slice.clone(), key.clone())).filter(|place| !place.is_disputed)?;
+        Some((unit.origin.slice.clone(), place.units.get(&unit.origin.number)?.0))
+    };
+    let starts: Vec<(String, u64)> = (0..origins.units.len()).map(place).collect::<Option<_>>()?;
+    let runs = origins.runs.iter().filter(|run| run.rows > 0);
+    let stretch = |run: &OriginRun| {
+        let (slice, start) = &starts[run.unit];
+        Stretch { slice: slice.clone(), rows: start + run.first..start + run.first + run.rows }
+    };
+    Some(runs.map(stretch).collect())
 }
 
 /// Splits a batch by the values of another one that has the same rows.

@@ -7,6 +7,8 @@
 //!                                                    '-- gone or changed --> from Parquet, in canonical text
 //! ```
 
+use std::sync::Arc;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::pool::run_all;
@@ -17,7 +19,7 @@ use crate::error::{Context as _, Result};
 use crate::json::{arrow_schema, reshape};
 use crate::lake::{ActiveFile, Registry, Segment, StoredFile, Table};
 use crate::schema::{Field, Type, fields_widen_losslessly};
-use crate::write::{DataFile, FileOrigin, is_part_of, name_without_origin, write_file};
+use crate::write::{DataFile, is_part_of, same_rows_name, write_file};
 
 /// How many footers are fetched at a time.
 const FOOTERS_AHEAD: usize = 16;
@@ -71,12 +73,13 @@ impl Promotion<'_> {
         let files = table.files()?;
         let affected = self.affected(&files)?;
         let after = &self.after.fields;
-        let (mut from_stored, from_raw): (Vec<_>, Vec<_>) =
+        let (from_stored, from_raw): (Vec<_>, Vec<_>) =
             affected.into_iter().partition(|file| fields_widen_losslessly(&file.held, after));
+        let mut from_stored: Vec<Arc<Affected>> = from_stored.into_iter().map(Arc::new).collect();
         for (file, outcome) in self.reread(&files, from_raw, ledger)? {
             match outcome {
                 Ok(again) => {
-                    rewritten.files.push((file.file, again));
+                    rewritten.files.push((file.file.clone(), again));
                     rewritten.from_raw += 1;
                 }
                 Err(why) => {
@@ -86,7 +89,7 @@ impl Promotion<'_> {
                 }
             }
         }
-        rewritten.files.extend(run_all(from_stored, self.workers, |file| self.widen(file))?);
+        rewritten.files.extend(run_all(from_stored, self.workers, |file| self.widen(&file))?);
         tracing::info!(
             files = rewritten.files.len(),
             from_raw = rewritten.from_raw,
@@ -119,7 +122,7 @@ impl Promotion<'_> {
     }
 
     /// Writes a file again from what is stored in it.
-    fn widen(&self, affected: Affected) -> Result<(ActiveFile, DataFile)> {
+    fn widen(&self, affected: &Affected) -> Result<(ActiveFile, DataFile)> {
         let Affected { file, held } = affected;
         let runtime = &self.context.write.runtime;
         let mut stored = runtime.block_on(StoredFile::open(
@@ -128,21 +131,20 @@ impl Promotion<'_> {
             file.size_bytes,
             &self.before.fields,
         ))?;
-        let wanted = matching(&held, &self.after.fields, false);
+        let wanted = matching(held, &self.after.fields, false);
         let schema = arrow_schema(&wanted);
         let widen = |batch| {
-            reshape(&batch, &held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
+            reshape(&batch, held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
         };
         let batches = std::iter::from_fn(|| runtime.block_on(stored.next_batch()).transpose());
         let wide = batches.map(|batch| batch.and_then(widen));
-        let again = write_file(&self.context.write, self.new_path(&file), file.partition.clone(), &wanted, wide)?;
-        Ok((file, again))
+        let again = write_file(&self.context.write, self.new_path(file), file.partition.clone(), &wanted, wide)?;
+        Ok((file.clone(), again))
     }
 
     /// Where the file lies that takes the place of `file`: beside it, under a name that tells the same origin.
     pub(super) fn new_path(&self, file: &ActiveFile) -> String {
-        let id = self.clock.new_id();
-        let name = FileOrigin::of(&file.path).map_or_else(|| name_without_origin(&id), |origin| origin.name_again(&id));
+        let name = same_rows_name(&file.path, &self.clock.new_id());
         match self.after.partitioning.hive_path(&file.partition) {
             folder if folder.is_empty() => name,
             folder => format!("{folder}/{name}"),

@@ -5,6 +5,8 @@
 //! _siltstone/ledger/<head id>-<n>.parquet   consumed raw objects, sorted by key
 //! _siltstone/schema/<head id>.json          the registry: what was observed, columns, how the table is made
 //! _siltstone/quarantine/<file id>.parquet   rejected records
+//! _siltstone/origins/<id>.parquet           which files the rows of a merged data file came from
+//! _siltstone/scratch/<id>/...               what a run needs while it works
 //! ```
 //!
 //! Objects here are never changed. They count when the head that a committed version names refers to them.
@@ -12,9 +14,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use serde::Serialize;
@@ -23,6 +26,17 @@ use serde::de::DeserializeOwned;
 use super::ranges::RangedFile;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::store::Location;
+
+/// An object of a table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// The path below the table's folder.
+    pub path: String,
+    /// Stored bytes.
+    pub size_bytes: u64,
+    /// When it was stored, in milliseconds since 1970-01-01T00:00:00Z.
+    pub modified_ms: i64,
+}
 
 /// The hidden folder of one table.
 #[derive(Debug, Clone)]
@@ -57,6 +71,16 @@ impl Hidden {
     /// The path of a quarantine file.
     pub fn quarantine_path(file_id: &str) -> String {
         format!("{}/{file_id}.parquet", Self::QUARANTINE)
+    }
+
+    /// The path of the record of where the rows of a merged data file came from.
+    pub fn origins_path(id: &str) -> String {
+        format!("_siltstone/origins/{id}.parquet")
+    }
+
+    /// The folder of what a run needs only while it works.
+    pub fn scratch_folder(id: &str) -> String {
+        format!("_siltstone/scratch/{id}")
     }
 
     /// Reads an object of the table, named by its path below the table's folder.
@@ -167,6 +191,121 @@ impl Hidden {
     pub async fn create_json(&self, path: &str, document: &impl Serialize) -> Result<()> {
         let bytes = serde_json::to_vec(document).context(|| format!("cannot express {path}"))?;
         self.create(path, bytes.into()).await
+    }
+
+    /// Writes an object, in the place of one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn overwrite(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let object = self.table.child(path)?;
+        let put = self.table.store().put(&object, bytes.into()).await;
+        put.map(drop).context(|| format!("cannot write {path} of {}", self.table.url()))
+    }
+
+    /// Whether there is an object.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_there(&self, path: &str) -> Result<bool> {
+        match self.table.store().head(&self.table.child(path)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(Error::failed(format!("cannot look for {path} of {}", self.table.url()), error)),
+        }
+    }
+
+    /// Those objects of the table, or of a folder of it, that are `wanted`.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub async fn list(&self, folder: Option<&str>, wanted: impl Fn(&Stored) -> bool) -> Result<Vec<Stored>> {
+        let describe = || format!("cannot list {} of {}", folder.unwrap_or("the objects"), self.table.url());
+        let table = self.table.prefix()?;
+        let within = folder.map(|folder| self.table.child(folder)).transpose()?;
+        let mut listed = self.table.store().list(Some(within.as_ref().unwrap_or(&table)));
+        let mut found = Vec::new();
+        while let Some(meta) = listed.try_next().await.context(describe)? {
+            let full = meta.location.as_ref();
+            let below = full.strip_prefix(table.as_ref()).map(|path| path.trim_start_matches('/'));
+            let Some(path) = below.map(str::to_owned) else { continue };
+            let stored = Stored { path, size_bytes: meta.size, modified_ms: meta.last_modified.timestamp_millis() };
+            if wanted(&stored) {
+                found.push(stored);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Uploads to the local file system that were never finished: what a process that was killed leaves beside its files
+    /// (`name#1`). Other stores show none; they have rules of their own for them.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn unfinished_uploads(&self, wanted: impl Fn(&Stored) -> bool) -> Result<Vec<Stored>> {
+        let Some(local) = self.table.local() else { return Ok(Vec::new()) };
+        let describe = || format!("cannot list the files of {}", self.table.url());
+        let (mut folders, mut found) = (vec![local.to_owned()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).context(describe)? {
+                let entry = entry.context(describe)?;
+                let Ok(metadata) = entry.metadata() else { continue };
+                if metadata.is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                let name = entry.file_name();
+                let number = name.to_str().and_then(|name| Some(name.rsplit_once('#')?.1));
+                let is_upload = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()));
+                let path = entry.path().strip_prefix(local).ok().and_then(|path| Some(path.to_str()?.to_owned()));
+                let Some(path) = path.filter(|_| is_upload) else { continue };
+                let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+                let modified_ms = modified.map_or(i64::MAX, |since| since.as_millis() as i64);
+                let stored = Stored { path, size_bytes: metadata.len(), modified_ms };
+                if wanted(&stored) {
+                    found.push(stored);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Deletes such uploads.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn delete_uploads(&self, uploads: &[Stored]) -> Result<()> {
+        let Some(local) = self.table.local() else { return Ok(()) };
+        for upload in uploads {
+            match std::fs::remove_file(local.join(&upload.path)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::failed(format!("cannot delete {} of {}", upload.path, self.table.url()), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes objects, many at once.
+    ///
+    /// # Errors
+    /// When one cannot be deleted; others may be.
+    pub async fn delete_all<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<()> {
+        let paths = paths.map(|path| self.table.child(path)).collect::<Result<Vec<_>>>()?;
+        let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        let mut deleted = self.table.store().delete_stream(paths);
+        loop {
+            match deleted.try_next().await {
+                Ok(Some(_)) | Err(object_store::Error::NotFound { .. }) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    return Err(Error::failed(format!("cannot delete objects of {}", self.table.url()), error));
+                }
+            }
+        }
     }
 
     /// Deletes objects that no version refers to, as far as possible.

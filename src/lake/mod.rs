@@ -6,23 +6,27 @@ mod explain;
 mod hidden;
 mod history;
 mod ledger;
+mod origins;
 mod quarantine;
 mod ranges;
 mod registry;
+mod retained;
 mod stored;
 mod table;
 mod verify;
 
 pub use ddl::{Dialect, TableDescription, ddl};
 pub use explain::{DatedChange, Explanation, KindSeen, explain};
-pub use hidden::Hidden;
+pub use hidden::{Hidden, Stored};
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
 pub use ledger::{Diff, Entry, Found, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, find_entries};
+pub use origins::{OriginRun, Origins, OriginsBuilder, Unit};
 pub use quarantine::{
     Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, StoredReject, SummarizedFile,
     Tally, quarantine_schema, rows_of,
 };
 pub use registry::Registry;
+pub use retained::Retained;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};
 pub use verify::{Checked, Effect, Finding, FindingKind, Severity, Verification, verify};

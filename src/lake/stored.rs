@@ -12,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData, SortingColumn};
 
 use super::hidden::Hidden;
 use crate::error::{Context as _, Error, ErrorKind, Result};
@@ -29,6 +29,8 @@ pub struct StoredFile {
     path: String,
     /// The columns it holds: some of the table's, structs with some of their fields.
     pub fields: Vec<Field>,
+    /// The columns that the rows of each of its row groups are sorted by, ascending, as the footer says.
+    pub sorted_by: Vec<String>,
     rows: ParquetRecordBatchStream<Reader>,
 }
 
@@ -44,25 +46,42 @@ impl StoredFile {
     /// # Errors
     /// `Failed` when it cannot be read; `Corrupt` when it is gone or holds a column that the table has not.
     pub async fn open(hidden: &Hidden, path: &str, size: u64, table: &[Field]) -> Result<Self> {
+        Self::open_columns(hidden, path, size, table, |_| true).await
+    }
+
+    /// The same, of which only the columns that are `wanted` are read.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_columns(
+        hidden: &Hidden,
+        path: &str,
+        size: u64,
+        table: &[Field],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         let describe = || format!("cannot read {path}");
         let footer = read_footer(hidden, path, size).await?;
         let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new()).context(describe)?;
         let reader =
             Reader { hidden: hidden.clone(), path: path.to_owned(), metadata: Arc::clone(metadata.metadata()) };
+        let sorted_by = sorted_by(metadata.metadata());
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
         let stored: Fields =
             builder.schema().fields().iter().filter(|field| field.name() != NO_VALUES).cloned().collect();
         let fields = held_fields(&stored, table).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("{path} holds columns that its table does not know"))
         })?;
-        let builder = if fields.is_empty() {
-            let nothing = ProjectionMask::roots(builder.parquet_schema(), []);
-            builder.with_projection(nothing)
+        let roots: Vec<usize> = (0..fields.len()).filter(|index| wanted(&fields[*index].name)).collect();
+        let builder = if roots.len() < builder.schema().fields().len() {
+            let projection = ProjectionMask::roots(builder.parquet_schema(), roots);
+            builder.with_projection(projection)
         } else {
             builder
         };
+        let fields: Vec<Field> = fields.into_iter().filter(|field| wanted(&field.name)).collect();
         let rows = builder.with_batch_size(BATCH_ROWS).build().context(describe)?;
-        Ok(Self { path: path.to_owned(), fields, rows })
+        Ok(Self { path: path.to_owned(), fields, sorted_by, rows })
     }
 
     /// The next rows, as the columns `fields`; `None` behind the last.
@@ -72,6 +91,22 @@ impl StoredFile {
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         self.rows.try_next().await.context(|| format!("cannot read {}", self.path))
     }
+}
+
+/// The columns that all row groups say they are sorted by, ascending and with null last.
+fn sorted_by(footer: &ParquetMetaData) -> Vec<String> {
+    let columns = footer.file_metadata().schema_descr();
+    let of_group = |group: &RowGroupMetaData| -> Vec<String> {
+        let sorted = group.sorting_columns().into_iter().flatten();
+        let name = |column: &SortingColumn| {
+            let index = usize::try_from(column.column_idx).ok().filter(|index| *index < columns.num_columns())?;
+            (!column.descending && !column.nulls_first).then(|| columns.column(index).path().string())
+        };
+        sorted.map_while(name).collect()
+    };
+    let mut groups = footer.row_groups().iter().map(of_group);
+    let first = groups.next().unwrap_or_default();
+    if groups.all(|group| group == first) { first } else { Vec::new() }
 }
 
 /// The footer of a Parquet file of `size` bytes, which is read by its end.

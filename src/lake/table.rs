@@ -9,7 +9,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{
-    Action, Add, Metadata, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
+    Action, Add, CommitInfo, Metadata, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
 };
 use deltalake_core::logstore::{CommitOrBytes, LogStore as _, LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -73,6 +73,8 @@ pub struct Change {
     pub add: Vec<DataFile>,
     /// Files to remove, whose rows are in `add` again.
     pub remove: Vec<ActiveFile>,
+    /// The rows stay the same: they only lie in other files from now on, of about this many bytes.
+    pub optimizes_to: Option<usize>,
     /// The ledger's head that belongs to this version.
     pub ledger_head: i64,
 }
@@ -210,16 +212,22 @@ impl Table {
         let version = self.version().map_or(0, |version| version + 1);
         let describe = || format!("cannot commit version {version} of the table {}", self.location.url());
         let run_id = change.run_id.clone();
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(change.partitioning.names()),
-            predicate: None,
+        let operation = match change.optimizes_to {
+            Some(target_bytes) => DeltaOperation::Optimize { predicate: None, target_size: target_bytes as i64 },
+            None => DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(change.partitioning.names()),
+                predicate: None,
+            },
         };
-        let info = HashMap::from([
-            (RUN_ID.to_owned(), serde_json::Value::from(run_id.clone())),
-            ("engineInfo".to_owned(), serde_json::Value::from(concat!("siltstone/", env!("CARGO_PKG_VERSION")))),
-        ]);
-        let actions = self.actions(change)?;
+        let info = HashMap::from([(RUN_ID.to_owned(), serde_json::Value::from(run_id.clone()))]);
+        let commit_info = CommitInfo {
+            timestamp: Some(change.at_ms),
+            engine_info: Some(concat!("siltstone/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..operation.get_commit_info()
+        };
+        let mut actions = vec![Action::CommitInfo(commit_info)];
+        actions.extend(self.actions(change)?);
         let bytes = CommitData::new(actions, operation, info, Vec::new()).get_bytes().context(describe)?;
         let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::nil()).await;
         match put {
@@ -287,10 +295,11 @@ impl Table {
             }
             (Some(_), None) => {}
         }
+        let data_change = change.optimizes_to.is_none();
         actions.extend(change.remove.iter().map(|file| {
             Action::Remove(Remove {
                 path: file.path.clone(),
-                data_change: true,
+                data_change,
                 deletion_timestamp: Some(change.at_ms),
                 extended_file_metadata: Some(true),
                 partition_values: Some(partition_values(&names, &file.partition)),
@@ -304,7 +313,7 @@ impl Table {
                 path: file.path,
                 size: file.size_bytes as i64,
                 modification_time: change.at_ms,
-                data_change: true,
+                data_change,
                 stats: Some(file.stats),
                 ..Add::default()
             })

@@ -11,6 +11,7 @@ use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::errors::ParquetError;
+use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 use rayon::ThreadPool;
@@ -18,12 +19,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::encodings::Encodings;
 use super::sink::Sink;
 use super::stats::delta_stats;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{arrow_schema, reshape};
 use crate::partition::PartitionKey;
-use crate::schema::Field;
+use crate::schema::{Field, Type};
 
 /// The only column of a file whose rows have no value in any column: Parquet counts rows by columns. It is always null and
 /// belongs to no table, whose column names have no dash.
@@ -183,6 +185,93 @@ impl FileWriter {
     }
 }
 
+/// A file whose rows come batch by batch.
+pub struct GatheringWriter {
+    context: WriteContext,
+    path: String,
+    partition: PartitionKey,
+    fields: Vec<Field>,
+    rows: Rows,
+    writer: Option<FileWriter>,
+}
+
+impl std::fmt::Debug for GatheringWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatheringWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl GatheringWriter {
+    /// A writer of a file of the columns `fields`, at a path below the table's folder.
+    pub fn new(context: &WriteContext, path: String, partition: PartitionKey, fields: &[Field]) -> Self {
+        let (context, fields) = (context.clone(), fields.to_vec());
+        Self { context, path, partition, fields, rows: Rows::default(), writer: None }
+    }
+
+    /// Says, before the first rows, that they come sorted by these of its columns, which are no structs, lists or maps:
+    /// ascending, null last.
+    pub fn sorted_by(&mut self, names: &[String]) {
+        let leaf = |name: &String| {
+            let before: Vec<&Field> = self.fields.iter().take_while(|field| field.name != *name).collect();
+            let leaves: usize = before.into_iter().map(|field| leaf_count(&field.ty)).sum();
+            SortingColumn { column_idx: leaves as i32, descending: false, nulls_first: false }
+        };
+        let columns = names.iter().map(leaf).collect();
+        let builder = self.context.properties.as_ref().clone().into_builder();
+        self.context.properties = builder.set_sorting_columns(Some(columns)).build().into();
+    }
+
+    /// Takes rows of its columns. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        self.rows.push(batch);
+        if self.rows.is_full(&self.context) { self.flush().map(drop) } else { Ok(()) }
+    }
+
+    /// Writes what is gathered, each column as the first rows tell.
+    fn flush(&mut self) -> Result<&mut FileWriter> {
+        let is_empty = self.rows.is_empty();
+        let batches = self.rows.take();
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let properties = Encodings::default().fit(&self.context.properties, &batches, &self.fields);
+                let context = WriteContext { properties, ..self.context.clone() };
+                let (path, partition) = (self.path.clone(), self.partition.clone());
+                none.insert(FileWriter::create(&context, path, partition, self.fields.clone())?)
+            }
+        };
+        if !is_empty {
+            writer.write(batches, &self.fields)?;
+        }
+        Ok(writer)
+    }
+
+    /// Whether it has any row.
+    pub fn has_rows(&self) -> bool {
+        self.writer.is_some() || self.rows.count > 0
+    }
+
+    /// Bytes the file has so far, without rows that are only gathered.
+    pub fn written_bytes(&self) -> usize {
+        self.writer.as_ref().map_or(0, FileWriter::written_bytes)
+    }
+
+    /// Ends the file and stores it. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close(mut self) -> Result<DataFile> {
+        self.flush()?;
+        match self.writer {
+            Some(writer) => writer.close(),
+            None => Err(Error::new(ErrorKind::Failed, format!("{} was not begun", self.path))),
+        }
+    }
+}
+
 /// Writes batches of the columns `fields` as one file. Blocks.
 ///
 /// # Errors
@@ -194,18 +283,21 @@ pub fn write_file(
     fields: &[Field],
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<DataFile> {
-    let mut writer = FileWriter::create(context, path, partition, fields.to_vec())?;
-    let mut rows = Rows::default();
+    let mut writer = GatheringWriter::new(context, path, partition, fields);
     for batch in batches {
-        rows.push(batch?);
-        if rows.is_full(context) {
-            writer.write(rows.take(), fields)?;
-        }
-    }
-    if !rows.is_empty() {
-        writer.write(rows.take(), fields)?;
+        writer.write(batch?)?;
     }
     writer.close()
+}
+
+/// How many Parquet columns a column of this type has.
+fn leaf_count(ty: &Type) -> usize {
+    match ty {
+        Type::Struct(fields) => fields.iter().map(|field| leaf_count(&field.ty)).sum(),
+        Type::List(element) => leaf_count(element),
+        Type::Map(value) => 1 + leaf_count(value),
+        _ => 1,
+    }
 }
 
 /// Rows that are gathered for a row group.

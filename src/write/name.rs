@@ -3,11 +3,15 @@
 //! ```text
 //! <slice>-<number>.zstd.parquet        the number-th file of an attempt at a slice
 //! <slice>-<number>-<id>.zstd.parquet   the same rows, written again
+//! merged-<id>.zstd.parquet             rows of several such files; where each came from is recorded under the id
+//! merged-<id>-<id>.zstd.parquet        the same rows, written again
 //! ```
 //!
 //! Of one slice and partition, the files hold consecutive rows in the order of their numbers.
 
 const SUFFIX: &str = ".zstd.parquet";
+/// What the names of merged files begin with.
+const MERGED: &str = "merged";
 /// The length of the ids of slices and of rewritten files: hexadecimal digits.
 const ID_BYTES: usize = 32;
 
@@ -44,6 +48,28 @@ impl FileOrigin {
     }
 }
 
+/// The name of a file of rows that came from several files; `id` must be used by no other, and names the record of them.
+pub fn merged_name(id: &str) -> String {
+    format!("{MERGED}-{id}{SUFFIX}")
+}
+
+/// The id under which it is recorded where the rows of a merged file came from; `None` when the path names no merged file.
+pub fn merged_id(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?.strip_suffix(SUFFIX)?;
+    let mut parts = name.strip_prefix(MERGED)?.strip_prefix('-')?.split('-');
+    let (id, again) = (parts.next()?, parts.next());
+    (is_id(id) && again.is_none_or(is_id) && parts.next().is_none()).then_some(id)
+}
+
+/// The name of a file that holds the rows of the file at `path`, in their order; `id` must be used by no other.
+pub fn same_rows_name(path: &str, id: &str) -> String {
+    match (FileOrigin::of(path), merged_id(path)) {
+        (Some(origin), _) => origin.name_again(id),
+        (None, Some(merged)) => format!("{MERGED}-{merged}-{id}{SUFFIX}"),
+        (None, None) => name_without_origin(id),
+    }
+}
+
 /// The name of a file of rows whose origin is not known; `id` must be used by no other.
 pub fn name_without_origin(id: &str) -> String {
     format!("{id}{SUFFIX}")
@@ -66,6 +92,22 @@ mod tests {
             let origin = FileOrigin { slice: SLICE.to_owned(), number };
             assert_eq!(FileOrigin::of(&origin.name()).as_ref(), Some(&origin));
             assert_eq!(FileOrigin::of(&format!("a=1/b=2/{}", origin.name_again(AGAIN))), Some(origin));
+        }
+    }
+
+    #[test]
+    fn the_record_of_a_merged_file_is_named_by_it_and_by_what_is_written_again() {
+        let merged = format!("a=1/{}", merged_name(SLICE));
+        let again = same_rows_name(&merged, AGAIN);
+        for path in [merged, format!("a=1/{again}"), same_rows_name(&again, SLICE)] {
+            assert_eq!(merged_id(&path), Some(SLICE), "{path}");
+            assert_eq!(FileOrigin::of(&path), None, "{path}");
+        }
+        let first = FileOrigin { slice: SLICE.to_owned(), number: 3 };
+        assert_eq!(FileOrigin::of(&same_rows_name(&first.name(), AGAIN)), Some(first.clone()));
+        let foreign = same_rows_name("part-00000.parquet", AGAIN);
+        for path in [first.name(), foreign, "merged-x.zstd.parquet".to_owned(), format!("merged-{SLICE}.parquet")] {
+            assert_eq!(merged_id(&path), None, "{path}");
         }
     }
 

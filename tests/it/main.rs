@@ -7,6 +7,7 @@
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
+//! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `dialect` | statements give what they give on Athena |
 //! | `plan` | what a run would do, without doing it |
@@ -14,6 +15,7 @@
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `verify` | sound lakes pass, every damage is found |
+//! | `vacuum` | what is needed stays, what is not goes |
 //! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
 //! | `errors` | exit codes and messages |
@@ -28,6 +30,7 @@ mod dialect;
 mod errors;
 mod faults;
 mod kill;
+mod optimize;
 mod plan;
 mod quarantine;
 mod quarantine_table;
@@ -40,4 +43,5 @@ mod schema;
 mod sql;
 mod structure;
 mod support;
+mod vacuum;
 mod verify;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::support::{files_below, project};
 
 /// The modules of the crate in the order of dependence: each names only those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "error",
     "clock",
     "store",
@@ -17,6 +17,7 @@ const ORDER: [&str; 13] = [
     "write",
     "lake",
     "compact",
+    "maintain",
     "query",
     "cli",
 ];

@@ -11,6 +11,7 @@ use crate::compact::{Request, SourceReport, Status, replay};
 use crate::config::Config;
 use crate::error::Result;
 use crate::json::Reason;
+use crate::maintain::keep;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReplayArgs {
@@ -42,7 +43,8 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> Result<ExitCode> {
         config,
         threads: args.threads.unwrap_or_else(available_threads).max(1),
     };
-    let report = replay(&request, &args.reasons, &SystemClock, &Bars::new()).await?;
+    let mut report = replay(&request, &args.reasons, &SystemClock, &Bars::new()).await?;
+    keep(&request, &mut report, &SystemClock).await;
     tell(&report, args.output, args.fail_on_quarantine, render)
 }
 

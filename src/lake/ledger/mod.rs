@@ -81,6 +81,14 @@ pub struct Totals {
     pub rows_out: u64,
     /// Records (or objects) in quarantine.
     pub quarantined: u64,
+    /// Rows among `rows_out` that were taken out of the table again, as later ones had the same key.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deduplicated: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Totals {

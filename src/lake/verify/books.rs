@@ -40,7 +40,7 @@ fn check_head(id: i64, head: &Head, found: &mut Findings) {
     if head.id != id {
         found.push(Finding::error(FindingKind::Head, &*path, format!("the head says that its id is {}", head.id)));
     }
-    let Totals { objects, records_in, rows_out, quarantined } = head.totals;
+    let Totals { objects, records_in, rows_out, quarantined, .. } = head.totals;
     if rows_out.checked_add(quarantined) != Some(records_in) {
         let reason = format!("totals: {records_in} records found, {rows_out} rows, {quarantined} quarantined");
         found.push(Finding::error(FindingKind::Books, &*path, reason));
@@ -57,7 +57,7 @@ fn check_head(id: i64, head: &Head, found: &mut Findings) {
 pub(super) async fn check_ledger(hidden: &Hidden, head: &Head, checked: &mut Checked, found: &mut Findings) -> u64 {
     let path = Hidden::head_path(head.id);
     let Some(sums) = read_ledger(hidden, head, checked, found).await else { return head.totals.rows_out };
-    let Totals { objects, records_in, rows_out, quarantined } = head.totals;
+    let Totals { objects, records_in, rows_out, quarantined, .. } = head.totals;
     for (what, said, sum) in [
         ("raw objects", objects, sums.objects),
         ("records found", records_in, sums.records_in),
@@ -266,6 +266,7 @@ fn check_growth(parent: &Head, child: &Head, found: &mut Findings) {
     let (before, after) = (parent.totals, child.totals);
     let replays = !child.replaced.is_empty();
     let grows = before.objects <= after.objects
+        && before.deduplicated <= after.deduplicated
         && before.rows_out <= after.rows_out
         && (replays || before.records_in <= after.records_in && before.quarantined <= after.quarantined);
     if !grows {

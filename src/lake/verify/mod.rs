@@ -134,6 +134,7 @@ async fn check_table(table: &Table, checked: &mut Checked, found: &mut Findings)
 
     let Some(head) = head else { return };
     let accounted = books::check_ledger(&hidden, &head, checked, found).await;
+    let accounted = accounted.saturating_sub(head.totals.deduplicated);
     if let Some(rows) = rows.filter(|rows| *rows != accounted) {
         let reason = format!("the ledger accounts for {accounted} rows, the active files hold {rows}");
         found.push(Finding::error(FindingKind::Books, Hidden::head_path(head.id), reason));

@@ -89,6 +89,27 @@ fn an_object_that_changed_after_it_was_consumed_is_reported_and_its_old_rows_sta
 }
 
 #[test]
+fn an_object_that_changed_is_added_once_more_when_that_is_asked_for() {
+    let roots = Roots::new();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "sources.s.on_overwrite = \"append\"\n").unwrap();
+    roots.put("s/a.json", r#"{"id":1}"#);
+    roots.put("s/b.json", r#"{"id":2}"#);
+    roots.compact_one(&[]);
+    for id in [1000, 2000] {
+        roots.put("s/a.json", format!("{{\"id\":{id}}}"));
+        roots.put("s/0.json", format!("{{\"id\":{}}}", id + 1));
+        let report = roots.compact_one(&[]);
+        assert_eq!((report.objects, report.success_count), (2, 2), "{report:?}");
+        assert!(report.notes.iter().any(|note| note.contains("what it holds now is added")), "{report:?}");
+        assert_eq!(roots.compact_one(&[]).objects, 0);
+    }
+    assert_eq!(roots.exported_ids("s"), [1, 2, 1000, 1001, 2000, 2001]);
+    assert_eq!(roots.status("s")["objects_consumed"], 6);
+    let verified = roots.run(&["verify", "--lake", roots.lake.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+}
+
+#[test]
 fn a_consumed_object_may_be_deleted() {
     let roots = Roots::new();
     roots.put("s/a.json", r#"{"id":1}"#);

@@ -99,20 +99,22 @@ fn status_tells_what_is_in_the_tables_and_what_is_not() {
     roots.put("a/y.json", r#"{"id":3}"#);
     roots.put("b/x.json", r#"{"id":1}"#);
     let text = roots.run_here(&["status"]).ok();
-    insta::with_settings!({filters => vec![(&*run_id, "RUN"), (r"at \d{4}-\S+", "at TIME")]}, {
+    insta::with_settings!({filters => vec![(&*run_id, "RUN"), (r"\d{4}-\d\d-\S+Z", "TIME")]}, {
         insta::assert_snapshot!(text, @r"
         a: version 0, 2 rows in 1 files (0.0 MB), 1 columns, partitioned by none
           1 raw objects consumed, 1 records in quarantine, last run RUN at TIME
-          1 raw objects are new
+          TIME RUN: 2 rows of 1 objects, 1 quarantined
+          1 raw objects (0.0 MB) are new
         b: no table yet
-          1 raw objects are new
+          1 raw objects (0.0 MB) are new
         ");
     });
     let json = roots.status("a");
     assert_eq!(json["rows"], 2);
     assert_eq!(json["objects_consumed"], 1);
     assert_eq!(json["quarantined"], 1);
-    assert_eq!(json["objects_new"], 1);
+    assert_eq!((&json["objects_new"], &json["bytes_new"], &json["small_files"]), (&1.into(), &8.into(), &0.into()));
+    assert_eq!(json["runs"][0]["rows"], 2);
     assert_eq!(json["last_run"], run_id.as_str());
     assert_eq!(roots.status("b")["version"], Value::Null);
 }

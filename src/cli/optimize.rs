@@ -1,0 +1,75 @@
+//! `siltstone optimize`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use super::{OutputFormat, Roots, available_threads, tables};
+use crate::clock::SystemClock;
+use crate::compact::{SourceOptimized, Status};
+use crate::config::Config;
+use crate::error::{Context as _, Result};
+use crate::maintain::{OptimizeRequest, optimize};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OptimizeArgs {
+    /// The sources; default: all tables.
+    #[arg(value_name = "SOURCE")]
+    sources: Vec<String>,
+    #[command(flatten)]
+    roots: Roots,
+    /// Workers. Default: one for each core.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Take out rows of which others have the same key, as dedup in siltstone.toml says. Their number stays in the books.
+    #[arg(long)]
+    dedup: bool,
+    /// How the summary is written to stdout.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
+}
+
+pub(super) async fn run(args: OptimizeArgs, config: Config) -> Result<ExitCode> {
+    let lake = args.roots.need_lake(&config)?;
+    let sources = tables(&lake, args.sources).await?;
+    let threads = args.threads.unwrap_or_else(available_threads).max(1);
+    let done = optimize(&OptimizeRequest { lake, sources, config, threads, dedup: args.dedup }, &SystemClock).await?;
+    let text = match args.output {
+        OutputFormat::Json => {
+            let text = serde_json::to_string(&done).context(|| "cannot express the summary".to_owned())?;
+            format!("{text}\n")
+        }
+        OutputFormat::Text => done.sources.iter().map(render).collect(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the summary".to_owned())?;
+    for source in &done.sources {
+        if let Some(error) = &source.error {
+            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", source.source_id);
+        }
+    }
+    Ok(if done.status == Status::Failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn render(source: &SourceOptimized) -> String {
+    let mut text = match (source.status, source.commits) {
+        (Status::Failed, 0) => format!("{}: failed, nothing was committed\n", source.source_id),
+        (_, 0) => format!("{}: nothing to merge, {} files\n", source.source_id, source.files_after),
+        _ => format!(
+            "{}: {} files ({:.1} MB) of {} partitions became {} ({:.1} MB), {} rows; {} files in all, version {}, {} ms\n",
+            source.source_id,
+            source.files_merged,
+            source.bytes_read as f64 / 1e6,
+            source.partitions,
+            source.files_written,
+            source.bytes_written as f64 / 1e6,
+            source.rows,
+            source.files_after,
+            source.version.unwrap_or(0),
+            source.duration_ms
+        ),
+    };
+    if source.rows_deduplicated > 0 {
+        text.push_str(&format!("  {} rows had the key of another one and were taken out\n", source.rows_deduplicated));
+    }
+    source.notes.iter().for_each(|note| text.push_str(&format!("  {note}\n")));
+    text
+}
