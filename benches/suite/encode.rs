@@ -2,7 +2,7 @@
 
 use std::cell::LazyCell;
 
-use criterion::{Criterion, Throughput};
+use criterion::{Criterion, SamplingMode, Throughput};
 use siltstone::store::Location;
 use tokio::runtime::Runtime;
 
@@ -16,7 +16,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let nowhere = Location::parse("memory:///lake").unwrap().without_writing();
     let writing = Writing::new(&nowhere, &runtime);
     let mut group = criterion.benchmark_group("encode");
-    group.throughput(Throughput::Bytes(SIZE_BYTES as u64));
+    group.throughput(Throughput::Bytes(SIZE_BYTES as u64)).sampling_mode(SamplingMode::Flat);
     let shapes = [
         Shape::Integers,
         Shape::Doubles,

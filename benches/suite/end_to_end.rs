@@ -2,7 +2,7 @@
 
 use std::cell::LazyCell;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use siltstone::clock::SystemClock;
@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use crate::data::Shape;
 use crate::feed::gzip;
+use crate::lap::Lap;
 
 const SIZE_BYTES: usize = 64 << 20;
 /// Larger objects are cut into parts of this size.
@@ -24,7 +25,7 @@ type MakeObjects = fn() -> Vec<Vec<u8>>;
 pub(crate) fn bench(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("end_to_end");
-    group.sampling_mode(SamplingMode::Flat).sample_size(10).measurement_time(Duration::from_secs(4));
+    group.sampling_mode(SamplingMode::Flat).sample_size(10).measurement_time(Duration::from_secs(8));
     let cases: [(&str, &str, MakeObjects); 4] = [
         ("flat", "day(created_at)", || large(Shape::Flat, SIZE_BYTES)),
         ("nested_gzip", "day(created_at)", || large(Shape::Nested, SIZE_BYTES).iter().map(|json| gzip(json)).collect()),
@@ -36,7 +37,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let size_bytes = if name == "small_objects" { small_bytes() } else { SIZE_BYTES as u64 };
         group.throughput(Throughput::Bytes(size_bytes));
         group.bench_function(name, |bencher| {
-            bencher.iter_custom(|runs| (0..runs).map(|_| source.compact(by, &runtime)).sum());
+            bencher.iter_custom(|runs| (0..runs).map(|_| source.compact(by, &runtime).wall).sum());
         });
     }
 }
@@ -76,8 +77,8 @@ impl Source {
         location(&self.roots.path().join(name))
     }
 
-    /// Compacts all objects into a new lake, and tells how long it took. Then the lake is deleted.
-    pub(crate) fn compact(&self, partition_by: &str, runtime: &Runtime) -> Duration {
+    /// Times the compaction of all objects into a new lake, which is then deleted.
+    pub(crate) fn compact(&self, partition_by: &str, runtime: &Runtime) -> Lap {
         let lake = self.roots.path().join("lake");
         let request = Request {
             raw: self.folder("raw"),
@@ -87,12 +88,12 @@ impl Source {
             config: Config::default(),
             threads: 1,
         };
-        let began = Instant::now();
-        let report = runtime.block_on(compact(&request, &SystemClock, &Silent)).unwrap();
-        let took = began.elapsed();
-        assert_eq!(report.status, Status::Success, "{report:?}");
+        let lap = Lap::of(|| {
+            let report = runtime.block_on(compact(&request, &SystemClock, &Silent)).unwrap();
+            assert_eq!(report.status, Status::Success, "{report:?}");
+        });
         std::fs::remove_dir_all(&lake).unwrap();
-        took
+        lap
     }
 }
 

@@ -6,16 +6,17 @@
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use criterion::{Bencher, Criterion, SamplingMode, Throughput};
+use criterion::{Criterion, SamplingMode, Throughput};
 use siltstone::partition::{PartitionKey, Partitioning, split};
 use tokio::runtime::Runtime;
 
 use crate::data::Shape;
 use crate::end_to_end::{Source, large};
+use crate::lap::Lap;
 use crate::material::{Material, Writing};
 use crate::scan::scan;
 
@@ -27,45 +28,50 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let ready = LazyCell::new(|| Ready::new(&runtime));
     let mut group = criterion.benchmark_group("floor");
     group.throughput(Throughput::Bytes(SIZE_BYTES as u64));
-    group.sampling_mode(SamplingMode::Flat).sample_size(10).measurement_time(Duration::from_secs(6));
+    group.sampling_mode(SamplingMode::Flat).sample_size(10).measurement_time(Duration::from_secs(8));
     group.bench_function("structural_scan", |bencher| {
         let ready = &*ready;
         bencher.iter(|| scan(&ready.material.windows));
     });
     group.bench_function("encode_ready_batches", |bencher| {
         let ready = &*ready;
-        bencher.iter_custom(|runs| (0..runs).map(|_| ready.encode()).sum());
+        bencher.iter(|| ready.encode(&ready.joined));
     });
-    let mut floor = Vec::new();
+    // What the size of batches costs: these are as small as a run makes them.
+    group.bench_function("encode_split_batches", |bencher| {
+        let ready = &*ready;
+        bencher.iter(|| ready.encode(&ready.split));
+    });
     group.bench_function("scan_and_encode", |bencher| {
         let ready = &*ready;
-        measure(bencher, &mut floor, || {
-            let began = Instant::now();
-            scan(&ready.material.windows);
-            began.elapsed() + ready.encode()
-        });
+        bencher.iter(|| ready.floor());
     });
-    let mut runs = Vec::new();
+    let mut laps = Vec::new();
     group.bench_function("end_to_end", |bencher| {
         let ready = &*ready;
-        measure(bencher, &mut runs, || ready.source.compact(PARTITION_BY, &runtime));
+        // One floor for each run, so that whatever else the machine does befalls both; the runs alone are reported here.
+        let mut run = || {
+            let floor = Lap::of(|| ready.floor());
+            let run = ready.source.compact(PARTITION_BY, &runtime);
+            laps.push((floor, run));
+            run.wall
+        };
+        bencher.iter_custom(|runs| (0..runs).map(|_| run()).sum());
     });
     group.finish();
-    if let (Some(floor), Some(run)) = (median(floor), median(runs)) {
-        let share = 100.0 * floor.as_secs_f64() / run.as_secs_f64();
-        let told =
-            format!("floor: scan and encode {floor:.0?}, end to end {run:.0?}: {share:.0} % of the floor's speed\n");
-        std::io::stdout().write_all(told.as_bytes()).unwrap();
-    }
+    tell("time", laps.iter().map(|(floor, run)| (floor.wall, run.wall)).collect());
+    tell("time on cores", laps.iter().filter_map(|(floor, run)| floor.cpu.zip(run.cpu)).collect());
 }
 
-/// Times `work` and keeps each time, those of the warm-up too.
-fn measure(bencher: &mut Bencher<'_>, laps: &mut Vec<Duration>, mut work: impl FnMut() -> Duration) {
-    bencher.iter_custom(|runs| {
-        let new: Vec<Duration> = (0..runs).map(|_| work()).collect();
-        laps.extend(&new);
-        new.into_iter().sum()
-    });
+/// Tells the median times of floors and runs, and their ratio.
+fn tell(what: &str, laps: Vec<(Duration, Duration)>) {
+    let (floors, runs): (Vec<Duration>, Vec<Duration>) = laps.into_iter().unzip();
+    if let (Some(floor), Some(run)) = (median(floors), median(runs)) {
+        let percent = 100.0 * floor.as_secs_f64() / run.as_secs_f64();
+        let (floor, run) = (floor.as_millis(), run.as_millis());
+        let line = format!("floor: {what}: scan and encode {floor} ms, end to end {run} ms: {percent:.0} %\n");
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
+    }
 }
 
 fn median(mut laps: Vec<Duration>) -> Option<Duration> {
@@ -77,7 +83,10 @@ fn median(mut laps: Vec<Duration>) -> Option<Duration> {
 struct Ready {
     source: Source,
     material: Material,
-    partitions: BTreeMap<PartitionKey, RecordBatch>,
+    /// One batch for each partition.
+    joined: Vec<Vec<RecordBatch>>,
+    /// For each partition, its batch of each window.
+    split: Vec<Vec<RecordBatch>>,
     writing: Writing,
 }
 
@@ -93,19 +102,22 @@ impl Ready {
                 parts.entry(part.key).or_default().push(part.batch);
             }
         }
-        let whole = |batches: Vec<RecordBatch>| concat_batches(&material.schema, &batches).unwrap();
-        let partitions = parts.into_iter().map(|(key, batches)| (key, whole(batches))).collect();
+        let split: Vec<Vec<RecordBatch>> = parts.into_values().collect();
+        let joined = split.iter().map(|batches| vec![concat_batches(&material.schema, batches).unwrap()]).collect();
         let writing = Writing::new(&source.folder("floor"), runtime);
-        Self { source, material, partitions, writing }
+        Self { source, material, joined, split, writing }
     }
 
-    /// Encodes all rows, a file for each partition, and tells how long it took.
-    fn encode(&self) -> Duration {
-        let began = Instant::now();
-        for (number, batch) in self.partitions.values().enumerate() {
-            let files = self.writing.write(&format!("{number}"), &self.material.fields, std::slice::from_ref(batch));
+    fn floor(&self) {
+        scan(&self.material.windows);
+        self.encode(&self.joined);
+    }
+
+    /// Writes the rows of all partitions, a file for each.
+    fn encode(&self, partitions: &[Vec<RecordBatch>]) {
+        for (number, batches) in partitions.iter().enumerate() {
+            let files = self.writing.write(&format!("{number}"), &self.material.fields, batches);
             assert_eq!(files.len(), 1);
         }
-        began.elapsed()
     }
 }

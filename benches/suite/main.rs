@@ -17,6 +17,7 @@ mod encode;
 mod end_to_end;
 mod feed;
 mod floor;
+mod lap;
 mod material;
 mod observe;
 mod scan;
@@ -28,7 +29,7 @@ use criterion::Criterion;
 
 fn main() {
     let mut criterion = Criterion::default()
-        .sample_size(20)
+        .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();

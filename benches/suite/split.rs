@@ -19,7 +19,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let material = Material::new(Shape::Nested, SIZE_BYTES);
         (material.batches(), material.fields)
     });
-    let cases = [("one_day", "ingested()"), ("seven_days", "day(created_at)"), ("four_types", "identity(type)")];
+    let cases =
+        [("four_types", "identity(type)"), ("seven_days", "day(created_at)"), ("168_hours", "hour(created_at)")];
     for (name, by) in cases {
         let by: Partitioning = by.parse().unwrap();
         group.bench_function(name, |bencher| {
