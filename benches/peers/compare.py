@@ -95,7 +95,8 @@ def measure(source, arguments):
     # Peers tell compression by the name, and take one kind of files at a time.
     suffixes = {"".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]) for path in objects}
     if len(suffixes) != 1:
-        sys.exit(f"{folder} has objects of several kinds or none: {', '.join(sorted(suffixes))}")
+        print(f"\n## {source['name']}: passed over, it has {' and '.join(sorted(suffixes)) or 'no'} objects")
+        return True
     (suffix,) = suffixes
     job = {"folder": str(folder), "suffix": suffix, "files": f"{folder}/**/*{suffix}", "threads": arguments.threads}
     results, failures = {engine: [] for engine in arguments.engines}, {}
