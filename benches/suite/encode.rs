@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 
 use criterion::{Criterion, SamplingMode, Throughput};
+use siltstone::partition::Partitioning;
 use siltstone::store::Location;
 use tokio::runtime::Runtime;
 
@@ -14,7 +15,7 @@ const SIZE_BYTES: usize = 16 << 20;
 pub(crate) fn bench(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let nowhere = Location::parse("memory:///lake").unwrap().without_writing();
-    let writing = Writing::new(&nowhere, &runtime);
+    let writing = Writing::new(&nowhere, &Partitioning::default(), &runtime);
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Bytes(SIZE_BYTES as u64)).sampling_mode(SamplingMode::Flat);
     let shapes = [
@@ -33,7 +34,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
         group.bench_function(shape.name(), |bencher| {
             let (batches, fields) = &*ready;
-            bencher.iter(|| writing.write("a", fields, batches));
+            bencher.iter(|| writing.write(fields, batches));
         });
     }
 }

@@ -84,9 +84,9 @@ struct Ready {
     source: Source,
     material: Material,
     /// One batch for each partition.
-    joined: Vec<Vec<RecordBatch>>,
-    /// For each partition, its batch of each window.
-    split: Vec<Vec<RecordBatch>>,
+    joined: Vec<RecordBatch>,
+    /// For each window, one batch for each partition.
+    split: Vec<RecordBatch>,
     writing: Writing,
 }
 
@@ -97,15 +97,16 @@ impl Ready {
         let source = Source::new(&objects);
         let material = Material::of(objects, &by);
         let mut parts: BTreeMap<PartitionKey, Vec<RecordBatch>> = BTreeMap::new();
+        let mut all = Vec::new();
         for batch in material.batches() {
             for part in split(&batch, &material.fields, &by, 0).unwrap() {
+                all.push(part.batch.clone());
                 parts.entry(part.key).or_default().push(part.batch);
             }
         }
-        let split: Vec<Vec<RecordBatch>> = parts.into_values().collect();
-        let joined = split.iter().map(|batches| vec![concat_batches(&material.schema, batches).unwrap()]).collect();
-        let writing = Writing::new(&source.folder("floor"), runtime);
-        Self { source, material, joined, split, writing }
+        let joined = parts.into_values().map(|batches| concat_batches(&material.schema, &batches).unwrap()).collect();
+        let writing = Writing::new(&source.folder("floor"), &by, runtime);
+        Self { source, material, joined, split: all, writing }
     }
 
     fn floor(&self) {
@@ -113,11 +114,9 @@ impl Ready {
         self.encode(&self.joined);
     }
 
-    /// Writes the rows of all partitions, a file for each.
-    fn encode(&self, partitions: &[Vec<RecordBatch>]) {
-        for (number, batches) in partitions.iter().enumerate() {
-            let files = self.writing.write(&format!("{number}"), &self.material.fields, batches);
-            assert_eq!(files.len(), 1);
-        }
+    /// Writes batches that have rows of one partition each.
+    fn encode(&self, batches: &[RecordBatch]) {
+        let files = self.writing.write(&self.material.fields, batches);
+        assert_eq!(files.len(), self.joined.len(), "a file for each partition");
     }
 }

@@ -10,9 +10,7 @@ use siltstone::partition::Partitioning;
 use siltstone::raw::WINDOW_BYTES;
 use siltstone::schema::{Field, Observation, resolve};
 use siltstone::store::Location;
-use siltstone::write::{
-    DataFile, FanoutWriter, Layout, ROW_GROUP_BYTES, ROW_GROUP_ROWS, Widened, WriteContext, writer_properties,
-};
+use siltstone::write::{DataFile, FanoutWriter, Layout, ROW_GROUP_BYTES, Widened, WriteContext, writer_properties};
 use tokio::runtime::Runtime;
 
 use crate::data::Shape;
@@ -94,11 +92,12 @@ pub(crate) fn windows(mut json: &[u8]) -> Vec<Vec<u8>> {
 pub(crate) struct Writing {
     context: WriteContext,
     settings: Settings,
+    partitioning: Partitioning,
 }
 
 impl Writing {
-    /// Into the folder `to`.
-    pub(crate) fn new(to: &Location, runtime: &Runtime) -> Self {
+    /// Into the folder `to`, partitioned `by`.
+    pub(crate) fn new(to: &Location, by: &Partitioning, runtime: &Runtime) -> Self {
         let settings = Config::default().settings("events").unwrap();
         let encoders = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let context = WriteContext {
@@ -107,17 +106,17 @@ impl Writing {
             runtime: runtime.handle().clone(),
             encoders: Arc::new(encoders),
             properties: writer_properties(settings.zstd_level).unwrap(),
-            row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
         };
-        Self { context, settings }
+        Self { context, settings, partitioning: by.clone() }
     }
 
-    /// Writes batches of the columns `fields`, whose files are named after `slice`.
-    pub(crate) fn write(&self, slice: &str, fields: &[Field], batches: &[RecordBatch]) -> Vec<DataFile> {
+    /// Writes batches of the columns `fields`.
+    pub(crate) fn write(&self, fields: &[Field], batches: &[RecordBatch]) -> Vec<DataFile> {
         let layout =
             Layout { target_file_bytes: self.settings.target_file_bytes, memory_bytes: WORKER_BYTES, ingested_day: 0 };
-        let mut writer = FanoutWriter::new(self.context.clone(), Partitioning::default(), layout, slice.to_owned());
+        let (context, by) = (self.context.clone(), self.partitioning.clone());
+        let mut writer = FanoutWriter::new(context, by, layout, "slice".to_owned());
         assert_eq!(writer.widen(fields.to_vec()).unwrap(), Widened::Yes);
         for batch in batches {
             writer.write(batch).unwrap();
