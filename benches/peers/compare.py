@@ -8,8 +8,9 @@
 Makes its raw data itself (see generate.py), or takes `--raw DIR`, a folder with a folder per source. Each engine runs as
 a process of its own on the same cores, in turns (A B C, A B C, ...), so that whatever else the machine does befalls all of
 them; the first turn warms up and does not count. Prints a table for each source: median, fastest and slowest time,
-bytes of raw objects per second, the ratio of medians, the highest memory (that of Python included, for the peers), bytes
-and rows written. Peers are timed from after their import, siltstone from the start of its process to its end.
+bytes of raw objects per second, the ratio of medians, seconds on cores of all threads, the highest memory, bytes and rows
+written. Peers are timed from after their import, siltstone from the start of its process to its end; seconds on cores and
+memory are those of whole processes, with Python for the peers.
 
 Exits with 1 when an engine that finished wrote another number of rows than it should.
 """
@@ -112,8 +113,10 @@ def measure(source, arguments):
                     result = run_siltstone(source, out, arguments)
                     out = out / source["name"]
                 else:
-                    result = run_peer({**job, "engine": engine, "out": str(out), "day_of": source["day_of"]})
-                result |= run_peer({"engine": "written", "out": str(out)}, keep=("bytes", "rows"))
+                    told, used = run_python({**job, "engine": engine, "out": str(out), "day_of": source["day_of"]})
+                    result = told | used
+                # In a process of its own: a child begins with the peak of memory that its parent has.
+                result |= run_python({"engine": "written", "out": str(out)})[0]
             except Failure as failure:
                 failures[engine] = str(failure)
                 continue
@@ -133,23 +136,22 @@ def run_siltstone(source, out, arguments):
     partitions = f"day({source['day_of']})" if source["day_of"] else "none"
     command = [arguments.siltstone, "compact", source["name"], "--raw", source["raw"], "--lake", out]
     command += ["--partition-by", partitions, "--threads", str(arguments.threads), "--output", "json"]
-    told, seconds, peak_bytes = run(command)
+    told, seconds, used = run(command)
     if json.loads(told)["status"] != "SUCCESS":
         raise Failure(told.strip()[-200:])
     version = subprocess.run([arguments.siltstone, "--version"], capture_output=True, text=True, check=True).stdout
-    return {"seconds": seconds, "peak_bytes": peak_bytes, "version": version.split()[-1]}
+    return {"seconds": seconds, "version": version.split()[-1], **used}
 
 
-def run_peer(job, keep=("seconds", "version")):
+def run_python(job):
+    """Runs engines.py: what it told, and what it used."""
     environment = {**os.environ, "POLARS_MAX_THREADS": str(job.get("threads", 1))}
-    told, _, peak_bytes = run([sys.executable, HERE / "engines.py", json.dumps(job)], environment)
-    told = json.loads(told.splitlines()[-1])
-    result = {name: told[name] for name in keep}
-    return result | ({"peak_bytes": peak_bytes} if "seconds" in keep else {})
+    told, _, used = run([sys.executable, HERE / "engines.py", json.dumps(job)], environment)
+    return json.loads(told.splitlines()[-1]), used
 
 
 def run(command, environment=None):
-    """Runs a process: what it wrote to stdout, seconds, and the most memory it had in bytes."""
+    """Runs a process: what it wrote to stdout, seconds, and what it used."""
     with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as complaints:
         began = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=told, stderr=complaints)
@@ -162,13 +164,14 @@ def run(command, environment=None):
         if process.returncode != 0:
             last = complaints.read().decode(errors="replace").strip().splitlines()[-1:]
             raise Failure(f"exit {process.returncode}: {' '.join(last)[:200]}")
-        return told.read().decode(), seconds, usage.ru_maxrss * 1024
+        used = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
+        return told.read().decode(), seconds, used
 
 
 def tell(source, raw_bytes, results, failures):
     """Prints the table and tells whether the rows agree."""
-    print("| engine | version | median s | fastest | slowest | MB/s | times siltstone's | peak MB | out MB | rows |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| engine | version | median s | fastest | slowest | MB/s | times siltstone's | CPU s | peak MB | out MB | rows |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     median = {name: statistics.median(run["seconds"] for run in runs) for name, runs in results.items() if runs}
     expected, agreed = source["rows"], True
     for name, runs in results.items():
@@ -189,6 +192,7 @@ def tell(source, raw_bytes, results, failures):
             f"{max(run['seconds'] for run in runs):.2f}",
             f"{raw_bytes / median[name] / 1e6:.0f}",
             ratio,
+            f"{statistics.median(run['cpu_seconds'] for run in runs):.2f}",
             f"{max(run['peak_bytes'] for run in runs) / 1e6:.0f}",
             f"{statistics.median(run['bytes'] for run in runs) / 1e6:.1f}",
             ", ".join(map(str, sorted(rows))) + ("" if rows == {expected} else f" (expected {expected})"),
