@@ -195,8 +195,8 @@ impl StructData {
         self.rest = Some(Box::default());
     }
 
-    /// What the table's contract says of a key that has no child.
-    pub(super) fn new_key(&self, key: &str) -> NewKey {
+    /// What the table's contract says of a key that has no child. `added`: how many others would have got one before.
+    pub(super) fn new_key(&self, key: &str, added: usize) -> NewKey {
         let otherwise = if self.rest.is_some() { NewKey::Rest } else { NewKey::Free };
         if self.contract == Contract::Evolve {
             return otherwise;
@@ -215,14 +215,15 @@ impl StructData {
             _ => {}
         }
         // One key more would make the struct a map; and the column of another spelling is not known here.
-        let is_closed = self.foreign.contains(&name) || self.depth > 1 && self.children.len() >= MAX_OBJECT_KEYS;
+        let is_closed =
+            self.foreign.contains(&name) || self.depth > 1 && self.children.len() + added >= MAX_OBJECT_KEYS;
         let is_frozen = self.contract == Contract::Freeze && otherwise == NewKey::Free;
         if is_frozen || is_closed { NewKey::Refused } else { otherwise }
     }
 
     /// Whether values under a key have a column.
     pub(super) fn has_column(&self, key: &str) -> bool {
-        self.find(key.as_bytes()).is_some() || matches!(self.new_key(key), NewKey::Free | NewKey::Like(_))
+        self.find(key.as_bytes()).is_some() || matches!(self.new_key(key, 0), NewKey::Free | NewKey::Like(_))
     }
 
     /// Whether a record that has values under both keys is refused: they share a column of a table whose contract lets no
@@ -238,7 +239,7 @@ impl StructData {
     fn is_bound(&self, key: &str) -> bool {
         match self.find(key.as_bytes()) {
             Some(child) => child.column.locked,
-            None => matches!(self.new_key(key), NewKey::Like(_)),
+            None => matches!(self.new_key(key, 0), NewKey::Like(_)),
         }
     }
 
@@ -269,7 +270,7 @@ impl StructData {
         let Some(key) = key.filter(|key| !self.closed || self.new_column(key).is_some_and(|new| new.refuses())) else {
             return Key::Skipped;
         };
-        let like = match self.new_key(key) {
+        let like = match self.new_key(key, 0) {
             NewKey::Refused => return Key::Refused,
             NewKey::Rest => return Key::Rest,
             NewKey::Like(rival) => Some(rival as usize),

@@ -3,6 +3,8 @@
 //!
 //! Decoding stops at such a value without saying where: this looks again, at a record that is known to be sound.
 
+use std::collections::BTreeSet;
+
 use super::column::{Column, Data};
 use super::decoder::Reason;
 use super::object::{NewKey, StructData};
@@ -51,19 +53,23 @@ impl From<FaultAt> for Stop {
 impl Search<'_> {
     fn object(&mut self, data: &StructData, at: usize) -> Result<usize, Stop> {
         let mut keys: Vec<String> = Vec::new();
+        let mut added: BTreeSet<String> = BTreeSet::new();
         self.members(at, |search, key, at| {
             let end = match data.find(key.as_bytes()) {
                 Some(child) => search.value(&child.column, at)?,
-                None => match data.new_key(key) {
+                None => match data.new_key(key, added.len() - usize::from(added.contains(key))) {
                     NewKey::Refused if !search.window.holds_nothing(at) => {
                         return Err(Stop::Refused(at, Reason::UnknownColumn));
                     }
                     NewKey::Refused | NewKey::Rest => search.pass(at)?,
                     NewKey::Like(rival) => search.value(&data.children[rival as usize].column, at)?,
-                    NewKey::Free => match data.new_column(key) {
-                        Some(column) => search.value(&column, at)?,
-                        None => search.pass(at)?,
-                    },
+                    NewKey::Free => {
+                        added.insert(key.to_owned());
+                        match data.new_column(key) {
+                            Some(column) => search.value(&column, at)?,
+                            None => search.pass(at)?,
+                        }
+                    }
                 },
             };
             if data.contract != Contract::Evolve && data.has_column(key) {

@@ -273,6 +273,16 @@ fn a_struct_under_contract_never_becomes_a_map() {
 }
 
 #[test]
+fn the_key_that_is_too_much_for_a_struct_under_contract_is_named() {
+    let keys: Vec<String> = (0..crate::schema::MAX_OBJECT_KEYS - 1).map(|key| format!("\"k{key}\":1")).collect();
+    let seed = committed(&format!("{{\"m\":{{{}}}}}", keys.join(",")));
+    let options = DecodeOptions { contract: Contract::AddOnly, ..DecodeOptions::default() };
+    let (rows, rejects) = read_as(&options, &seed, "{\"m\":{\"last\":1,\"one more\":3}}\n{\"m\":{\"k1\":2}}\n");
+    assert_eq!(rows, ["{\"m\":{\"k1\":2}}"]);
+    assert_eq!(rejects, [(Reason::UnknownColumn, "m.one more".to_owned(), "3".to_owned())]);
+}
+
+#[test]
 fn keys_past_the_most_columns_are_kept_together() {
     let options = DecodeOptions { max_columns: 4, ..DecodeOptions::default() };
     let text = "{\"a\":1,\"b\":2,\"c\":3}\n{\"d\":4,\"\\u0065\":{\"x\": [1]},\"f\":\"6\"}\n{\"g\":7,\"a\":8}\n{}\n{\"h\":null}\n";
