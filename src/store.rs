@@ -1,6 +1,8 @@
 //! Where raw objects and lake tables lie: the one place that turns a URL or a path into a store.
 
 mod discard;
+#[cfg(feature = "faults")]
+pub mod faults;
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
