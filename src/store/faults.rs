@@ -475,9 +475,15 @@ mod tests {
     #[test]
     fn ids_play_no_part_in_a_draw() {
         let id = "019a2b3c4d5e7f8091a2b3c4d5e6f708";
-        assert_eq!(shape(&format!("lake/s/kind_part=a/{id}-00000-{id}.zstd.parquet")), "lake/s/kind_part=a/*-00000-*.zstd.parquet");
+        assert_eq!(
+            shape(&format!("lake/s/kind_part=a/{id}-00000-{id}.zstd.parquet")),
+            "lake/s/kind_part=a/*-00000-*.zstd.parquet"
+        );
         assert_eq!(shape(&format!("q/{id}.parquet")), "q/*.parquet");
-        assert_eq!(shape("lake/s/_siltstone/ledger/0000000001abcdef-0.parquet"), "lake/s/_siltstone/ledger/0000000001abcdef-0.parquet");
+        assert_eq!(
+            shape("lake/s/_siltstone/ledger/0000000001abcdef-0.parquet"),
+            "lake/s/_siltstone/ledger/0000000001abcdef-0.parquet"
+        );
     }
 
     #[test]
@@ -494,6 +500,9 @@ mod tests {
         let forward = faults(1, paths.iter().collect());
         assert_eq!(forward, faults(1, paths.iter().rev().collect()));
         assert_ne!(forward, faults(2, paths.iter().collect()));
-        assert!(forward.iter().any(|fault| fault.contains("After")) && forward.iter().any(|fault| fault.contains("Nothing")));
+        assert!(
+            forward.iter().any(|fault| fault.contains("After"))
+                && forward.iter().any(|fault| fault.contains("Nothing"))
+        );
     }
 }

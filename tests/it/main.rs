@@ -6,7 +6,7 @@
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
-//! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
+//! | `commit`, `faults`, `kill`, `simulation` | every record exactly once: races, failing stores, kill -9, and all of it by seeds |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `plan` | what a run would do, without doing it |
 //! | `schema` | history, explanations and differences of columns |
@@ -33,6 +33,7 @@ mod real_data;
 mod replay;
 mod s3;
 mod schema;
+mod simulation;
 mod sql;
 mod structure;
 mod support;
