@@ -12,6 +12,6 @@ mod listing;
 
 pub use decode::{Ended, decode_objects};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
-pub use fetch::{Fetcher, RawReader};
+pub use fetch::{Fetcher, RawReader, is_lasting};
 pub use inflate::{Limits, is_compressed};
 pub use listing::{Listing, RawObject, check_source_id, list_objects, list_sources};
