@@ -53,6 +53,7 @@ impl Driver<'_> {
             let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
             return Err(Error::new(ErrorKind::Failed, message));
         }
+        self.prove_store().await?;
         let at_micros = self.clock.now_micros();
         let id = match self.write_ledger(plan, made, books, at_micros).await {
             Ok(id) => id,

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
 
 use super::commit::Books;
 use super::report::{Report, SourceReport, Status};
@@ -152,6 +153,8 @@ pub(super) struct Driver<'a> {
     pub progress: &'a dyn Progress,
     pub run_id: String,
     encoders: Arc<ThreadPool>,
+    /// The lake's store was proven, or is vouched for.
+    proven: OnceCell<()>,
 }
 
 /// What is to be done for a source, and on what it builds.
@@ -177,7 +180,30 @@ impl<'a> Driver<'a> {
             .thread_name(|n| format!("encode-{n}"))
             .build()
             .context(|| "cannot start threads".to_owned())?;
-        Ok(Self { request, clock, progress, run_id: clock.new_id(), encoders: Arc::new(encoders) })
+        Ok(Self {
+            request,
+            clock,
+            progress,
+            run_id: clock.new_id(),
+            encoders: Arc::new(encoders),
+            proven: OnceCell::new(),
+        })
+    }
+
+    /// Proves once in a run, before anything is written, that another run at the same time does no harm.
+    ///
+    /// Once in each run and not once for each table: what a table was made under is no promise for the store it lies in now.
+    ///
+    /// # Errors
+    /// When it would.
+    pub(super) async fn prove_store(&self) -> Result<()> {
+        let prove = || async {
+            match self.request.config.single_writer {
+                true => Ok(()),
+                false => self.request.lake.require_put_if_absent(self.clock).await,
+            }
+        };
+        self.proven.get_or_try_init(prove).await.map(drop)
     }
 
     async fn source(&self, source_id: &str) -> Result<SourceReport> {
@@ -262,6 +288,7 @@ impl<'a> Driver<'a> {
         settings: &Settings,
         mut report: SourceReport,
     ) -> Result<Option<SourceReport>> {
+        self.prove_store().await?;
         let source_id = report.source_id.clone();
         let context = self.slice_context(&plan, raw, settings, &source_id, &Handle::current())?;
         // The workers block; they must not do so on the runtime's own threads.

@@ -11,6 +11,7 @@
 //! | `plan` | what a run would do, without doing it |
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
+//! | `doctor` | stores are proven before they are relied on; a store over HTTP that misbehaves (`fake_s3`) |
 //! | `verify` | sound lakes pass, every damage is found |
 //! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
@@ -22,7 +23,9 @@
 mod commit;
 mod compact;
 mod ddl;
+mod doctor;
 mod errors;
+mod fake_s3;
 mod faults;
 mod kill;
 mod plan;
