@@ -74,6 +74,10 @@ impl Location {
                 if let Ok(endpoint) =
                     std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"))
                 {
+                    // The client takes it for one, and aborts.
+                    if !Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+                        return Err(Error::usage("AWS_ENDPOINT_URL is no URL that begins with http:// or https://"));
+                    }
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;

@@ -103,7 +103,9 @@ impl Begun<'_> {
         let mut state = self.limit.state.lock().unwrap_or_else(PoisonError::into_inner);
         match load {
             Load::TooMuch if state.halved == self.halved => {
-                let fewer = (state.allowed / 2).max(1);
+                // Half of those that are under way, this one among them.
+                let under_way = (state.allowed + state.owed).saturating_sub(self.limit.free.available_permits());
+                let fewer = (state.allowed.min(under_way) / 2).max(1);
                 let dropped = state.allowed - fewer;
                 state.owed += dropped - self.limit.free.forget_permits(dropped);
                 (state.allowed, state.answers) = (fewer, 0);
@@ -155,10 +157,9 @@ mod tests {
         }
         burst.into_iter().for_each(|begun| begun.end(Load::TooMuch));
         assert_eq!((allowed(&limit), limit.free.available_permits()), (4, 4));
-        for left in [2, 1, 1] {
-            limit.begin().await.end(Load::TooMuch);
-            assert_eq!((allowed(&limit), limit.free.available_permits()), (left, left));
-        }
+        // Of eight that may be under way, two are.
+        limit.begin().await.end(Load::TooMuch);
+        assert_eq!((allowed(&limit), limit.free.available_permits()), (1, 1));
         for _ in 0..100 {
             limit.begin().await.end(Load::Fine);
         }

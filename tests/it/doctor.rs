@@ -118,30 +118,26 @@ fn the_number_of_attempts_is_bounded_and_one_place_makes_them() {
 
 #[test]
 fn a_store_that_asks_for_less_gets_fewer_requests_at_once() {
-    // As many as it likes, then a while of refusals, then as many as it is given.
-    let troubles = |_: &str, path: &str, nth: usize| {
+    let slowly = |_: &str, path: &str, _: usize| {
         if path.contains("/raw/s/") {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        (path.contains("/raw/s/") && nth.is_multiple_of(3)).then_some(Trouble::SlowDown)
+        None
     };
-    let (server, roots) = (FakeS3::start(Condition::Honoured, no_trouble), Roots::new());
-    let (slow, other) = (FakeS3::start(Condition::Honoured, troubles), Roots::new());
-    for server in [&server, &slow] {
-        for n in 0..200 {
-            server.put(&format!("raw/s/{n}.json"), json!({"id": n}).to_string());
-        }
+    let (server, roots) = (FakeS3::start(Condition::Honoured, slowly), Roots::new());
+    server.limit(4);
+    for n in 0..200 {
+        server.put(&format!("raw/s/{n}.json"), json!({"id": n}).to_string());
     }
     // Without the proof, whose race is meant to be all at once.
-    for roots in [&roots, &other] {
-        std::fs::write(roots.dir.path().join("siltstone.toml"), "single_writer = true\n").unwrap();
-    }
-    assert!(compact(&server, &roots).ok().contains("\"success_count\":200"));
-    let report = compact(&slow, &other).ok();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "single_writer = true\n").unwrap();
+    let report = compact(&server, &roots).ok();
     assert!(report.contains("\"success_count\":200"), "{report}");
-    assert_eq!(rows(&slow, &other), "200,200");
-    assert!(slow.requests() > server.requests());
-    assert!(slow.most_at_once() >= 1);
+    // The first reads go out sixteen at a time; had it gone on like that, three of four had been refused, again and again.
+    let refused = server.refused();
+    assert!((1..100).contains(&refused), "{refused} requests were refused");
+    server.limit(usize::MAX);
+    assert_eq!(rows(&server, &roots), "200,200");
 }
 
 #[test]

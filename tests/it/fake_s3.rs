@@ -47,7 +47,9 @@ pub(crate) struct Shared {
     troubles: Box<Troubles>,
     requests: AtomicUsize,
     at_once: AtomicUsize,
-    most_at_once: AtomicUsize,
+    /// So many requests at once are answered, others refused.
+    capacity: AtomicUsize,
+    refused: AtomicUsize,
     writes: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -76,7 +78,8 @@ impl FakeS3 {
             troubles: Box::new(troubles),
             requests: AtomicUsize::new(0),
             at_once: AtomicUsize::new(0),
-            most_at_once: AtomicUsize::new(0),
+            capacity: AtomicUsize::new(usize::MAX),
+            refused: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
@@ -101,33 +104,36 @@ impl FakeS3 {
         self.shared.objects.lock().unwrap().keys().cloned().collect()
     }
 
-    pub(crate) fn requests(&self) -> usize {
-        self.shared.requests.load(Ordering::SeqCst)
+    /// From now on, refuses what is more than so many requests at once.
+    pub(crate) fn limit(&self, capacity: usize) {
+        self.shared.capacity.store(capacity, Ordering::SeqCst);
     }
 
-    /// The most requests at once since the last call.
-    pub(crate) fn most_at_once(&self) -> usize {
-        self.shared.most_at_once.swap(0, Ordering::SeqCst)
+    /// How many requests were refused for that.
+    pub(crate) fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::SeqCst)
     }
 
     /// Runs the binary with this server as its S3.
     pub(crate) fn run(&self, roots: &Roots, args: &[&str]) -> Ran {
-        run_on(&self.endpoint, roots, args)
+        run(&self.endpoint, roots, args, 6)
     }
 }
 
-/// Runs the binary with `endpoint` as its S3.
+/// Runs the binary with `endpoint` as its S3, with one retry.
 pub(crate) fn run_on(endpoint: &str, roots: &Roots, args: &[&str]) -> Ran {
+    run(endpoint, roots, args, 2)
+}
+
+fn run(endpoint: &str, roots: &Roots, args: &[&str], attempts: u32) -> Ran {
     let mut command = roots.command(args);
     command
         .env("AWS_ENDPOINT_URL", endpoint)
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", SECRET)
         .env("AWS_SESSION_TOKEN", TOKEN)
-        .env("AWS_REGION", "us-east-1");
-    if std::env::var_os("AWS_MAX_ATTEMPTS").is_none() {
-        command.env("AWS_MAX_ATTEMPTS", "6");
-    }
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_MAX_ATTEMPTS", attempts.to_string());
     Ran::of(&mut command)
 }
 
@@ -151,8 +157,10 @@ impl Shared {
         while let Some(request) = Request::read(&mut reader)? {
             let nth = self.requests.fetch_add(1, Ordering::SeqCst);
             let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most_at_once.fetch_max(at_once, Ordering::SeqCst);
-            let trouble = (self.troubles)(&request.method, &request.path, nth);
+            let is_much = at_once > self.capacity.load(Ordering::SeqCst);
+            self.refused.fetch_add(usize::from(is_much), Ordering::SeqCst);
+            let trouble =
+                if is_much { Some(Trouble::SlowDown) } else { (self.troubles)(&request.method, &request.path, nth) };
             let error = |status, code: &str| {
                 let body = format!(
                     "<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>told {code}</Message></Error>"

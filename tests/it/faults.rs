@@ -2,12 +2,13 @@
 //! run completes it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use siltstone::clock::SystemClock;
+use siltstone::clock::{Clock, SystemClock};
 use siltstone::compact::{Report, Request, Silent, Status, compact};
 use siltstone::config::Config;
 use siltstone::lake::{Finding, Table, verify};
@@ -39,15 +40,23 @@ impl World {
 
     /// Compacts into a lake that is reached by `lake`.
     fn compact(&self, lake: Arc<dyn ObjectStore>) -> Report {
-        let request = Request {
-            raw: location(Arc::clone(&self.store) as _, "raw"),
+        self.compact_from(self.sound(), lake)
+    }
+
+    /// Compacts raw objects that are reached by `raw` into a lake that is reached by `lake`.
+    fn compact_from(&self, raw: Arc<dyn ObjectStore>, lake: Arc<dyn ObjectStore>) -> Report {
+        self.runtime.block_on(compact(&self.request(raw, lake), &SystemClock, &Silent)).unwrap()
+    }
+
+    fn request(&self, raw: Arc<dyn ObjectStore>, lake: Arc<dyn ObjectStore>) -> Request {
+        Request {
+            raw: location(raw, "raw"),
             lake: location(lake, "lake"),
             sources: Vec::new(),
             partition_by: Some("kind".parse().unwrap()),
             config: Config::default(),
             threads: 1,
-        };
-        self.runtime.block_on(compact(&request, &SystemClock, &Silent)).unwrap()
+        }
     }
 
     fn sound(&self) -> Arc<dyn ObjectStore> {
@@ -167,6 +176,65 @@ fn a_read_that_fails_or_breaks_off_is_never_taken_for_nothing_there() {
     for fault in [Fault::Before(Symptom::Reset), Fault::Torn] {
         let calls = fail_each(fault, reads);
         assert!(calls >= 6, "{fault:?}: {calls} calls");
+    }
+}
+
+/// Two objects of one column, which only both together make JSON text.
+fn mixed() -> World {
+    let world = World::new();
+    world.put("s/1.json", "{\"id\":1,\"kind\":\"a\",\"v\":1,\"w\":{\"x\":1.10}}\n");
+    world.put("s/2.json", "{\"id\":2,\"kind\":\"a\",\"v\":1,\"w\":[2]}\n");
+    world
+}
+
+#[test]
+fn a_raw_object_that_cannot_be_read_for_once_costs_no_value() {
+    let worlds: [(fn() -> World, &[&str]); 2] = [(begun, &AFTER), (mixed, &["1:1:{\"x\":1.10}", "2:1:[2]"])];
+    for (begin, expected) in worlds {
+        for fault in [Fault::Before(Symptom::Reset), Fault::Torn] {
+            for at in 0.. {
+                let world = begin();
+                let (schedule, raw) = faulty(&world, at, fault, |op| op == Op::Get);
+                let report = world.compact_from(raw, world.sound());
+                assert_eq!(world.findings(world.sound()).len(), usize::from(world.rows().is_empty()), "{report:?}");
+                let next = world.compact(world.sound());
+                assert_eq!(world.rows(), expected, "{fault:?} at {at}: {report:?}, then {next:?}");
+                assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
+                if schedule.calls() <= at {
+                    assert!(at >= 3, "{at} calls");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_id_that_a_dead_run_took_is_drawn_anew() {
+    #[derive(Debug)]
+    struct FewBits(AtomicU64);
+    impl Clock for FewBits {
+        fn now_micros(&self) -> i64 {
+            SystemClock.now_micros()
+        }
+        fn new_id(&self) -> String {
+            SystemClock.new_id()
+        }
+        fn random_bits(&self) -> u64 {
+            self.0.fetch_add(1, Ordering::SeqCst) % 3
+        }
+    }
+    for at in 0..12 {
+        let world = begun();
+        // The second run draws what the first, which dies, had drawn.
+        for (at, fault) in [(at, Fault::Dead { landed: true }), (u64::MAX, Fault::Nothing)] {
+            let (_, store) = faulty(&world, at, fault, |op| op == Op::Put);
+            let request = world.request(world.sound(), store);
+            let report = world.runtime.block_on(compact(&request, &FewBits(AtomicU64::new(0)), &Silent)).unwrap();
+            assert!(report.status != Status::Failed || at < 12, "{report:?}");
+        }
+        assert_eq!(world.rows(), AFTER, "at {at}");
+        assert_eq!(world.findings(world.sound()), [], "at {at}");
     }
 }
 
