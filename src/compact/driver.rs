@@ -23,7 +23,7 @@ use crate::lake::{Head, Hidden, Outcome, Registry, Table, diff};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, WriteContext, writer_properties};
+use crate::write::{ROW_GROUP_BYTES, WriteContext, writer_properties};
 
 /// A commit that loses its race is planned again at most so many times.
 pub(super) const MAX_PLANS: usize = 8;
@@ -270,7 +270,6 @@ impl<'a> Driver<'a> {
             encoders: Arc::clone(&self.encoders),
             properties: writer_properties(settings.zstd_level)
                 .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
-            row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
         };
         let bytes_read = Arc::new(AtomicU64::new(0));

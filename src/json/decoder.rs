@@ -299,8 +299,7 @@ impl Decoder {
                 }
                 Err(Again::Wider) => {
                     if let Data::Struct(data) = &mut self.root.data
-                        && data.children.len() > self.max_columns
-                        && data.rest.is_none()
+                        && data.is_too_wide(self.max_columns)
                     {
                         data.overflow(self.max_columns);
                         self.root.collapsed = true;
@@ -574,7 +573,7 @@ impl Decoder {
                 member.value(&mut child.column).map_err(|_| Again::Checked)?;
             }
         }
-        cursor.attempt.conflicts |= data.children.len() > max_columns && data.rest.is_none();
+        cursor.attempt.conflicts |= data.is_too_wide(max_columns);
         self.root.count(Kind::Object);
         self.root.len += 1;
         Ok(())

@@ -180,6 +180,11 @@ impl StructData {
         }
     }
 
+    /// Whether the current attempt added keys past the first `keep`, which go into no column of all others yet.
+    pub(super) fn is_too_wide(&self, keep: usize) -> bool {
+        self.rest.is_none() && self.children.iter().skip(keep).any(|child| child.column.is_new())
+    }
+
     /// Keeps the first `keep` keys and those that were known before; the members of all others go into one column from
     /// now on.
     #[cold]

@@ -37,13 +37,15 @@ fn pin_type(seen: &mut Observation, ty: &Type) {
 fn leave_rows_behind(observed: &mut Observation, fields: &[Field]) {
     let left_behind = |(key, seen): (&String, &Observation)| {
         let shared = fields.iter().find(|field| seen.column.as_ref() == Some(&field.name))?;
-        let heir = shared.keys.first().filter(|_| !shared.keys.contains(key))?;
+        if shared.keys.contains(key) {
+            return None;
+        }
+        // All keys of the column may stand below another spelling of this object's key alone.
+        let heir = shared.keys.iter().find(|key| observed.fields.contains_key(*key)).or(shared.keys.first())?;
         Some((heir.clone(), Observation { column: None, ..seen.clone() }))
     };
     let left: Vec<_> = observed.fields.iter().filter_map(left_behind).collect();
     for (heir, seen) in left {
-        if let Some(stays) = observed.fields.get_mut(&heir) {
-            stays.merge_below(&seen);
-        }
+        observed.fields.entry(heir).or_default().merge_below(&seen);
     }
 }

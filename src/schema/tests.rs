@@ -352,6 +352,22 @@ fn a_column_that_keys_shared_keeps_its_type_when_they_part() {
 }
 
 #[test]
+fn a_column_keeps_its_type_when_its_keys_part_below_two_spellings_of_an_object() {
+    let mut table = Observation::default();
+    for (outer, inner, kind) in
+        [("c d", "é", Kind::String), ("c_d", "è", Kind::Int), ("c_d", "é", Kind::Object), ("c_d", "è", Kind::Null)]
+    {
+        table.merge(&below(outer, keyed([inner.to_owned()], 1, kind)));
+        let fields = resolve(&table, &[]);
+        let Type::Struct(inner) = &fields[0].ty else { panic!("a struct") };
+        let shared = inner.iter().find(|field| field.name == "_").unwrap();
+        assert_eq!(shared.ty, Type::Text, "the first rows are there");
+        pin(&mut table, &fields);
+        assert_eq!(resolve(&table, &[]), fields);
+    }
+}
+
+#[test]
 fn names_given_at_every_depth_take_no_exponential_time() {
     let mut value = keyed(["a".to_owned()], 1, Kind::Int);
     for _ in 0..MAX_COLUMN_DEPTH - 2 {

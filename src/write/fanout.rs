@@ -1,21 +1,22 @@
 //! From batches to data files: split by partition, gathered, and written by one open writer per live partition.
 //!
 //! ```text
-//! batch --split--> pending rows per partition --(budget)--> FileWriter per partition --(target size, new columns)--> DataFile
+//! batch --split--> pending rows per partition --(budget)--> a row group of its file --(target size, new columns)--> DataFile
 //! ```
 //!
 //! Rows are gathered before a file is begun, so that its columns are those that have values and few files are begun
 //! before a column is first seen. A partition has one open file at most, and its rows stay in their order: the files of
-//! one partition, by their numbers, hold consecutive rows. Memory: pending rows up to a third of the budget, open writers
-//! up to the rest; past that, the largest writer ends its row group, then its file.
+//! one partition, by their numbers, hold consecutive rows. Memory: pending rows up to half of the budget; past that, the
+//! partition with the most becomes a row group, so row groups are as large as the budget allows. What open files have not
+//! stored yet takes up to the other half; past that, the file with the most is ended.
 
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::dictionary::fit_dictionaries;
-use super::file::{DataFile, FileWriter, WriteContext};
+use super::encodings::Encodings;
+use super::file::{DataFile, FileWriter, Rows, WriteContext};
 use super::name::FileOrigin;
 use super::prune::{covers, fields_with_values};
 use crate::error::{Context as _, Error, Result};
@@ -23,8 +24,7 @@ use crate::json::{FinishError, arrow_schema, conform};
 use crate::partition::{PartitionKey, Partitioning, find, split};
 use crate::schema::{Field, Type, data_type};
 
-/// More files than this are never open at once: each has encoders for all its columns, whose compressors the accounts of
-/// memory do not know.
+/// More files than this are never open at once.
 const MAX_OPEN_FILES: usize = 128;
 
 /// How files are laid out.
@@ -48,10 +48,11 @@ pub struct FanoutWriter {
     next_file: FileOrigin,
     fields: Vec<Field>,
     schema: SchemaRef,
-    pending: BTreeMap<PartitionKey, Vec<RecordBatch>>,
+    pending: BTreeMap<PartitionKey, Rows>,
     pending_bytes: usize,
     writers: BTreeMap<PartitionKey, FileWriter>,
     done: Vec<DataFile>,
+    encodings: Encodings,
 }
 
 impl std::fmt::Debug for FileWriter {
@@ -84,6 +85,7 @@ impl FanoutWriter {
             pending_bytes: 0,
             writers: BTreeMap::new(),
             done: Vec::new(),
+            encodings: Encodings::default(),
         }
     }
 
@@ -106,7 +108,7 @@ impl FanoutWriter {
             return Ok(Widened::Redo);
         }
         let schema = arrow_schema(&fields);
-        for batch in self.pending.values_mut().flatten() {
+        for batch in self.pending.values_mut().flat_map(|rows| &mut rows.batches) {
             match conform(batch, &self.fields, &fields, &schema) {
                 Ok(wide) => *batch = wide,
                 Err(FinishError::Redo) => return Ok(Widened::Redo),
@@ -143,11 +145,18 @@ impl FanoutWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let parts = split(batch, &self.fields, &self.partitioning, self.layout.ingested_day);
         for part in parts.context(|| "cannot split rows by partition".to_owned())? {
-            self.pending_bytes += part.batch.get_array_memory_size();
-            self.pending.entry(part.key).or_default().push(part.batch);
+            let rows = self.pending.entry(part.key.clone()).or_default();
+            let before = rows.bytes;
+            rows.push(part.batch);
+            self.pending_bytes += rows.bytes - before;
+            if rows.is_full(&self.context) {
+                self.flush(&part.key)?;
+            }
         }
-        if self.pending_bytes > self.layout.memory_bytes / 3 {
-            self.flush()?;
+        while self.pending_bytes > self.layout.memory_bytes / 2 {
+            let largest = self.pending.iter().max_by_key(|(_, rows)| rows.bytes).map(|(key, _)| key.clone());
+            let Some(largest) = largest else { break };
+            self.flush(&largest)?;
         }
         Ok(())
     }
@@ -157,7 +166,9 @@ impl FanoutWriter {
     /// # Errors
     /// When one cannot be written.
     pub fn close(mut self) -> Result<Vec<DataFile>> {
-        self.flush()?;
+        while let Some(key) = self.pending.keys().next().cloned() {
+            self.flush(&key)?;
+        }
         for (_, writer) in std::mem::take(&mut self.writers) {
             self.done.push(writer.close()?);
         }
@@ -169,49 +180,41 @@ impl FanoutWriter {
         self.done.into_iter().map(|file| file.path).collect()
     }
 
-    fn flush(&mut self) -> Result<()> {
-        self.pending_bytes = 0;
-        for (key, batches) in std::mem::take(&mut self.pending) {
-            let with_values = fields_with_values(&batches.iter().collect::<Vec<_>>(), &self.fields);
-            if self.writers.get(&key).is_some_and(|writer| !covers(writer.fields(), &with_values)) {
-                self.end_file(&key)?;
-            }
-            let mut writer = match self.writers.remove(&key) {
-                Some(writer) => writer,
-                None => {
-                    let path = self.next_path(&key);
-                    let properties = fit_dictionaries(&self.context.properties, &batches, &self.fields);
-                    let context = WriteContext { properties, ..self.context.clone() };
-                    FileWriter::create(&context, path, key.clone(), with_values)?
-                }
-            };
-            writer.write(&batches, &self.fields)?;
-            let is_full = writer.written_bytes() >= self.layout.target_file_bytes;
-            self.writers.insert(key.clone(), writer);
-            if is_full {
-                self.end_file(&key)?;
-            }
-            self.keep_within_budget()?;
+    /// Makes the pending rows of a partition a row group.
+    fn flush(&mut self, key: &PartitionKey) -> Result<()> {
+        let Some(rows) = self.pending.remove(key) else { return Ok(()) };
+        self.pending_bytes -= rows.bytes;
+        let batches = rows.batches;
+        let with_values = fields_with_values(&batches.iter().collect::<Vec<_>>(), &self.fields);
+        if self.writers.get(key).is_some_and(|writer| !covers(writer.fields(), &with_values)) {
+            self.end_file(key)?;
         }
-        Ok(())
+        let mut writer = match self.writers.remove(key) {
+            Some(writer) => writer,
+            None => {
+                let path = self.next_path(key);
+                let properties = self.encodings.fit(&self.context.properties, &batches, &self.fields);
+                let context = WriteContext { properties, ..self.context.clone() };
+                FileWriter::create(&context, path, key.clone(), with_values)?
+            }
+        };
+        writer.write(batches, &self.fields)?;
+        let is_full = writer.written_bytes() >= self.layout.target_file_bytes;
+        self.writers.insert(key.clone(), writer);
+        if is_full {
+            self.end_file(key)?;
+        }
+        self.keep_within_budget()
     }
 
     fn keep_within_budget(&mut self) -> Result<()> {
-        let budget = self.layout.memory_bytes / 3 * 2;
         loop {
             let sizes = self.writers.iter().map(|(key, writer)| (writer.memory_bytes(), key));
             let used: usize = sizes.clone().map(|(bytes, _)| bytes).sum();
-            let too_many = self.writers.len() > MAX_OPEN_FILES;
-            let Some((largest, key)) = sizes.max().filter(|_| used > budget || too_many) else { return Ok(()) };
+            let is_much = used > self.layout.memory_bytes / 2 || self.writers.len() > MAX_OPEN_FILES;
+            let Some((_, key)) = sizes.max().filter(|_| is_much) else { return Ok(()) };
             let key = key.clone();
-            if too_many {
-                self.end_file(&key)?;
-            } else if let Some(writer) = self.writers.get_mut(&key) {
-                writer.shrink()?;
-                if writer.memory_bytes() > largest / 2 {
-                    self.end_file(&key)?;
-                }
-            }
+            self.end_file(&key)?;
         }
     }
 

@@ -7,7 +7,9 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
@@ -26,6 +28,9 @@ use crate::schema::Field;
 /// The only column of a file whose rows have no value in any column: Parquet counts rows by columns. It is always null and
 /// belongs to no table, whose column names have no dash.
 pub const NO_VALUES: &str = "siltstone-no-values";
+
+/// A row group has so many rows, and one batch more, at most.
+const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A finished data file, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,9 +62,7 @@ pub struct WriteContext {
     pub encoders: Arc<ThreadPool>,
     /// How Parquet is written.
     pub properties: WriterPropertiesPtr,
-    /// A row group is closed at this many rows ...
-    pub row_group_rows: usize,
-    /// ... or encoded bytes.
+    /// A row group has about this many bytes in memory at most.
     pub row_group_bytes: usize,
 }
 
@@ -78,9 +81,7 @@ pub(super) struct FileWriter {
     schema: SchemaRef,
     parquet: SerializedFileWriter<Sink>,
     factory: ArrowRowGroupWriterFactory,
-    columns: Vec<ArrowColumnWriter>,
     row_groups: usize,
-    rows_in_group: usize,
 }
 
 impl FileWriter {
@@ -103,106 +104,71 @@ impl FileWriter {
             SerializedFileWriter::new(sink, parquet_schema.root_schema_ptr(), Arc::clone(&context.properties))
                 .context(describe)?;
         let factory = ArrowRowGroupWriterFactory::new(&parquet, Arc::clone(&schema));
-        Ok(Self {
-            context: context.clone(),
-            path,
-            partition,
-            fields,
-            schema,
-            parquet,
-            factory,
-            columns: Vec::new(),
-            row_groups: 0,
-            rows_in_group: 0,
-        })
+        Ok(Self { context: context.clone(), path, partition, fields, schema, parquet, factory, row_groups: 0 })
     }
 
     pub(super) fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// Writes batches of the columns `fields`, of which this file may hold fewer.
-    pub(super) fn write(&mut self, batches: &[RecordBatch], fields: &[Field]) -> Result<()> {
+    /// Writes batches of the columns `fields`, of which this file may hold fewer, as one row group.
+    ///
+    /// All of its columns are encoded at once, each from its first row to its last: so there are no more encoders and
+    /// compressors at a time than threads.
+    pub(super) fn write(&mut self, batches: Vec<RecordBatch>, fields: &[Field]) -> Result<()> {
         let path = self.path.clone();
         self.try_write(batches, fields).context(|| format!("cannot write {path}"))
     }
 
-    fn try_write(&mut self, batches: &[RecordBatch], fields: &[Field]) -> Result<(), ParquetError> {
-        if self.columns.is_empty() {
-            self.columns = self.factory.create_column_writers(self.row_groups)?;
-        }
-        let mut leaves: Vec<Vec<ArrowLeafColumn>> = (0..self.columns.len()).map(|_| Vec::new()).collect();
+    fn try_write(&mut self, batches: Vec<RecordBatch>, fields: &[Field]) -> Result<(), ParquetError> {
+        let writers = self.factory.create_column_writers(self.row_groups)?;
+        let mut columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)> =
+            writers.into_iter().map(|writer| (writer, Vec::with_capacity(batches.len()))).collect();
         for batch in batches {
             let batch = if self.fields.is_empty() {
                 let nulls = new_null_array(&DataType::Boolean, batch.num_rows());
                 RecordBatch::try_new(Arc::clone(&self.schema), vec![nulls])?
             } else {
-                reshape(batch, fields, &self.fields, &self.schema)?
+                reshape(&batch, fields, &self.fields, &self.schema)?
             };
-            let parts = self.schema.fields().iter().zip(batch.columns());
-            let mut next = leaves.iter_mut();
-            for (field, array) in parts {
+            let mut next = columns.iter_mut();
+            for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
                 for leaf in compute_leaves(field, array)? {
-                    next.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?.push(leaf);
+                    let (_, leaves) =
+                        next.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?;
+                    leaves.push(leaf);
                 }
             }
-            self.rows_in_group += batch.num_rows();
         }
-        let encode = |(column, leaves): (&mut ArrowColumnWriter, &Vec<ArrowLeafColumn>)| {
-            leaves.iter().try_for_each(|leaf| column.write(leaf))
+        let encode = |(mut writer, leaves): (ArrowColumnWriter, Vec<ArrowLeafColumn>)| {
+            leaves.into_iter().try_for_each(|leaf| writer.write(&leaf))?;
+            writer.close()
         };
-        let columns = &mut self.columns;
-        self.context.encoders.install(|| columns.par_iter_mut().zip(&leaves).try_for_each(encode))?;
-        drop(leaves);
-        let encoded: usize = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
-        if self.rows_in_group >= self.context.row_group_rows || encoded >= self.context.row_group_bytes {
-            self.end_row_group()?;
-        }
-        Ok(())
-    }
-
-    fn end_row_group(&mut self) -> Result<(), ParquetError> {
-        if self.columns.is_empty() {
-            return Ok(());
-        }
-        let columns = std::mem::take(&mut self.columns);
-        let chunks: Vec<_> = self
-            .context
-            .encoders
-            .install(|| columns.into_par_iter().map(ArrowColumnWriter::close).collect::<Result<_, ParquetError>>())?;
+        let chunks: Vec<ArrowColumnChunk> =
+            self.context.encoders.install(|| columns.into_par_iter().map(encode).collect::<Result<_, _>>())?;
         let mut group = self.parquet.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;
         self.row_groups += 1;
-        self.rows_in_group = 0;
         Ok(())
-    }
-
-    /// Ends the row group, so that what it holds in memory can be stored.
-    pub(super) fn shrink(&mut self) -> Result<()> {
-        let path = self.path.clone();
-        self.end_row_group().context(|| format!("cannot write {path}"))
     }
 
     /// Bytes held in memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        let encoded: usize = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
-        encoded + self.parquet.inner().buffered_bytes()
+        self.parquet.inner().buffered_bytes()
     }
 
-    /// Bytes the file has so far, about.
+    /// Bytes the file has so far.
     pub(super) fn written_bytes(&self) -> usize {
-        let encoded: usize = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
-        encoded + self.parquet.bytes_written()
+        self.parquet.bytes_written()
     }
 
     /// Ends the file and stores it.
     pub(super) fn close(mut self) -> Result<DataFile> {
         let path = self.path.clone();
-        let metadata = self.end_row_group().and_then(|()| self.parquet.finish());
-        let metadata = metadata.context(|| format!("cannot write {path}"))?;
+        let metadata = self.parquet.finish().context(|| format!("cannot write {path}"))?;
         let size_bytes = self.parquet.bytes_written() as u64;
         self.parquet.inner_mut().finish().context(|| format!("cannot store {path}"))?;
         Ok(DataFile {
@@ -229,8 +195,45 @@ pub fn write_file(
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<DataFile> {
     let mut writer = FileWriter::create(context, path, partition, fields.to_vec())?;
+    let mut rows = Rows::default();
     for batch in batches {
-        writer.write(&[batch?], fields)?;
+        rows.push(batch?);
+        if rows.is_full(context) {
+            writer.write(rows.take(), fields)?;
+        }
+    }
+    if !rows.is_empty() {
+        writer.write(rows.take(), fields)?;
     }
     writer.close()
+}
+
+/// Rows that are gathered for a row group.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) batches: Vec<RecordBatch>,
+    /// What they hold in memory.
+    pub(super) bytes: usize,
+    count: usize,
+}
+
+impl Rows {
+    pub(super) fn push(&mut self, batch: RecordBatch) {
+        self.bytes += batch.get_array_memory_size();
+        self.count += batch.num_rows();
+        self.batches.push(batch);
+    }
+
+    /// Whether no more belong into one row group.
+    pub(super) fn is_full(&self, context: &WriteContext) -> bool {
+        self.bytes >= context.row_group_bytes || self.count >= ROW_GROUP_ROWS
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(super) fn take(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(self).batches
+    }
 }

@@ -1,6 +1,6 @@
 //! Batches to data files: partitioned, rolled at a target size, encoded on all threads, within a memory budget.
 
-mod dictionary;
+mod encodings;
 mod fanout;
 mod file;
 mod name;
@@ -13,6 +13,6 @@ mod stats;
 pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
 pub use file::{DataFile, NO_VALUES, WriteContext, write_file};
 pub use name::{FileOrigin, name_without_origin};
-pub use properties::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, hidden_file_properties, writer_properties};
+pub use properties::{ROW_GROUP_BYTES, hidden_file_properties, writer_properties};
 pub use ranges::{RangeWriter, RowRange};
 pub use sink::Sink;

@@ -1,16 +1,14 @@
 //! How Parquet is written.
 //!
-//! Plain and old enough for every reader: data pages version 1, dictionary or plain encoding, zstd, INT64 microseconds,
-//! three-level lists, statistics for each page. The footer holds no Arrow schema: the Parquet types say all.
+//! Plain and old enough for every reader: data pages version 1, zstd, INT64 microseconds, three-level lists, statistics for
+//! each page. The footer holds no Arrow schema: the Parquet types say all.
 
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 
-/// A row group is closed at this many rows ...
-pub const ROW_GROUP_ROWS: usize = 1 << 20;
-/// ... or this many encoded bytes.
-pub const ROW_GROUP_BYTES: usize = 64 << 20;
+/// A row group has about this many bytes in memory at most, before it is encoded.
+pub const ROW_GROUP_BYTES: usize = 128 << 20;
 
 /// The properties of data files.
 ///

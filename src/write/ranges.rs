@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use arrow::array::RecordBatch;
 
-use super::dictionary::fit_dictionaries;
-use super::file::{DataFile, FileWriter, WriteContext};
+use super::encodings::Encodings;
+use super::file::{DataFile, FileWriter, Rows, WriteContext};
 use crate::error::Result;
 use crate::partition::PartitionKey;
 use crate::schema::Field;
@@ -28,8 +28,8 @@ pub struct RowRange {
 
 /// Writes ranges of rows into one file each. Rows of no range are passed over.
 ///
-/// Of each key one file is open at a time. Memory: pending rows up to a third of the budget; past the rest, open files end
-/// their row groups, and hold what is not stored yet (8 MiB each at most).
+/// Of each key one file is open at a time. Memory: pending rows up to half of the budget, past which the most of one file
+/// become a row group; beside it, what open files have not stored yet (8 MiB each at most).
 #[derive(Debug)]
 pub struct RangeWriter {
     context: WriteContext,
@@ -38,13 +38,13 @@ pub struct RangeWriter {
     files: Vec<OpenRange>,
     keys: HashMap<PartitionKey, Position>,
     pending_bytes: usize,
+    encodings: Encodings,
 }
 
 #[derive(Debug)]
 struct OpenRange {
     range: RowRange,
-    pending: Vec<RecordBatch>,
-    pending_bytes: usize,
+    pending: Rows,
     writer: Option<FileWriter>,
     done: Option<DataFile>,
 }
@@ -68,9 +68,9 @@ impl RangeWriter {
         for position in keys.values_mut() {
             position.files.sort_by_key(|index| std::cmp::Reverse(ranges[*index].rows.start));
         }
-        let open = |range| OpenRange { range, pending: Vec::new(), pending_bytes: 0, writer: None, done: None };
+        let open = |range| OpenRange { range, pending: Rows::default(), writer: None, done: None };
         let files = ranges.into_iter().map(open).collect();
-        Self { context, memory_bytes, fields, files, keys, pending_bytes: 0 }
+        Self { context, memory_bytes, fields, files, keys, pending_bytes: 0, encodings: Encodings::default() }
     }
 
     /// Takes the next rows of a key.
@@ -86,21 +86,26 @@ impl RangeWriter {
             let (first, end) = (came.start.max(file.range.rows.start), came.end.min(file.range.rows.end));
             if first < end {
                 let rows = batch.slice((first - came.start) as usize, (end - first) as usize);
-                let bytes = rows.get_array_memory_size();
-                file.pending_bytes += bytes;
-                self.pending_bytes += bytes;
+                let before = file.pending.bytes;
                 file.pending.push(rows);
+                self.pending_bytes += file.pending.bytes - before;
+                if file.pending.is_full(&self.context) {
+                    self.pending_bytes -= file.pending.bytes;
+                    file.flush(&self.context, &self.fields, &mut self.encodings)?;
+                }
             }
             if came.end < file.range.rows.end {
                 break;
             }
             position.files.pop();
-            self.pending_bytes -= file.pending_bytes;
-            file.flush(&self.context, &self.fields)?;
+            self.pending_bytes -= file.pending.bytes;
+            file.flush(&self.context, &self.fields, &mut self.encodings)?;
             file.done = file.writer.take().map(FileWriter::close).transpose()?;
         }
-        if self.pending_bytes > self.memory_bytes / 3 {
-            self.flush()?;
+        while self.pending_bytes > self.memory_bytes / 2 {
+            let Some(largest) = self.files.iter_mut().max_by_key(|file| file.pending.bytes) else { break };
+            self.pending_bytes -= largest.pending.bytes;
+            largest.flush(&self.context, &self.fields, &mut self.encodings)?;
         }
         Ok(())
     }
@@ -114,44 +119,24 @@ impl RangeWriter {
     pub fn close(self) -> Vec<Option<DataFile>> {
         self.files.into_iter().map(|file| file.done).collect()
     }
-
-    fn flush(&mut self) -> Result<()> {
-        self.pending_bytes = 0;
-        for file in &mut self.files {
-            file.flush(&self.context, &self.fields)?;
-        }
-        let mut writers: Vec<&mut FileWriter> = self.files.iter_mut().filter_map(|file| file.writer.as_mut()).collect();
-        let mut used: usize = writers.iter().map(|writer| writer.memory_bytes()).sum();
-        writers.sort_by_key(|writer| std::cmp::Reverse(writer.memory_bytes()));
-        for writer in writers {
-            if used <= self.memory_bytes / 3 * 2 {
-                break;
-            }
-            used -= writer.memory_bytes();
-            writer.shrink()?;
-            used += writer.memory_bytes();
-        }
-        Ok(())
-    }
 }
 
 impl OpenRange {
     /// Writes what is pending.
-    fn flush(&mut self, context: &WriteContext, fields: &[Field]) -> Result<()> {
-        let batches = std::mem::take(&mut self.pending);
-        self.pending_bytes = 0;
+    fn flush(&mut self, context: &WriteContext, fields: &[Field], encodings: &mut Encodings) -> Result<()> {
+        let batches = self.pending.take();
         if batches.is_empty() {
             return Ok(());
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
-                let properties = fit_dictionaries(&context.properties, &batches, fields);
+                let properties = encodings.fit(&context.properties, &batches, fields);
                 let context = WriteContext { properties, ..context.clone() };
                 let RowRange { path, partition, fields, .. } = &self.range;
                 none.insert(FileWriter::create(&context, path.clone(), partition.clone(), fields.clone())?)
             }
         };
-        writer.write(&batches, fields)
+        writer.write(batches, fields)
     }
 }

@@ -1144,6 +1144,62 @@ case(
     by=("day(at)",),
 )
 
+# Encodings: columns of enough distinct values get no dictionary.
+
+MANY_TYPE = {
+    "i": "bigint",
+    "n": "bigint",
+    "m": "decimal(38,0)",
+    "d": "double",
+    "t": "timestamp",
+    "y": "date",
+    "h": "string",
+    "p": "string",
+    "l": "array<struct<a:bigint,h:string>>",
+}
+
+
+def many(number):
+    """A record of values that no other has; every seventh lacks some."""
+    digits = f"{number * 2654435761 % 2**32:08x}"
+    wide = number * 11400714819323198485 % 2**64 - 2**63
+    day = date.fromordinal(date(1990, 1, 1).toordinal() + 37 * number)
+    at_second = datetime.fromtimestamp(1_700_000_000 + 977 * number, timezone.utc)
+    has = number % 7 > 0
+    texts = [
+        f'"i":{number * 3}',
+        f'"n":{wide}',
+        f'"m":{10**20 + number}',
+        f'"d":{number}.25',
+        f'"t":"{at_second:%Y-%m-%dT%H:%M:%SZ}"',
+        f'"y":"{day}"',
+        f'"h":"{digits * 5}"',
+        f'"p":"https://example.com/things/{100000 + number}"',
+        f'"l":[{{"a":{number},"h":"{digits}"}},{{"h":"x{digits}"}}]',
+    ]
+    values = {
+        "i": number * 3,
+        "n": wide,
+        "m": Decimal(10**20 + number),
+        "d": number + 0.25,
+        "t": at_second,
+        "y": day,
+        "h": digits * 5,
+        "p": f"https://example.com/things/{100000 + number}",
+        "l": [{"a": number, "h": digits}, {"a": None, "h": f"x{digits}"}],
+    }
+    return (",".join(texts), values) if has else (texts[0], dict.fromkeys(MANY_TYPE) | {"i": number * 3})
+
+
+case(
+    "many distinct values of every type",
+    MANY_TYPE,
+    MANY_TYPE | {"i": "string"},
+    [(text, values | {"i": str(values["i"])}) for text, values in map(many, range(1400))],
+    [('"i":"x"', dict.fromkeys(MANY_TYPE) | {"i": "x"}), ("", dict.fromkeys(MANY_TYPE))],
+    by=("none",),
+)
+
 # The log.
 
 promoted(

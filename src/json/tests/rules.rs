@@ -295,6 +295,15 @@ fn a_contract_binds_other_spellings_of_a_column_past_the_most_columns_too() {
 }
 
 #[test]
+fn other_spellings_of_a_frozen_tables_columns_are_not_too_many() {
+    let seed = committed("{\"a\":1,\"b\":1}");
+    let options = DecodeOptions { contract: Contract::Freeze, max_columns: 2, ..DecodeOptions::default() };
+    let (rows, rejects) = read_as(&options, &seed, "{\"A\":2}\n{\"B\":3}\n{\"c\":4}\n");
+    assert_eq!(rows, ["{\"A\":2}", "{\"B\":3}"]);
+    assert_eq!(rejects, [(Reason::UnknownColumn, "c".to_owned(), "4".to_owned())]);
+}
+
+#[test]
 fn a_map_beside_another_spelling_of_few_keys_gives_way_as_one() {
     let observe = |text: &str| {
         let mut decoder = Decoder::new(&DecodeOptions::default(), &Observation::default());
