@@ -42,7 +42,7 @@ impl ObjectStore for Durable {
             Err(source) if is_new && source.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path: path.display().to_string(), source: source.into() })
             }
-            Err(source) => Err(failed("write", &path, source)),
+            Err(source) => Err(failed("write", &path, &source)),
         })
         .await?;
         let e_tag = self.0.head(at).await.ok().and_then(|meta| meta.e_tag);
@@ -97,7 +97,7 @@ impl MultipartUpload for Upload {
         let path = self.path.clone();
         blocking(move || {
             let flushed = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| flush_folders(&path, None));
-            flushed.map_err(|source| failed("flush", &path, source))
+            flushed.map_err(|source| failed("flush", &path, &source))
         })
         .await?;
         Ok(done)
@@ -112,7 +112,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work).await?
 }
 
-fn failed(what: &str, path: &FsPath, source: io::Error) -> Error {
+fn failed(what: &str, path: &FsPath, source: &io::Error) -> Error {
     let text = format!("cannot {what} {}: {source}", path.display());
     Error::Generic { store: "LocalFileSystem", source: Box::new(io::Error::new(source.kind(), text)) }
 }
@@ -176,6 +176,7 @@ fn flush_folders(path: &FsPath, up_to: Option<&FsPath>) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
 

@@ -100,6 +100,7 @@ impl Write for Sink {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use object_store::memory::InMemory;
 

@@ -50,7 +50,7 @@ fn a_run_killed_at_any_moment_loses_and_doubles_nothing() {
         lakes += 1;
         assert!(lakes < kills, "only {killed} runs were killed before they ended");
     }
-    println!("{killed} runs were killed, over {lakes} lakes");
+    eprintln!("{killed} runs were killed, over {lakes} lakes");
 }
 
 /// Kills at most `kills` runs, all over the same lake; how many were killed before they ended.

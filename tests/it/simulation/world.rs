@@ -48,17 +48,17 @@ pub(super) struct World {
     pub(super) told: (u64, bool),
 }
 
-/// What a writer does. Further kinds of work (optimize, vacuum) are further variants and arms in [`Work::run`].
+/// What a writer does. Further kinds of work (optimize, vacuum) are further variants, in [`Work::ALL`], and arms in [`Work::run`].
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Compact,
 }
 
 impl Work {
+    const ALL: [Self; 1] = [Self::Compact];
+
     fn draw(numbers: &mut Numbers) -> Self {
-        match numbers.below(1) {
-            _ => Self::Compact,
-        }
+        Self::ALL[numbers.below(Self::ALL.len() as u64) as usize]
     }
 
     async fn run(self, request: &Request, clock: &dyn Clock) -> siltstone::error::Result<Report> {
