@@ -23,7 +23,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 /// The folder that proofs write in, below the location; no source has such a name.
 const FOLDER: &str = "_siltstone_proof";
 /// Writers and rounds of the proof that a run makes before it commits.
-const QUICK: (usize, usize) = (16, 2);
+const QUICK: (usize, usize) = (16, 4);
 /// Objects that are listed.
 const LISTED: usize = 5;
 
