@@ -223,11 +223,20 @@ impl StructData {
         self.find(key.as_bytes()).is_some() || matches!(self.new_key(key), NewKey::Free | NewKey::Like(_))
     }
 
-    /// Whether a record that has values under both keys is refused: they share a column of a table that gets no other.
+    /// Whether a record that has values under both keys is refused: they share a column of a table whose contract lets no
+    /// key leave it.
     pub(super) fn refuses_together(&self, key: &str, other: &str) -> bool {
-        self.contract == Contract::Freeze && key != other && {
+        self.contract != Contract::Evolve && key != other && {
             let name = fold(key);
-            name == fold(other) && !self.apart.contains(&name)
+            name == fold(other) && !self.apart.contains(&name) && self.is_bound(key) && self.is_bound(other)
+        }
+    }
+
+    /// Whether values under a key go into a column that a contract binds.
+    fn is_bound(&self, key: &str) -> bool {
+        match self.find(key.as_bytes()) {
+            Some(child) => child.column.locked,
+            None => matches!(self.new_key(key), NewKey::Like(_)),
         }
     }
 
@@ -349,9 +358,11 @@ impl StructData {
     pub(super) fn meet_rivals(&mut self, child: u32, row: usize) -> Result<(), Faulty> {
         let met = &self.children[child as usize];
         let rivals = &self.rivals[met.group as usize];
-        if rivals.iter().any(|rival| *rival != child && self.children[*rival as usize].column.len > row) {
+        let others = || rivals.iter().filter(|rival| **rival != child).map(|rival| &self.children[*rival as usize]);
+        if others().any(|other| other.column.len > row) {
             let name = fold(&met.key);
-            if self.contract == Contract::Freeze && !self.apart.contains(&name) {
+            let is_bound = met.column.locked && others().any(|other| other.column.len > row && other.column.locked);
+            if is_bound && !self.apart.contains(&name) {
                 return Err(Faulty);
             }
             self.batch_together.insert(name);

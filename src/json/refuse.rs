@@ -66,7 +66,7 @@ impl Search<'_> {
                     },
                 },
             };
-            if data.contract == Contract::Freeze && data.has_column(key) {
+            if data.contract != Contract::Evolve && data.has_column(key) {
                 if keys.iter().any(|other| data.refuses_together(key, other)) {
                     return Err(Stop::Refused(at, Reason::UnknownColumn));
                 }

@@ -295,6 +295,18 @@ fn a_contract_binds_other_spellings_of_a_column_past_the_most_columns_too() {
 }
 
 #[test]
+fn keys_that_share_a_bound_column_are_refused_in_one_record() {
+    let seed = committed("{\"ID\":3}");
+    for contract in [Contract::AddOnly, Contract::Freeze] {
+        let options = DecodeOptions { contract, ..DecodeOptions::default() };
+        let (rows, rejects) = read_as(&options, &seed, "{\"id\":1.5}\n{\"id\":0,\"ID\":4}\n{\"id\":1}\n");
+        assert_eq!(rows, ["{\"ID\":1}"]);
+        let second = (Reason::UnknownColumn, "ID".to_owned(), "4".to_owned());
+        assert_eq!(rejects, [mismatch("id", "1.5"), second]);
+    }
+}
+
+#[test]
 fn other_spellings_of_a_frozen_tables_columns_are_not_too_many() {
     let seed = committed("{\"a\":1,\"b\":1}");
     let options = DecodeOptions { contract: Contract::Freeze, max_columns: 2, ..DecodeOptions::default() };
