@@ -90,6 +90,9 @@ pub enum Fault {
     Before(Symptom),
     /// It has its effect, and the reply is lost. As `Before` for calls that only read.
     After(Symptom),
+    /// It has its effect, the reply is lost, and the store's client makes it again: the second reply counts. Nothing, for
+    /// calls other than writing an object by one request.
+    Repeated,
     /// The caller dies at this call, `landed` telling whether it still had its effect. All calls after it fail.
     Dead {
         /// Whether the call had its effect.
@@ -132,6 +135,8 @@ enum Way {
     Make(Option<Symptom>),
     /// A listing without so many objects, or half of it.
     Less(Fault),
+    /// The call is made twice.
+    Twice,
 }
 
 impl FaultStore {
@@ -161,6 +166,7 @@ impl Shared {
             Fault::Nothing => Ok(Way::Make(None)),
             Fault::Before(symptom) => Err(symptom.error()),
             Fault::After(symptom) => Ok(Way::Make(Some(symptom))),
+            Fault::Repeated => Ok(Way::Twice),
             Fault::Dead { landed } => {
                 self.is_dead.store(true, Ordering::SeqCst);
                 if landed { Ok(Way::Make(Some(Symptom::Reset))) } else { Err(Symptom::Reset.error()) }
@@ -211,7 +217,7 @@ impl Way {
                 listed.truncate(listed.len() / 2);
                 listed.into_iter().map(Ok).chain([Err(Symptom::Reset.error())]).collect()
             }
-            Self::Make(None) => listed.into_iter().map(Ok).collect(),
+            Self::Make(None) | Self::Twice => listed.into_iter().map(Ok).collect(),
         }
     }
 }
@@ -226,6 +232,9 @@ impl fmt::Display for FaultStore {
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let way = self.shared.meet(Op::Put, at).await?;
+        if matches!(way, Way::Twice) {
+            let _ = self.shared.inner.put_opts(at, payload.clone(), options.clone()).await;
+        }
         way.reply(self.shared.inner.put_opts(at, payload, options).await)
     }
 
@@ -374,6 +383,8 @@ pub struct Rates {
     pub before: u64,
     /// [`Fault::After`], of calls that write.
     pub after: u64,
+    /// [`Fault::Repeated`], of objects written by one request.
+    pub repeated: u64,
     /// [`Fault::Dead`], of calls that write; before and after alike.
     pub dead: u64,
     /// [`Fault::Stale`] by 1 to 3 objects, of listings.
@@ -436,6 +447,7 @@ impl Schedule for Seeded {
         let possible = [
             (true, rates.before, Fault::Before(symptom)),
             (call.op.writes(), rates.after, Fault::After(symptom)),
+            (call.op == Op::Put, rates.repeated, Fault::Repeated),
             (call.op.writes(), rates.dead, Fault::Dead { landed }),
             (call.op == Op::List, rates.stale, Fault::Stale(newest)),
             (call.op == Op::List || is_read, rates.torn, Fault::Torn),

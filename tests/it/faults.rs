@@ -168,6 +168,21 @@ fn a_write_that_fails_leaves_the_table_as_before_or_as_after() {
 }
 
 #[test]
+fn a_write_that_the_client_makes_again_is_no_conflict() {
+    for at in 0.. {
+        let world = begun();
+        let (schedule, store) = faulty(&world, at, Fault::Repeated, Op::writes);
+        let report = world.compact(store);
+        assert_ne!(report.status, Status::Failed, "at {at}: {report:?}");
+        assert_eq!((report.sources[0].objects, world.rows()), (2, AFTER.map(str::to_owned).to_vec()), "at {at}");
+        assert_eq!(world.findings(world.sound()), [], "at {at}");
+        if schedule.calls() <= at {
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_run_that_dies_before_or_after_any_call_leaves_the_table_as_before_or_as_after() {
     for landed in [false, true] {
         let calls = fail_each(Fault::Dead { landed }, |_| true);

@@ -218,6 +218,7 @@ impl World {
         let rates = Rates {
             before: rate,
             after: rate,
+            repeated: 2 * rate,
             dead: rate,
             stale: 4 * rate,
             torn: rate,
