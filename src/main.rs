@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use siltstone::cli::{Args, execute, init_logging};
+use siltstone::cli::{execute, init_logging, parse_args};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = parse_args();
     init_logging(&args);
     execute(args)
 }

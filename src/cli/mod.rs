@@ -115,6 +115,22 @@ impl Roots {
     }
 }
 
+/// Reads the command line. What is wrong with it is told and ends the process.
+pub fn parse_args() -> Args {
+    // A statement that begins with a comment is no option.
+    let args = std::env::args_os().map(|arg| match arg.to_str() {
+        Some(text) if is_comment(text) => format!("\n{text}").into(),
+        _ => arg,
+    });
+    Args::parse_from(args)
+}
+
+/// Whether `-- text` is no `--option` and no `--option=value`.
+fn is_comment(text: &str) -> bool {
+    let name = text.strip_prefix("--").and_then(|text| text.split('=').next());
+    name.is_some_and(|name| name.contains(char::is_whitespace))
+}
+
 /// What is logged unless `RUST_LOG` says otherwise. The Delta kernel logs errors that it also returns.
 const DEFAULT_LOG: &str = "warn,buoyant_kernel=off";
 
@@ -149,6 +165,8 @@ pub fn execute(args: Args) -> ExitCode {
             }
         })
     });
+    // Nothing is left to be waited for, but work on a query that was given up.
+    runtime.shutdown_background();
     done.unwrap_or_else(|error| fail(&error))
 }
 

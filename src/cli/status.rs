@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{OutputFormat, Roots, open_table};
 use crate::config::Config;
 use crate::error::{Context as _, ErrorKind, Result};
-use crate::lake::{Hidden, diff};
+use crate::lake::{Diff, Found, Head, Hidden};
 use crate::raw::{check_source_id, list_objects, list_sources};
 use crate::store::Location;
 
@@ -95,17 +95,32 @@ async fn status(source: &str, lake: &Location, raw: Option<&Location>) -> Result
         status.last_run_at = Some(head.written_at.clone());
     }
     if let Some(raw) = raw {
-        let objects = match list_objects(&raw.folder(source)?).await {
-            Ok(listing) => listing.objects,
-            Err(error) if error.kind() == ErrorKind::NotFound && opened.is_some() => Vec::new(),
-            Err(error) => return Err(error),
-        };
         let hidden = Hidden::new(&lake.folder(source)?);
-        let found = diff(&hidden, opened.as_ref().map(|(_, head, _)| head), objects).await?;
-        status.objects_new = Some(found.new.len() as u64);
-        status.objects_overwritten = Some(found.overwritten.len() as u64);
+        let head = opened.as_ref().map(|(_, head, _)| head);
+        let (new, overwritten) = match count(&raw.folder(source)?, &hidden, head).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && opened.is_some() => (0, 0),
+            counted => counted?,
+        };
+        (status.objects_new, status.objects_overwritten) = (Some(new), Some(overwritten));
     }
     Ok(status)
+}
+
+/// How many raw objects are new, and how many changed after they were consumed.
+async fn count(raw: &Location, hidden: &Hidden, head: Option<&Head>) -> Result<(u64, u64)> {
+    let (mut new, mut overwritten) = (0, 0);
+    let mut diff = Diff::open(hidden, head).await?;
+    let mut listing = list_objects(raw)?;
+    while let Some(batch) = listing.next().await? {
+        for object in batch.iter() {
+            match diff.look_up(object).await? {
+                Found::New => new += 1,
+                Found::Overwritten => overwritten += 1,
+                Found::Consumed => {}
+            }
+        }
+    }
+    Ok((new, overwritten))
 }
 
 fn render(status: &SourceStatus) -> String {

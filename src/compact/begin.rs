@@ -44,7 +44,7 @@ pub(super) struct Setup {
 
 impl Setup {
     /// The slices of `objects`, whose columns follow from what is known and seen.
-    pub(super) fn tasks(&self, objects: &[RawObject], context: &SliceContext) -> Vec<(SliceTask, SliceContext)> {
+    pub(super) fn tasks(&self, objects: Vec<RawObject>, context: &SliceContext) -> Vec<(SliceTask, SliceContext)> {
         cut(objects, self.workers).into_iter().map(|objects| (self.task(objects), context.clone())).collect()
     }
 

@@ -24,8 +24,8 @@ pub(super) struct Made {
 /// What the ledger will say.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// An entry for each object of the run.
-    pub entries: Vec<Entry>,
+    /// An entry for each object of the run, when they are not those that the slices gave.
+    pub entries: Option<Vec<Entry>>,
     /// The entries that they take the place of.
     pub replaced: Vec<Entry>,
     /// All quarantine files.
@@ -39,7 +39,7 @@ impl Books {
     pub(super) fn of_new(plan: &Plan, made: &Made) -> Self {
         let mut quarantine = plan.head.as_ref().map_or_else(Vec::new, |head| head.quarantine.clone());
         quarantine.extend(made.quarantine_files());
-        Self { entries: made.entries().cloned().collect(), quarantine, ..Self::default() }
+        Self { quarantine, ..Self::default() }
     }
 }
 
@@ -47,15 +47,19 @@ impl Driver<'_> {
     /// Proves the books and makes the next version of the table.
     pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, books: Books) -> Result<Outcome> {
         made.check_books()?;
-        books.entries.iter().try_for_each(check_entry)?;
-        if let ([], [(object, why), ..]) = (&books.entries[..], &made.unreadable[..]) {
+        let entries: Vec<&Entry> = match &books.entries {
+            Some(entries) => entries.iter().collect(),
+            None => made.entries().collect(),
+        };
+        entries.iter().copied().try_for_each(check_entry)?;
+        if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
             let count = made.unreadable.len();
             let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
             return Err(Error::new(ErrorKind::Failed, message));
         }
         self.prove_store().await?;
         let at_micros = self.clock.now_micros();
-        let id = match self.write_ledger(plan, made, books, at_micros).await {
+        let id = match self.write_ledger(plan, made, &books, entries, at_micros).await {
             Ok(id) => id,
             // Another run drew this id, and perhaps died: it is drawn anew.
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Outcome::Conflict),
@@ -82,12 +86,18 @@ impl Driver<'_> {
     }
 
     /// Writes the registry, the ledger's segment and its head, which count once a commit names the head; its id.
-    async fn write_ledger(&self, plan: &Plan, made: &Made, books: Books, at_micros: i64) -> Result<i64> {
-        let Books { entries, replaced, quarantine, replaced_files } = books;
+    async fn write_ledger(
+        &self,
+        plan: &Plan,
+        made: &Made,
+        books: &Books,
+        entries: Vec<&Entry>,
+        at_micros: i64,
+    ) -> Result<i64> {
         let parent = plan.head.as_ref();
         let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
         let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
-        replaced.iter().for_each(|entry| totals.subtract(entry));
+        books.replaced.iter().for_each(|entry| totals.subtract(entry));
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
         plan.hidden.create_json(&registry_path, &made.registry).await?;
@@ -99,8 +109,8 @@ impl Driver<'_> {
             written_at: format_timestamp(at_micros, false),
             segments,
             registry: registry_path,
-            quarantine,
-            replaced: replaced_files,
+            quarantine: books.quarantine.clone(),
+            replaced: books.replaced_files.clone(),
             totals,
         };
         plan.hidden.create_json(&Hidden::head_path(id), &head).await?;

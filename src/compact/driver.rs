@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Settings};
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::Reason;
-use crate::lake::{Head, Hidden, Outcome, Registry, Table, diff};
+use crate::lake::{Diff, Found, Head, Hidden, Outcome, Registry, Table};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
 use crate::store::Location;
@@ -243,15 +243,26 @@ impl<'a> Driver<'a> {
     /// Compares the listing of a source with its ledger.
     pub(super) async fn plan(&self, source_id: &str, raw: &Location) -> Result<Plan> {
         let plan = self.open(source_id).await?;
-        let listing = list_objects(raw).await?;
-        let mut notes: Vec<String> =
-            listing.skipped.iter().map(|(key, why)| format!("{key} was passed over: {why}")).collect();
-        let found = diff(&plan.hidden, plan.head.as_ref(), listing.objects).await?;
-        for object in &found.overwritten {
-            notes.push(format!("{} changed after it was consumed; its old rows stay", object.key));
+        let (mut new, mut known, mut notes) = (Vec::new(), 0_u64, Vec::new());
+        let mut diff = Diff::open(&plan.hidden, plan.head.as_ref()).await?;
+        let mut listing = list_objects(raw)?;
+        while let Some(batch) = listing.next().await? {
+            for object in batch.iter() {
+                match diff.look_up(object).await? {
+                    Found::New => new.push(RawObject::from(object)),
+                    Found::Consumed => known += 1,
+                    Found::Overwritten => {
+                        notes.push(format!("{} changed after it was consumed; its old rows stay", object.key));
+                    }
+                }
+            }
         }
-        tracing::info!(source = source_id, new = found.new.len(), known = found.known, "listed");
-        Ok(Plan { new: found.new, notes, ..plan })
+        let passed_over = |(key, why): &(String, String)| format!("{key} was passed over: {why}");
+        notes.splice(0..0, listing.skipped.iter().map(passed_over));
+        new.sort();
+        tracing::info!(source = source_id, new = new.len(), known, "listed");
+        drop(diff);
+        Ok(Plan { new, notes, ..plan })
     }
 
     /// What the workers need, once a source is begun.
@@ -293,7 +304,7 @@ impl<'a> Driver<'a> {
         // The workers block; they must not do so on the runtime's own threads.
         let made = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, settings, &mut report)?;
-            let tasks = setup.tasks(&plan.new, &context);
+            let tasks = setup.tasks(std::mem::take(&mut plan.new), &context);
             self.make(&plan, &context, &setup, tasks)
         });
         self.progress.source_ends(&source_id);

@@ -111,7 +111,7 @@ impl Driver<'_> {
 
 /// Cuts objects, in the order of their keys, into slices of about equal stored bytes: as many as there are workers, or more
 /// when they would be too large.
-pub(super) fn cut(objects: &[RawObject], workers: usize) -> Vec<Vec<RawObject>> {
+pub(super) fn cut(objects: Vec<RawObject>, workers: usize) -> Vec<Vec<RawObject>> {
     // An object costs about as much as a few kilobytes, whatever its size.
     let weight = |object: &RawObject| object.size_bytes + 4096;
     let total: u64 = objects.iter().map(weight).sum();
@@ -120,12 +120,12 @@ pub(super) fn cut(objects: &[RawObject], workers: usize) -> Vec<Vec<RawObject>> 
     let mut slices: Vec<Vec<RawObject>> = Vec::new();
     let mut before = 0;
     for object in objects {
-        let slice = ((before + weight(object) / 2) / share).min(count - 1) as usize;
+        let slice = ((before + weight(&object) / 2) / share).min(count - 1) as usize;
         while slices.len() <= slice {
             slices.push(Vec::new());
         }
-        slices[slice].push(object.clone());
-        before += weight(object);
+        before += weight(&object);
+        slices[slice].push(object);
     }
     slices.retain(|slice| !slice.is_empty());
     slices

@@ -20,7 +20,7 @@ pub fn observe(
     limits: &Limits,
     threads: usize,
 ) -> Result<Observation> {
-    let slices = super::make::cut(objects, threads.max(1));
+    let slices = super::make::cut(objects.to_vec(), threads.max(1));
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for slice in &slices {

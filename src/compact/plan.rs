@@ -71,7 +71,7 @@ impl Driver<'_> {
     async fn dry_run(&self, source_id: &str) -> Result<SourcePlan> {
         let settings = self.request.config.settings(source_id)?;
         let raw = self.request.raw.folder(source_id)?;
-        let plan = self.plan(source_id, &raw).await?;
+        let mut plan = self.plan(source_id, &raw).await?;
         let mut report = SourceReport::new(source_id);
         report.notes.clone_from(&plan.notes);
         let mut dry = SourcePlan {
@@ -86,7 +86,8 @@ impl Driver<'_> {
         let context = self.slice_context(&plan, &raw, &settings, source_id, &Handle::current())?;
         let (made, affected) = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, &settings, &mut report)?;
-            let made = self.make_slices(&plan, &setup, setup.tasks(&plan.new, &context))?;
+            let tasks = setup.tasks(std::mem::take(&mut plan.new), &context);
+            let made = self.make_slices(&plan, &setup, tasks)?;
             let affected = match self.promotion(&plan, &made.registry, &context, &setup) {
                 Some(promotion) => promotion.affected_files(&plan.table)?,
                 None => Vec::new(),

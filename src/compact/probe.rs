@@ -2,7 +2,7 @@
 //! which columns to begin with, so that slices seldom begin again. No type rests on it: all records are observed.
 
 use crate::error::Result;
-use crate::json::{DecodeOptions, Decoder, Segment, Shape, agreed_path, arrow_schema, shape};
+use crate::json::{DecodeOptions, Decoder, PADDING, Segment, agreed_path, arrow_schema, shape};
 use crate::partition::{Expr, Partitioning, Transform};
 use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject, WINDOW_BYTES};
 use crate::schema::{Kind, Observation, Rule, Type, leaves, resolve_ruled};
@@ -74,8 +74,11 @@ pub(super) fn probe(
     let records_path = match records_path {
         Some(path) => path.to_vec(),
         None => {
-            let shapes = windows.iter().map(|(window, segments)| shape(window, segments.iter().all(|part| part.last)));
-            agreed_path(&shapes.collect::<Vec<Shape>>())
+            let shapes = windows.iter().flat_map(|(window, segments)| {
+                let part = segments.last()?;
+                Some(shape(&window[part.start..part.end + PADDING], part.last))
+            });
+            agreed_path(&shapes.collect::<Vec<_>>())
         }
     };
     let options = DecodeOptions { records_path: records_path.clone(), ..decode.clone() };
@@ -98,7 +101,7 @@ pub(super) fn probe(
 /// A batch has a cell for each row and column, also where nothing is: small records of many columns get smaller windows.
 fn window_bytes(observed: &Observation, rule: &Rule, windows: &[(Vec<u8>, Vec<Segment>)]) -> usize {
     const MAX_CELLS: usize = 4 << 20;
-    let bytes: usize = windows.iter().map(|(window, _)| window.len()).sum();
+    let bytes: usize = windows.iter().flat_map(|(_, segments)| segments).map(|part| part.end - part.start).sum();
     let records = (observed.tally.count(Kind::Object) as usize).max(1);
     let columns = leaves(&resolve_ruled(observed, &[], rule)).max(1);
     (MAX_CELLS / columns * (bytes / records).max(1)).clamp(PROBED_BYTES, WINDOW_BYTES)

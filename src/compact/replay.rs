@@ -10,7 +10,7 @@
 //! What is not valid stays in quarantine as it was. A reject that stands for the rest of an object may give many rows, and
 //! rejects again: these keep the run and the time of the first one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{DecodeOptions, Reason};
 use crate::lake::{Entry, Outcome, Quarantine, QuarantineWriter, SLICE_SEPARATOR, StoredReject, find_entries};
-use crate::raw::{Fetcher, RawObject, check_source_id, is_compressed, list_objects};
+use crate::raw::{Fetcher, ObjectRef, RawObject, check_source_id, is_compressed, list_objects};
 use crate::store::Location;
 
 /// Kept bytes that are decoded at a time to see what they give.
@@ -133,10 +133,10 @@ impl Driver<'_> {
         if looked_at == 0 {
             return Ok(Round::Nothing(report));
         }
-        let listed = match list_objects(raw).await {
-            Ok(listing) => listing.objects.into_iter().filter(|object| rejects.contains_key(object)).collect(),
+        let wanted: HashSet<ObjectRef<'_>> = rejects.keys().map(RawObject::by_ref).collect();
+        let listed = match list_objects(raw)?.find(|object| wanted.contains(&object)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
+            listed => listed?,
         };
         tracing::info!(source = source_id, rejects = looked_at, objects = listed.len(), "looking at rejects again");
         plan.new = listed;
@@ -350,7 +350,7 @@ impl Driver<'_> {
             }
         }
         Ok(Books {
-            entries: entries.into_values().collect(),
+            entries: Some(entries.into_values().collect()),
             replaced,
             quarantine: replayed.quarantine.clone(),
             replaced_files: replayed.replaced.clone(),
@@ -443,7 +443,7 @@ impl Group {
 
     fn slices(&self, workers: usize) -> Vec<(Vec<RawObject>, Vec<Portion>)> {
         let objects: Vec<RawObject> = self.candidates.keys().cloned().collect();
-        let slices = if objects.is_empty() { Vec::new() } else { cut(&objects, workers) };
+        let slices = if objects.is_empty() { Vec::new() } else { cut(objects, workers) };
         let portions = |objects: &[RawObject]| {
             objects.iter().filter_map(|object| self.candidates.get(object)).map(|found| found.portion.clone()).collect()
         };

@@ -174,8 +174,9 @@ impl Promotion<'_> {
 
     /// Reads off the ledger what each slice read.
     fn find_objects(&self, ledger: &[Segment], slices: &mut BTreeMap<String, Slice>) -> Result<()> {
-        let mut entries = self.context.write.runtime.block_on(Merged::open(&self.context.hidden, ledger))?;
-        while let Some(entry) = entries.next()? {
+        let runtime = &self.context.write.runtime;
+        let mut entries = runtime.block_on(Merged::open(&self.context.hidden, ledger))?;
+        while let Some(entry) = runtime.block_on(entries.next())? {
             if entry.slice.contains(SLICE_SEPARATOR) {
                 for id in entry.slice.split(SLICE_SEPARATOR) {
                     slices.get_mut(id).into_iter().for_each(|slice| slice.is_mixed = true);

@@ -516,6 +516,7 @@ impl Column {
                 data.together.append(&mut data.batch_together);
                 learned |= data.together.len() > known;
                 for child in &mut data.children {
+                    child.new_spelling = false;
                     if child.batch_place < u32::MAX {
                         child.place = Some(child.place.map_or(child.batch_place, |place| place.min(child.batch_place)));
                     }

@@ -118,6 +118,8 @@ pub(super) struct Child {
     /// Another child's key folds to the same name.
     pub(super) has_rivals: bool,
     group: u32,
+    /// It took its type from another spelling in a batch that is not finished.
+    pub(super) new_spelling: bool,
     /// The earliest place of the key in an object, in the finished batches.
     pub(super) place: Option<u32>,
     /// The same in the current batch; `u32::MAX` when it did not occur.
@@ -277,6 +279,7 @@ impl StructData {
         if let Some(like) = like {
             let (before, after) = self.children.split_at_mut(child as usize);
             after[0].column.seed_like(&before[like].column);
+            after[0].new_spelling = true;
         }
         Key::Child(child)
     }
@@ -320,7 +323,16 @@ impl StructData {
         let quoted = if plain { format!("\"{key}\"").into_bytes() } else { vec![0xff] }.into_boxed_slice();
         let column = Column::new(self.depth, self.rule.as_ref().and_then(|rule| rule.field(key)));
         let (place, batch_place) = (None, u32::MAX);
-        self.children.push(Child { quoted, key: key.to_owned(), has_rivals, group, place, batch_place, column });
+        self.children.push(Child {
+            quoted,
+            key: key.to_owned(),
+            has_rivals,
+            group,
+            new_spelling: false,
+            place,
+            batch_place,
+            column,
+        });
         self.after.push(NO_CHILD);
         child
     }
@@ -328,10 +340,11 @@ impl StructData {
     /// Drops what the current attempt met, and the keys that it added.
     pub(super) fn forget(&mut self) {
         self.children.iter_mut().for_each(|child| child.column.forget());
-        if self.closed || !self.children.iter().any(|child| child.column.is_new()) {
+        let is_new = |child: &Child| child.new_spelling || child.column.is_new();
+        if self.closed || !self.children.iter().any(is_new) {
             return;
         }
-        self.keep_children(|_, child| !child.column.is_new());
+        self.keep_children(|_, child| !is_new(child));
     }
 
     fn keep_children(&mut self, keep: impl Fn(usize, &Child) -> bool) {
@@ -344,7 +357,7 @@ impl StructData {
             if keep(index, &child) {
                 let index = kept.add(&child.key);
                 let again = &mut kept.children[index as usize];
-                (again.column, again.place) = (child.column, child.place);
+                (again.column, again.place, again.new_spelling) = (child.column, child.place, child.new_spelling);
             }
         }
         *self = kept;

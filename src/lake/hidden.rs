@@ -20,6 +20,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOpt
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::ranges::RangedFile;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::store::Location;
 
@@ -84,6 +85,15 @@ impl Hidden {
     pub async fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let object = self.table.child(path)?;
         self.table.store().get_ranges(&object, ranges).await.map_err(|error| self.unread(path, error))
+    }
+
+    /// Opens a Parquet object, of which only parts will be read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) async fn open(&self, path: &str) -> Result<RangedFile> {
+        let opened = RangedFile::open(self.table.store(), self.table.child(path)?, None).await;
+        opened.map_err(|error| self.unread(path, error))
     }
 
     fn unread(&self, path: &str, error: object_store::Error) -> Error {

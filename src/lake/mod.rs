@@ -17,7 +17,7 @@ pub use ddl::{Dialect, TableDescription, ddl};
 pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::Hidden;
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
-pub use ledger::{Diff, Entry, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, diff, find_entries};
+pub use ledger::{Diff, Entry, Found, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, find_entries};
 pub use quarantine::{
     Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, StoredReject, SummarizedFile,
     Tally, quarantine_schema, rows_of,

@@ -61,6 +61,13 @@ impl RangedFile {
         Ok(self.size_bytes)
     }
 
+    /// What was read already.
+    fn at_hand(&self, range: &Range<u64>) -> Option<Bytes> {
+        let begin = self.size_bytes - self.tail.len() as u64;
+        let is_within = range.start >= begin && range.start <= range.end && range.end <= self.size_bytes;
+        is_within.then(|| self.tail.slice((range.start - begin) as usize..(range.end - begin) as usize))
+    }
+
     /// The footer.
     ///
     /// # Errors
@@ -74,6 +81,10 @@ impl RangedFile {
             Err(ParquetError::General("columns do not lie within the file".to_owned()))
         }
     }
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
 }
 
 /// Whether all columns of a file of `size_bytes` lie within it. Readers of Parquet rely on that.
@@ -91,11 +102,20 @@ pub(super) fn lies_within(footer: &ParquetMetaData, size_bytes: u64) -> bool {
 impl AsyncFileReader for RangedFile {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
         async move {
-            let begin = self.size_bytes - self.tail.len() as u64;
-            if range.start >= begin && range.start <= range.end && range.end <= self.size_bytes {
-                return Ok(self.tail.slice((range.start - begin) as usize..(range.end - begin) as usize));
+            match self.at_hand(&range) {
+                Some(bytes) => Ok(bytes),
+                None => self.store.get_range(&self.path, range).await.map_err(external),
             }
-            self.store.get_range(&self.path, range).await.map_err(|error| ParquetError::External(Box::new(error)))
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        async move {
+            match ranges.iter().map(|range| self.at_hand(range)).collect() {
+                Some(bytes) => Ok(bytes),
+                None => self.store.get_ranges(&self.path, &ranges).await.map_err(external),
+            }
         }
         .boxed()
     }

@@ -13,13 +13,13 @@ use tokio::runtime::Handle;
 use url::Position;
 
 use super::quarantine::QuarantineTable;
-use super::raw::{RawScan, RawTable};
+use super::raw::{PATH, RawScan, RawTable};
 use crate::compact::{find_records_path, observe};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, describe};
 use crate::json::DecodeOptions;
-use crate::lake::{Head, Hidden, Quarantine, Registry, Table, diff};
-use crate::raw::{Fetcher, list_objects};
+use crate::lake::{Diff, Found, Head, Hidden, Quarantine, Registry, Table};
+use crate::raw::{Fetcher, RawObject, list_objects};
 use crate::schema::{Contract, Observation, resolve_ruled};
 use crate::store::Location;
 
@@ -40,7 +40,15 @@ pub(super) struct Sources<T> {
 pub(super) trait LoadTable: std::fmt::Debug + Send + Sync {
     /// The table; `None` when the source has none yet.
     async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>>;
+
+    /// The table with the column `"$path"` behind the others; `None` when there is no such.
+    async fn load_with_paths(&self, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
 }
+
+/// What a name ends with that asks for the column `"$path"`. No source has such a name.
+pub(super) const WITH_PATHS: &str = "$path";
 
 #[async_trait]
 impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
@@ -49,6 +57,7 @@ impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     }
 
     fn table_exist(&self, name: &str) -> bool {
+        let name = name.strip_suffix(WITH_PATHS).unwrap_or(name);
         self.ids.iter().any(|source| source == name)
     }
 
@@ -57,7 +66,11 @@ impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if self.table_exist(name) { self.tables.load_table(name).await } else { Ok(None) }
+        match name.strip_suffix(WITH_PATHS) {
+            _ if !self.table_exist(name) => Ok(None),
+            Some(name) => self.tables.load_with_paths(name).await,
+            None => self.tables.load_table(name).await,
+        }
     }
 }
 
@@ -71,12 +84,25 @@ pub(super) struct LakeTables {
 #[async_trait]
 impl LoadTable for LakeTables {
     async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.load(name, false).await
+    }
+
+    async fn load_with_paths(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.load(name, true).await
+    }
+}
+
+impl LakeTables {
+    async fn load(&self, name: &str, with_paths: bool) -> Result<Option<Arc<dyn TableProvider>>> {
         let location = self.lake.folder(name).map_err(external)?;
         self.runtime.register_object_store(location.url(), Arc::clone(location.store()));
         let table = Table::open(location).await.map_err(external)?;
         let Some(state) = table.state() else { return Ok(None) };
-        let config =
+        let mut config =
             DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
+        if with_paths {
+            config = config.with_file_column_name(PATH);
+        }
         let provider = DeltaScanNext::new(state.snapshot().clone(), config)?;
         Ok(Some(Arc::new(provider)))
     }
@@ -125,6 +151,12 @@ impl LoadTable for RawTables {
         let table = self.load(name).await.map_err(external)?;
         Ok(Some(Arc::new(table)))
     }
+
+    async fn load_with_paths(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = self.load(name).await.map_err(external)?;
+        let base = self.raw.folder(name).map_err(external)?;
+        Ok(Some(Arc::new(table.with_paths(base.url().as_str()))))
+    }
 }
 
 impl RawTables {
@@ -132,30 +164,45 @@ impl RawTables {
     async fn load(&self, source_id: &str) -> crate::error::Result<RawTable> {
         let settings = self.config.settings(source_id)?;
         let location = self.raw.folder(source_id)?;
-        let listing = list_objects(&location).await?;
         let mut observed = Observation::default();
         let mut records_path = settings.records_path.clone();
         let mut rule = settings.rule.clone();
-        let mut unseen = listing.objects.clone();
+        let mut ledger = None;
         if let Some(lake) = &self.lake {
             let table = Table::open(lake.folder(source_id)?).await?;
             if let Some(id) = table.ledger_head().await? {
                 let hidden = Hidden::new(table.location());
                 let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
                 let registry: Registry = hidden.read_json(&head.registry).await?;
-                let found = diff(&hidden, Some(&head), unseen).await?;
-                unseen = found.new;
-                unseen.extend(found.overwritten);
                 records_path = records_path.or(registry.pinned_records_path().map(<[String]>::to_vec));
                 rule.inherit_types(&registry.rule);
                 observed = registry.observed;
+                ledger = Some((hidden, head));
+            }
+        }
+        let (mut objects, mut unseen) = (Vec::new(), Vec::new());
+        let mut diff = match &ledger {
+            Some((hidden, head)) => Some(Diff::open(hidden, Some(head)).await?),
+            None => None,
+        };
+        let mut listing = list_objects(&location)?;
+        while let Some(batch) = listing.next().await? {
+            for object in batch.iter() {
+                let found = match &mut diff {
+                    Some(diff) => diff.look_up(object).await?,
+                    None => Found::New,
+                };
+                if found != Found::Consumed {
+                    unseen.push(RawObject::from(object));
+                }
+                objects.push(RawObject::from(object));
             }
         }
         let fetcher = Fetcher::new(&location, &Handle::current())?;
         let decode = tokio::task::block_in_place(|| {
             let records_path = match records_path {
                 Some(path) => path,
-                None => find_records_path(&fetcher, &listing.objects, &settings.limits)?,
+                None => find_records_path(&fetcher, &objects, &settings.limits)?,
             };
             let decode = DecodeOptions {
                 max_depth: settings.max_depth,
@@ -170,6 +217,6 @@ impl RawTables {
         })?;
         let fields = resolve_ruled(&observed, &[], &rule);
         let scan = RawScan { fetcher, decode, limits: settings.limits, observed, fields };
-        Ok(RawTable::new(scan, listing.objects))
+        Ok(RawTable::new(scan, objects))
     }
 }

@@ -1,11 +1,12 @@
-//! SQL over raw objects, lake tables and their quarantine, by DataFusion. The only module that names it.
+//! SQL over raw objects, lake tables and their quarantine, by DataFusion and in Athena's dialect. The only module that names it.
 
+mod athena;
 mod catalog;
 mod output;
 mod quarantine;
 mod raw;
 mod session;
 
-pub use output::{Format, write_results};
+pub use output::{Format, limit_rows, write_results};
 pub use raw::{RawScan, RawTable};
-pub use session::SqlSession;
+pub use session::{Dialect, SqlSession};

@@ -1,6 +1,9 @@
 //! Query results as text: table, csv, json, ndjson.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 
 use arrow::array::RecordBatch;
 use arrow::csv;
@@ -8,6 +11,7 @@ use arrow::datatypes::DataType;
 use arrow::json::writer::{EncoderOptions, JsonArray, LineDelimited, WriterBuilder, make_encoder};
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt as _;
 
 use crate::error::{Context as _, Error, Result};
@@ -23,6 +27,30 @@ pub enum Format {
     Json,
     /// One JSON object in each line.
     Ndjson,
+}
+
+/// Ends a result behind `most` rows, which also ends the work on it. The flag then tells whether there were more.
+pub fn limit_rows(stream: SendableRecordBatchStream, most: u64) -> (SendableRecordBatchStream, Arc<AtomicBool>) {
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&is_cut);
+    let schema = stream.schema();
+    let mut stream = Some(stream);
+    let mut room = most;
+    let limited = futures::stream::poll_fn(move |context| {
+        let Some(inner) = &mut stream else { return Poll::Ready(None) };
+        let polled = ready!(inner.poll_next_unpin(context));
+        let Some(Ok(batch)) = polled else { return Poll::Ready(polled) };
+        let rows = batch.num_rows() as u64;
+        if rows <= room {
+            room -= rows;
+            return Poll::Ready(Some(Ok(batch)));
+        }
+        flag.store(true, Ordering::Relaxed);
+        stream = None;
+        let last = batch.slice(0, usize::try_from(room).unwrap_or(usize::MAX));
+        Poll::Ready(Some(Ok(last)))
+    });
+    (Box::pin(RecordBatchStreamAdapter::new(schema, limited)), is_cut)
 }
 
 /// Writes a result as it comes and returns the number of rows.
@@ -103,7 +131,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         if !field.data_type().is_nested() {
             fields.push(field.as_ref().clone());
-            columns.push(std::sync::Arc::clone(column));
+            columns.push(Arc::clone(column));
             continue;
         }
         let mut encoder = make_encoder(field, column.as_ref(), &options).context(describe)?;
@@ -116,7 +144,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
         });
         let texts: arrow::array::StringArray = texts.collect();
         fields.push(field.as_ref().clone().with_data_type(DataType::Utf8).with_nullable(true));
-        columns.push(std::sync::Arc::new(texts));
+        columns.push(Arc::new(texts));
     }
-    RecordBatch::try_new(std::sync::Arc::new(arrow::datatypes::Schema::new(fields)), columns).context(describe)
+    RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).context(describe)
 }

@@ -5,6 +5,8 @@
 //!                      '-- RawSource --RawOpener--> Feed -> Decoder (projected) -> batches
 //! ```
 //!
+//! With paths, the table has one more column behind the others, `"$path"`: the raw object that the record is of.
+//!
 //! What is pushed down: the projection of top-level columns (others are checked and dropped), and the limit (reading
 //! stops). Records that compaction would quarantine are left out.
 
@@ -12,8 +14,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
@@ -39,16 +41,21 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
-use crate::raw::{Ended, Feed, Fetcher, Limits, RawObject, decode_objects};
+use crate::raw::{Ended, Feed, Fetcher, Limits, RawObject, decode_segments};
 use crate::schema::{Field, Observation};
 
 /// Objects are grouped up to this many stored bytes.
 const GROUP_BYTES: u64 = 8 << 20;
 
+/// The column that tells the object that a row is of.
+pub(super) const PATH: &str = "$path";
+
 /// The raw objects of a source as a table.
 #[derive(Debug)]
 pub struct RawTable {
     schema: SchemaRef,
+    /// What stands before the keys of objects, when paths are to be shown.
+    base: Option<Arc<str>>,
     scan: Arc<RawScan>,
     groups: Vec<Arc<Vec<RawObject>>>,
 }
@@ -86,9 +93,20 @@ impl RawTable {
         }
         Self {
             schema: arrow_schema(&scan.fields),
+            base: None,
             scan: Arc::new(scan),
             groups: groups.into_iter().map(Arc::new).collect(),
         }
+    }
+
+    /// The table with the column of paths, which are `base` and the key.
+    #[must_use]
+    pub fn with_paths(mut self, base: &str) -> Self {
+        let fields = self.schema.fields().iter().cloned();
+        let path = Arc::new(arrow::datatypes::Field::new(PATH, DataType::Utf8, false));
+        self.schema = Arc::new(Schema::new(fields.chain([path]).collect::<Vec<_>>()));
+        self.base = Some(base.into());
+        self
     }
 }
 
@@ -127,7 +145,7 @@ impl TableProvider for RawTable {
             file.extensions.insert_arc(Arc::new(RawGroup(Arc::clone(group))));
             files[index % partitions].push(file);
         }
-        let source = RawSource::new(Arc::clone(&self.scan), Arc::clone(&self.schema));
+        let source = RawSource::new(Arc::clone(&self.scan), self.base.clone(), Arc::clone(&self.schema));
         // The store is not used: objects are opened by their fetcher.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(files.into_iter().map(FileGroup::new).collect())
@@ -146,16 +164,17 @@ struct RawGroup(Arc<Vec<RawObject>>);
 #[derive(Debug, Clone)]
 struct RawSource {
     scan: Arc<RawScan>,
+    base: Option<Arc<str>>,
     table_schema: TableSchema,
     projection: SplitProjection,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl RawSource {
-    fn new(scan: Arc<RawScan>, schema: SchemaRef) -> Self {
+    fn new(scan: Arc<RawScan>, base: Option<Arc<str>>, schema: SchemaRef) -> Self {
         let table_schema: TableSchema = schema.into();
         let projection = SplitProjection::unprojected(&table_schema);
-        Self { scan, table_schema, projection, metrics: ExecutionPlanMetricsSet::new() }
+        Self { scan, base, table_schema, projection, metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -166,8 +185,12 @@ impl FileSource for RawSource {
         config: &FileScanConfig,
         _partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
-        let fields = self.projection.file_indices.iter().map(|index| self.scan.fields[*index].clone()).collect();
-        let opener = RawOpener { scan: Arc::clone(&self.scan), fields, limit: config.limit };
+        let indices = &self.projection.file_indices;
+        let fields = indices.iter().filter_map(|index| self.scan.fields.get(*index).cloned()).collect();
+        // The column of paths is behind those of the records.
+        let path_at = indices.iter().position(|index| *index == self.scan.fields.len());
+        let paths = path_at.zip(self.base.clone());
+        let opener = RawOpener { scan: Arc::clone(&self.scan), fields, paths, limit: config.limit };
         ProjectionOpener::try_new(self.projection.clone(), Arc::new(opener), self.table_schema.file_schema())
     }
 
@@ -211,7 +234,8 @@ impl FileSource for RawSource {
     }
 
     fn fmt_extra(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.projection.file_indices.iter().map(|index| self.scan.fields[*index].name.as_str());
+        let columns = self.projection.file_indices.iter();
+        let columns = columns.map(|index| self.scan.fields.get(*index).map_or(PATH, |field| field.name.as_str()));
         write!(f, ", decoded_columns=[{}]", columns.collect::<Vec<_>>().join(", "))
     }
 }
@@ -219,6 +243,8 @@ impl FileSource for RawSource {
 struct RawOpener {
     scan: Arc<RawScan>,
     fields: Vec<Field>,
+    /// Where the column of paths is, and what stands before the keys.
+    paths: Option<(usize, Arc<str>)>,
     limit: Option<usize>,
 }
 
@@ -228,12 +254,25 @@ impl FileOpener for RawOpener {
             .extensions
             .get_arc::<RawGroup>()
             .ok_or_else(|| DataFusionError::Internal("a raw scan without raw objects".to_owned()))?;
-        let (scan, fields, limit) = (Arc::clone(&self.scan), self.fields.clone(), self.limit);
+        let (scan, fields, paths, limit) =
+            (Arc::clone(&self.scan), self.fields.clone(), self.paths.clone(), self.limit);
+        let schema = match &paths {
+            Some((at, _)) => with_path(&arrow_schema(&fields), *at),
+            None => arrow_schema(&fields),
+        };
         Ok(Box::pin(async move {
-            let mut builder = RecordBatchReceiverStream::builder(arrow_schema(&fields), 2);
+            let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&schema), 2);
             let sender = builder.tx();
             builder.spawn_blocking(move || {
-                read_group(&scan, &group.0, &fields, limit, |batch| sender.blocking_send(batch).is_ok());
+                read_group(&scan, &group.0, &fields, limit, |batch, rows| {
+                    let batch = match &paths {
+                        Some((at, base)) => {
+                            batch.and_then(|batch| add_paths(&batch, &schema, *at, base, &group.0, &rows))
+                        }
+                        None => batch,
+                    };
+                    sender.blocking_send(batch).is_ok()
+                });
                 Ok(())
             });
             Ok(builder.build().boxed())
@@ -241,26 +280,53 @@ impl FileOpener for RawOpener {
     }
 }
 
-/// Decodes all records of a group and hands the batches on until `send` says stop.
+fn with_path(schema: &SchemaRef, at: usize) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.insert(at.min(fields.len()), Arc::new(arrow::datatypes::Field::new(PATH, DataType::Utf8, false)));
+    Arc::new(Schema::new(fields))
+}
+
+/// Adds the column of paths, for so many rows of each object, one behind another.
+fn add_paths(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    at: usize,
+    base: &str,
+    objects: &[RawObject],
+    rows: &[(usize, u64)],
+) -> Result<RecordBatch> {
+    let mut paths = StringBuilder::new();
+    for (object, rows) in rows {
+        let path = format!("{base}{}", objects.get(*object).map_or("", |object| object.key.as_str()));
+        (0..*rows).for_each(|_| paths.append_value(&path));
+    }
+    let mut columns = batch.columns().to_vec();
+    columns.insert(at.min(columns.len()), Arc::new(paths.finish()));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// Decodes all records of a group and hands the batches on, with how many rows are of which object, until `send` says
+/// stop.
 fn read_group(
     scan: &RawScan,
     objects: &[RawObject],
     fields: &[Field],
     limit: Option<usize>,
-    mut send: impl FnMut(Result<RecordBatch>) -> bool,
+    mut send: impl FnMut(Result<RecordBatch>, Vec<(usize, u64)>) -> bool,
 ) {
     let schema = arrow_schema(fields);
     let mut decoder = Decoder::new(&scan.decode, &scan.observed);
     decoder.project(fields);
     let feed = Feed::new(&scan.fetcher, objects, scan.limits.clone());
     let mut rows = 0;
-    let ended = decode_objects(feed, &scan.decode, &mut decoder, |decoder, decoded| {
+    let ended = decode_segments(feed, &scan.decode, &mut decoder, |decoder, decoded, segments| {
         if decoded.rows > 0 {
             let batch = decoder.finish(fields, &schema).map_err(|error| match error {
                 FinishError::Redo => DataFusionError::Execution("raw objects changed while they were read".to_owned()),
                 FinishError::Arrow(error) => error.into(),
             });
-            if !send(batch) {
+            let origins = segments.iter().zip(&decoded.counts).map(|(segment, counts)| (segment.object, counts.rows));
+            if !send(batch, origins.collect()) {
                 return ControlFlow::Break(());
             }
         }
@@ -269,6 +335,6 @@ fn read_group(
     });
     if let Ended::Unreadable { object, error } = ended {
         let key = objects.get(object).map_or("", |object| object.key.as_str());
-        send(Err(DataFusionError::Execution(format!("raw object {key} could not be read: {error}"))));
+        send(Err(DataFusionError::Execution(format!("raw object {key} could not be read: {error}"))), Vec::new());
     }
 }

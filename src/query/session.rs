@@ -8,17 +8,31 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::DFParserBuilder;
 
+use super::athena;
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources};
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::list_sources;
 use crate::store::Location;
 
+/// What a statement means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// What it means on Athena.
+    #[default]
+    Athena,
+    /// What DataFusion makes of it.
+    Datafusion,
+}
+
 /// A session over a raw root, a lake root, or both.
 pub struct SqlSession {
     context: SessionContext,
+    dialect: Dialect,
 }
 
 impl std::fmt::Debug for SqlSession {
@@ -28,11 +42,26 @@ impl std::fmt::Debug for SqlSession {
 }
 
 impl SqlSession {
-    /// Opens a session. Sources are looked up when they are named.
+    /// Opens a session in Athena's dialect. Sources are looked up when they are named.
     ///
     /// # Errors
     /// When a root that is given cannot be listed.
     pub async fn open(
+        raw: Option<Location>,
+        lake: Option<Location>,
+        config: &Config,
+        threads: usize,
+        memory_bytes: usize,
+    ) -> Result<Self> {
+        Self::open_in(Dialect::Athena, raw, lake, config, threads, memory_bytes).await
+    }
+
+    /// Opens a session in a dialect.
+    ///
+    /// # Errors
+    /// When a root that is given cannot be listed.
+    pub async fn open_in(
+        dialect: Dialect,
         raw: Option<Location>,
         lake: Option<Location>,
         config: &Config,
@@ -55,6 +84,7 @@ impl SqlSession {
             .with_memory_pool(Arc::new(pool))
             .build_arc()
             .context(|| "cannot start the query engine".to_owned())?;
+        let describe_dialect = || "cannot set up the dialect".to_owned();
         let catalog = MemoryCatalogProvider::new();
         let describe = || "cannot set up the catalog".to_owned();
         catalog.register_schema("main", Arc::new(MemorySchemaProvider::new())).context(describe)?;
@@ -74,9 +104,13 @@ impl SqlSession {
             let tables = RawTables { raw, lake, config: config.clone(), threads };
             catalog.register_schema("raw", Arc::new(Sources { ids: sources, tables })).context(describe)?;
         }
-        let context = SessionContext::new_with_config_rt(session, runtime);
+        let builder = SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(runtime);
+        let context = match dialect {
+            Dialect::Athena => athena::register(builder).context(describe_dialect)?,
+            Dialect::Datafusion => SessionContext::new_with_state(builder.build()),
+        };
         context.register_catalog("siltstone", Arc::new(catalog));
-        Ok(Self { context })
+        Ok(Self { context, dialect })
     }
 
     /// Begins a query. Only queries are taken: nothing here changes data.
@@ -84,9 +118,21 @@ impl SqlSession {
     /// # Errors
     /// `Usage` when the statement is wrong; `Failed` when a table cannot be read.
     pub async fn query(&self, sql: &str) -> Result<SendableRecordBatchStream> {
-        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let frame = self.context.sql_with_options(sql, options).await.map_err(|error| wrong(&error))?;
-        frame.execute_stream().await.map_err(|error| wrong(&error))
+        let plan = async {
+            let mut statements = match self.dialect {
+                Dialect::Athena => athena::parse(sql)?,
+                Dialect::Datafusion => DFParserBuilder::new(sql).build()?.parse_statements()?.into(),
+            };
+            let statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+            if !statements.is_empty() {
+                return Err(DataFusionError::Plan("a single SQL statement is taken".to_owned()));
+            }
+            let plan = self.context.state().statement_to_plan(statement).await?;
+            let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+            options.verify_plan(&plan)?;
+            self.context.execute_logical_plan(plan).await?.execute_stream().await
+        };
+        plan.await.map_err(|error| wrong(&error))
     }
 }
 

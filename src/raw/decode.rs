@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::feed::{Feed, Filled};
-use crate::json::{DecodeOptions, Decoded, Decoder};
+use crate::json::{DecodeOptions, Decoded, Decoder, Segment};
 
 /// How [`decode_objects`] ended.
 #[derive(Debug)]
@@ -24,10 +24,20 @@ pub enum Ended {
 
 /// Decodes window after window, with a decoder that was made with `options`, and shows each batch to `visit`.
 pub fn decode_objects(
-    mut feed: Feed<'_>,
+    feed: Feed<'_>,
     options: &DecodeOptions,
     decoder: &mut Decoder,
     mut visit: impl FnMut(&mut Decoder, &Decoded) -> ControlFlow<()>,
+) -> Ended {
+    decode_segments(feed, options, decoder, |decoder, decoded, _| visit(decoder, decoded))
+}
+
+/// The same, and shows which objects each batch is of.
+pub fn decode_segments(
+    mut feed: Feed<'_>,
+    options: &DecodeOptions,
+    decoder: &mut Decoder,
+    mut visit: impl FnMut(&mut Decoder, &Decoded, &[Segment]) -> ControlFlow<()>,
 ) -> Ended {
     loop {
         let filled = feed.fill();
@@ -41,7 +51,7 @@ pub fn decode_objects(
             return Ended::Unreadable { object, error };
         }
         let decoded = decoder.decode(&feed.window, &feed.segments);
-        if visit(decoder, &decoded).is_break() {
+        if visit(decoder, &decoded, &feed.segments).is_break() {
             return Ended::Stopped;
         }
         if let Filled::Broken { .. } = filled {

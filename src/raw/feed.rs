@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
-use super::listing::RawObject;
+use super::object::RawObject;
 use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Reason, Segment};
 
 /// How many bytes a window holds, unless one record needs more.
@@ -24,8 +24,10 @@ pub struct Feed<'a> {
     limits: Limits,
     next: usize,
     open: Option<Open>,
-    /// The window: segments with padding behind each.
+    /// The window: segments with padding behind each; what stands behind the last means nothing.
     pub window: Vec<u8>,
+    /// How much of it is in use.
+    filled: usize,
     /// The parts of the window, in order.
     pub segments: Vec<Segment>,
     window_bytes: usize,
@@ -85,6 +87,7 @@ impl<'a> Feed<'a> {
             next: 0,
             open: None,
             window: Vec::new(),
+            filled: 0,
             segments: Vec::new(),
             window_bytes: WINDOW_BYTES,
             bytes_read: 0,
@@ -170,7 +173,7 @@ impl<'a> Feed<'a> {
                 Err(stop) => return self.stop(&open, start, stop),
             }
         }
-        while self.window.len() < target {
+        while self.filled < target {
             if self.next == self.objects.len() {
                 break;
             }
@@ -181,7 +184,7 @@ impl<'a> Feed<'a> {
                 Ok(reader) => reader,
                 Err(error) => return Filled::Unreadable { object, error },
             };
-            let start = self.window.len();
+            let start = self.filled;
             let mut open = Open { object, reader, inflates: false, offset: 0, carried: 0, read: 0 };
             match self.begin(&mut open).and_then(|()| self.read_on(&mut open, start, target)) {
                 Ok(last) => {
@@ -202,14 +205,24 @@ impl<'a> Feed<'a> {
         let carried = self.open.as_ref().map_or(0, |open| open.carried);
         let end = self.segments.last().map_or(0, |segment| segment.end);
         self.window.copy_within(end - carried..end, 0);
-        self.window.truncate(carried);
+        self.filled = carried;
         carried
     }
 
     fn push(&mut self, object: usize, start: usize, offset: u64, last: bool) {
-        let end = self.window.len();
+        let end = self.filled;
         self.segments.push(Segment { object, start, end, offset, last });
-        self.window.resize(end + PADDING, 0);
+        self.room(PADDING).fill(0);
+        self.filled += PADDING;
+    }
+
+    /// The next `length` bytes of the window.
+    fn room(&mut self, length: usize) -> &mut [u8] {
+        let end = self.filled + length;
+        if self.window.len() < end {
+            self.window.resize(end, 0);
+        }
+        &mut self.window[self.filled..end]
     }
 
     fn stop(&mut self, open: &Open, start: usize, stop: Stop) -> Filled {
@@ -225,17 +238,19 @@ impl<'a> Feed<'a> {
 
     /// Reads the first bytes of an object and sets its decompression up.
     fn begin(&mut self, open: &mut Open) -> Result<(), Stop> {
-        let start = self.window.len();
+        let start = self.filled;
         let size = self.objects[open.object].size_bytes;
         let first = usize::try_from(size).unwrap_or(READ_BYTES).clamp(4, READ_BYTES);
-        while self.window.len() - start < 4 {
+        while self.filled - start < 4 {
             if self.read_some(open, first)? == 0 {
                 break;
             }
         }
-        let compression = Compression::of(&self.window[start..]);
+        let head = &self.window[start.min(self.window.len())..self.filled];
+        let compression = Compression::of(head);
         if compression != Compression::None {
-            let head = self.window.split_off(start);
+            let head = head.to_vec();
+            self.filled = start;
             self.bytes_read -= head.len() as u64;
             open.read = 0;
             open.inflates = true;
@@ -257,11 +272,11 @@ impl<'a> Feed<'a> {
             if !open.inflates && open.read >= stored {
                 return Ok(true);
             }
-            if self.window.len() >= target.max(start + 1) {
+            if self.filled >= target.max(start + 1) {
                 return Ok(false);
             }
             let wish = if open.inflates { READ_BYTES } else { (stored - open.read) as usize };
-            let room = (target - self.window.len()).max(1);
+            let room = (target - self.filled).max(1);
             if self.read_some(open, wish.min(room).min(READ_BYTES.max(room)))? == 0 {
                 // A plain object that is shorter than it was listed is another one by now.
                 return if open.inflates { Ok(true) } else { Err(Stop::Io(changed())) };
@@ -270,17 +285,16 @@ impl<'a> Feed<'a> {
     }
 
     fn read_some(&mut self, open: &mut Open, wish: usize) -> Result<usize, Stop> {
-        let before = self.window.len();
-        self.window.resize(before + wish, 0);
+        let room = self.room(wish);
         let read = loop {
-            match open.reader.read(&mut self.window[before..]) {
+            match open.reader.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
         };
-        self.window.truncate(before + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(read) => {
+                self.filled += read;
                 open.read += read as u64;
                 self.bytes_read += read as u64;
                 Ok(read)

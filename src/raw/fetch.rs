@@ -13,7 +13,8 @@ use object_store::{GetOptions, GetResult, ObjectStore};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::listing::{RawObject, local_etag};
+use super::listing::local_etag;
+use super::object::RawObject;
 use crate::error::Result;
 use crate::store::Location;
 
@@ -161,7 +162,7 @@ pub(super) fn changed() -> io::Error {
 
 fn open_local(root: &std::path::Path, object: &RawObject) -> io::Result<RawReader> {
     let file = File::open(root.join(&object.key))?;
-    if local_etag(&file.metadata()?) != object.etag {
+    if local_etag(&file.metadata()?).to_string() != object.etag {
         return Err(changed());
     }
     Ok(Box::new(file))

@@ -83,8 +83,8 @@ impl World {
         let batches = self.runtime.block_on(async {
             let lake = Some(location(self.sound(), "lake"));
             let session = SqlSession::open(None, lake, &config, 1, 1 << 28).await.unwrap();
-            let sql = "select concat(cast(id as varchar), ':', cast(v as varchar), ':', cast(w as varchar)) as row
-                from lake.s order by id";
+            let sql = "select concat(cast(id as varchar), ':', coalesce(cast(v as varchar), ''), ':',
+                coalesce(cast(w as varchar), '')) as row from lake.s order by id";
             let stream = session.query(sql).await.unwrap();
             futures::TryStreamExt::try_collect::<Vec<_>>(stream).await.unwrap()
         });

@@ -8,7 +8,9 @@
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill`, `simulation` | every record exactly once: races, failing stores, kill -9, and all of it by seeds |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `dialect` | statements give what they give on Athena |
 //! | `plan` | what a run would do, without doing it |
+//! | `scale` | what was consumed costs its listing, and no memory |
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
 //! | `doctor` | stores are proven before they are relied on; a store over HTTP that misbehaves (`fake_s3`) |
@@ -23,6 +25,7 @@
 mod commit;
 mod compact;
 mod ddl;
+mod dialect;
 mod doctor;
 mod errors;
 mod fake_s3;
@@ -35,6 +38,7 @@ mod queries;
 mod real_data;
 mod replay;
 mod s3;
+mod scale;
 mod schema;
 mod simulation;
 mod sql;

@@ -58,7 +58,7 @@ fn ledger(roots: &Roots) -> (Vec<Entry>, Totals) {
         let head: Head = hidden.read_json(&Hidden::head_path(id)).await.unwrap();
         let mut merged = Merged::open(&hidden, &head.segments).await.unwrap();
         let mut entries = Vec::new();
-        while let Some(entry) = merged.next().unwrap() {
+        while let Some(entry) = merged.next().await.unwrap() {
             entries.push(entry);
         }
         (entries, head.totals)

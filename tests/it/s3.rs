@@ -117,12 +117,15 @@ fn keys_that_the_client_cannot_express_do_not_hold_up_a_source() {
     bucket.put("odd//twice.json", br#"{"id": -1}"#);
     bucket.put("odd/a/../up.json", br#"{"id": -2}"#);
     bucket.put("odd/a%20b/%C3%BC%2B%3D%25.json", br#"{"id": 1}"#);
+    // The store lists the marker behind the first of these, as a folder; the client drops its slash.
+    bucket.put("odd/folder-0.json", br#"{"id": 2000}"#);
     bucket.put("odd/folder/", b"");
+    bucket.put("odd/folder/1.json", br#"{"id": 2001}"#);
     for id in 2..1_050 {
         bucket.put(&format!("odd/z{id:05}.json"), format!("{{\"id\": {id}}}").as_bytes());
     }
     let report = bucket.compact();
-    assert_eq!(report["success_count"], 1_049, "{report}");
+    assert_eq!([&report["success_count"], &report["objects"]], [1_051, 1_052], "{report}");
     let notes = report["notes"].to_string();
     assert!(notes.contains("/twice.json") && notes.contains("a/../up.json"), "{notes}");
     assert_eq!(bucket.compact()["objects"], 0);

@@ -274,3 +274,116 @@ fn the_catalog_lists_sources_and_columns() {
     );
     assert!(roots.run_here(&["sql", "describe lake.s"]).ok().contains("| half"));
 }
+
+#[test]
+fn a_statement_may_begin_with_a_comment_and_an_unknown_option_is_told() {
+    let roots = both();
+    assert_eq!(roots.sql("-- how many = ?\nselect count(*) as n from lake.s"), [json!({"n": 100})]);
+    assert_eq!(roots.sql("--\nselect 1 as n;"), [json!({"n": 1})]);
+    for args in [&["sql", "--formt", "select 1"][..], &["sql", "--formt=a b", "select 1"]] {
+        let ran = roots.run_here(args);
+        assert!(ran.code == 2 && ran.stderr.contains("--formt"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_other_dialect_is_that_of_the_engine() {
+    let roots = both();
+    let run =
+        |dialect: &str, statement: &str| roots.run_here(&["sql", "--format", "csv", "--dialect", dialect, statement]);
+    assert_eq!(run("athena", "select concat('a', null) as x, 1 + 1").ok(), "x,_col1\n,2\n");
+    assert_eq!(run("datafusion", "select concat('a', null) as x, 1 + 1 as y").ok(), "x,y\na,2\n");
+    assert!(run("datafusion", "select json_parse('1')").failed(2).contains("json_parse"));
+}
+
+/// Work for much longer than any test waits.
+const ENDLESS: &str = "select count(*) from generate_series(1, 1000000000000000) where value < 0";
+
+#[test]
+fn a_query_is_given_up_after_its_time() {
+    let roots = both();
+    let message = roots.run_here(&["sql", "--timeout", "1s", ENDLESS]).failed(1);
+    assert!(message.contains("given up after 1 s"), "{message}");
+    assert_eq!(roots.run_here(&["sql", "--timeout", "5m", "--format", "csv", "select 1 as n"]).ok(), "n\n1\n");
+    assert_eq!(roots.run_here(&["sql", "--timeout", "soon", "select 1"]).code, 2);
+}
+
+#[test]
+fn a_result_ends_behind_the_most_rows() {
+    let roots = both();
+    let run = |most: &str| {
+        let statement = "select id from raw.s order by id limit 5";
+        roots.run_here(&["sql", "--format", "csv", "--max-rows", most, statement])
+    };
+    assert_eq!(run("5").ok(), "id\n0\n1\n2\n3\n4\n");
+    let cut = run("2");
+    assert_eq!((cut.code, cut.stdout.as_str()), (0, "id\n0\n1\n"));
+    assert!(cut.stderr.contains("--max-rows"), "{}", cut.stderr);
+    assert_eq!(run("0").stdout, "id\n");
+}
+
+#[test]
+fn a_query_that_needs_too_much_memory_fails() {
+    let roots = both();
+    let statement = "select array_agg(a.name || b.name) as x from raw.s a, raw.s b, raw.s c";
+    let message = roots.run_here(&["sql", "--memory-bytes", "1000000", statement]).failed(1);
+    assert!(message.to_lowercase().contains("memory") || message.contains("Resources exhausted"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_query() {
+    let roots = both();
+    let mut command =
+        roots.command_here(&["sql", "--format", "ndjson", "select value from generate_series(1, 1000000000000)"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It runs once it has written something.
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("interrupted"), "{message}");
+}
+
+#[test]
+fn the_path_of_a_row_is_shown_where_a_statement_names_it() {
+    let roots = both();
+    let (raw, lake) = (roots.raw.to_str().unwrap(), roots.lake.to_str().unwrap());
+    let rows =
+        roots.sql("select \"$path\" as path, count(*) as n, min(id) as least from raw.s group by 1 order by least");
+    assert_eq!(
+        rows,
+        (0..4)
+            .map(|object| json!({"path": format!("file://{raw}/s/{object}.json"), "n": 25, "least": object * 25}))
+            .collect::<Vec<_>>()
+    );
+    let rows = roots.sql("select distinct t.\"$path\" as path from lake.s as t where \"$path\" like '%.parquet'");
+    assert!(!rows.is_empty());
+    assert!(rows.iter().all(|row| row["path"].as_str().unwrap().starts_with(&format!("file://{lake}/s/"))), "{rows:?}");
+    for side in ["raw", "lake"] {
+        let row = &roots.sql(&format!("select * from {side}.s where \"$path\" is not null and s.id = 3"))[0];
+        let columns: Vec<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(columns, ["id", "name", "o", "l", "at", "half"], "{side}");
+        let row = &roots.sql(&format!("select half, \"$path\", id from {side}.s where id = 3"))[0];
+        assert_eq!((&row["half"], &row["id"]), (&json!(1.5), &json!(3)), "{side}");
+    }
+}
+
+#[test]
+fn unnest_and_casts_leave_projection_and_filters_to_the_scans() {
+    let roots = both();
+    let unnested = plan(&roots, "select x.a from raw.s cross join unnest(l) as x where id = 3");
+    let decoded = unnested.split("decoded_columns=[").nth(1).unwrap().split(']').next().unwrap();
+    let mut columns: Vec<&str> = decoded.split(", ").collect();
+    columns.sort_unstable();
+    assert_eq!(columns, ["id", "l"], "{unnested}");
+    let rows = roots.sql("explain select id from lake.s where cast(id as bigint) = 3 and date(at) = date '2025-01-02'");
+    let planned =
+        rows.iter().find(|row| row["plan_type"] == "physical_plan").unwrap()["plan"].as_str().unwrap().to_owned();
+    assert!(!planned.contains("__cast"), "{planned}");
+    assert!(planned.contains("predicate="), "{planned}");
+}

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
 use crate::json::DecodeOptions;
 use crate::lake::{Explanation, Registry, explain};
-use crate::raw::{Fetcher, RawObject, list_objects};
+use crate::raw::{Fetcher, list_objects};
 use crate::schema::{Contract, Kind};
 use crate::store::Location;
 
@@ -90,8 +90,7 @@ async fn samples(
             wanted.entry(key).or_default().push(seen.kind);
         }
     }
-    let objects: Vec<RawObject> =
-        list_objects(raw).await?.objects.into_iter().filter(|object| wanted.contains_key(&*object.key)).collect();
+    let objects = list_objects(raw)?.find(|object| wanted.contains_key(object.key)).await?;
     let fetcher = Fetcher::new(raw, &Handle::current())?;
     let decode = DecodeOptions {
         max_depth: settings.max_depth,

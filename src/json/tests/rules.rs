@@ -295,6 +295,15 @@ fn a_contract_binds_other_spellings_of_a_column_past_the_most_columns_too() {
 }
 
 #[test]
+fn spellings_in_refused_records_take_no_columns_place() {
+    let seed = committed("{\"a\":1}");
+    let options = DecodeOptions { contract: Contract::AddOnly, max_columns: 2, ..DecodeOptions::default() };
+    let (rows, rejects) = read_as(&options, &seed, "{\"A\":\"x\"}\n{\"b\":{}}\n{\"a\":\"y\"}\n{\"b\":{\"c\":1}}\n");
+    assert_eq!(rows, ["{\"b\":{}}", "{\"b\":{\"c\":1}}"]);
+    assert_eq!(rejects, [mismatch("A", "\"x\""), mismatch("a", "\"y\"")]);
+}
+
+#[test]
 fn keys_that_share_a_bound_column_are_refused_in_one_record() {
     let seed = committed("{\"ID\":3}");
     for contract in [Contract::AddOnly, Contract::Freeze] {

@@ -107,7 +107,7 @@ async fn read_ledger(hidden: &Hidden, head: &Head, checked: &mut Checked, found:
     let mut sums = Totals::default();
     let mut newer: Option<(Entry, usize)> = None;
     loop {
-        let (entry, index) = match merged.next_of() {
+        let (entry, index) = match merged.next_of().await {
             Ok(Some(next)) => next,
             Ok(None) => break,
             Err((error, index)) => {

@@ -116,7 +116,7 @@ impl World {
             }
             let mut merged = Merged::open(&hidden, &segments).await.unwrap();
             let mut entries = Vec::new();
-            while let Some(entry) = merged.next().unwrap() {
+            while let Some(entry) = merged.next().await.unwrap() {
                 entries.push(entry);
             }
             assert_eq!(entries.len() as u64, objects, "{}", self.place());

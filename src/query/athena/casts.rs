@@ -1,0 +1,174 @@
+//! Casts where Athena gives another value than Arrow, and conditions: <https://trino.io/docs/current/functions/conversion.html>.
+
+use std::sync::Arc;
+
+use arrow::array::types::{Float32Type, Float64Type};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{Cast, Expr, ScalarUDF, TryCast};
+
+use super::dates::{local_times, print_timestamp};
+use super::function::{Arg, Gives, Takes, function, same_as_first, simplified, wrong};
+use super::json;
+use super::types::{JSON, named, type_name};
+
+/// `CAST(x AS type)` with the type as text.
+pub(super) const CAST: &str = "__cast";
+/// The same, null where it fails.
+pub(super) const TRY_CAST: &str = "__try_cast";
+/// What approx_distinct counts, which takes no floating numbers.
+pub(super) const DISTINCT_KEY: &str = "__distinct_key";
+
+fn distinct_key(types: &[DataType]) -> Result<Vec<DataType>> {
+    Ok(types.iter().map(|data_type| if data_type.is_floating() { DataType::Utf8 } else { data_type.clone() }).collect())
+}
+
+fn drop_distinct_key(mut args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+    Ok(args.pop().map_or(ExprSimplifyResult::Original(args), ExprSimplifyResult::Simplified))
+}
+
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    let both = Takes::These(&[Arg::Any, Arg::Text], 2);
+    let try_both = Takes::These(&[Arg::Any, Arg::Text], 2);
+    vec![
+        simplified(
+            CAST,
+            both,
+            Gives::By(by_name),
+            Some(|args, context| simplify(args, context, false)),
+            |args, data_type| cast(&args[0], data_type, false),
+        ),
+        simplified(
+            TRY_CAST,
+            try_both,
+            Gives::By(by_name),
+            Some(|args, context| simplify(args, context, true)),
+            |args, data_type| cast(&args[0], data_type, true),
+        ),
+        simplified(
+            DISTINCT_KEY,
+            Takes::By(distinct_key),
+            Gives::By(same_as_first),
+            Some(drop_distinct_key),
+            |args, _| Ok(Arc::clone(&args[0])),
+        ),
+        function("typeof", Takes::These(&[Arg::Any], 1), Gives::This(DataType::Utf8), |args, _| {
+            let name = type_name(args[0].data_type());
+            Ok(Arc::new(StringArray::from_iter_values((0..args[0].len()).map(|_| &name))))
+        }),
+    ]
+}
+
+/// The type that the second argument names.
+fn by_name(types: &[DataType], values: &[Option<&ScalarValue>]) -> Result<DataType> {
+    let Some(Some(ScalarValue::Utf8(Some(name)))) = values.get(1) else {
+        return Err(wrong("a type must be a literal"));
+    };
+    Ok(match (named(name)?, types.first()) {
+        // A timestamp keeps its zone.
+        (DataType::Timestamp(unit, Some(_)), Some(DataType::Timestamp(_, Some(zone)))) => {
+            DataType::Timestamp(unit, Some(Arc::clone(zone)))
+        }
+        (data_type, _) => data_type,
+    })
+}
+
+/// A plain cast where it gives the same, for the optimizer knows that one.
+fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<ExprSimplifyResult> {
+    let [value, Expr::Literal(ScalarValue::Utf8(Some(name)), _)] = args.as_slice() else {
+        return Ok(ExprSimplifyResult::Original(args));
+    };
+    let from = context.get_data_type(value)?;
+    let to = named(name)?;
+    let is_utc = |zone: &Option<Arc<str>>| zone.as_deref().is_none_or(|zone| zone == "UTC");
+    let is_same = match (&from, &to) {
+        (DataType::Null, _) => true,
+        (&JSON, _) | (_, &JSON) | (_, DataType::Timestamp(_, Some(_))) => false,
+        _ if from.is_nested() || to.is_nested() => false,
+        (DataType::Timestamp(_, zone), DataType::Timestamp(..) | DataType::Date32) => is_utc(zone),
+        (DataType::Timestamp(..), DataType::Utf8) => false,
+        (_, DataType::Timestamp(..)) => from == DataType::Date32,
+        (DataType::Decimal128(_, scale), _) if to.is_integer() => *scale <= 0,
+        _ => !(from.is_floating() && to.is_integer()),
+    };
+    if !is_same {
+        return Ok(ExprSimplifyResult::Original(args));
+    }
+    let value = Box::new(value.clone());
+    Ok(ExprSimplifyResult::Simplified(if is_try {
+        Expr::TryCast(TryCast::new(value, to))
+    } else {
+        Expr::Cast(Cast::new(value, to))
+    }))
+}
+
+fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
+    let from = values.data_type();
+    let options = CastOptions { safe: is_try, ..CastOptions::default() };
+    let plain = |values: &ArrayRef| Ok(cast_with_options(values, to, &options)?);
+    match (from, to) {
+        // Only JSON can be such a text.
+        (&JSON, &JSON) => Ok(Arc::clone(values)),
+        (&JSON, _) => json::read(values, to, is_try),
+        (DataType::Utf8, _) if to.is_nested() => json::read(values, to, is_try),
+        (_, &JSON) => json::write(values),
+        (DataType::Timestamp(_, zone), DataType::Utf8) => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            print_timestamp(&[cast_with_options(values, &micros, &options)?])
+        }
+        // What the clock of the zone showed.
+        (DataType::Timestamp(_, zone @ Some(_)), DataType::Timestamp(_, None) | DataType::Date32) => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            plain(&local_times(&cast_with_options(values, &micros, &options)?)?)
+        }
+        (DataType::Utf8, DataType::Timestamp(..)) => {
+            let texts = values.as_string::<i32>();
+            let texts: StringArray = texts.iter().map(|text| text.map(|text| with_seconds(text.trim()))).collect();
+            plain(&(Arc::new(texts) as ArrayRef))
+        }
+        (DataType::Float64, _) if to.is_integer() => {
+            let rounded = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round);
+            plain(&(Arc::new(rounded) as ArrayRef))
+        }
+        (DataType::Float32, _) if to.is_integer() => {
+            let rounded = values.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::round);
+            plain(&(Arc::new(rounded) as ArrayRef))
+        }
+        // Arrow rounds between decimals, and cuts off on the way to integers.
+        (DataType::Decimal128(precision, scale), _) if to.is_integer() && *scale > 0 => {
+            let whole = DataType::Decimal128(*precision, 0);
+            plain(&cast_with_options(values, &whole, &options)?)
+        }
+        _ => plain(values),
+    }
+}
+
+/// Splits `2020-03-01 00:00:00 UTC` before the zone, if there is one.
+pub(super) fn split_zone(text: &str) -> (&str, Option<&str>) {
+    let text = text.trim();
+    if let Some((time, zone)) = text.rsplit_once(' ')
+        && zone.starts_with(|c: char| c.is_ascii_alphabetic() || c == '+' || c == '-')
+    {
+        return (time.trim_end(), Some(zone));
+    }
+    // 2020-03-01 00:00:00+01:00
+    match text.rfind(['+', '-']) {
+        Some(at) if at > 10 => (&text[..at], Some(&text[at..])),
+        _ if text.ends_with('Z') => (&text[..text.len() - 1], Some("UTC")),
+        _ => (text, None),
+    }
+}
+
+/// Adds the seconds to `2020-03-01 10:00`, and a midnight to a date, for Arrow wants them.
+pub(super) fn with_seconds(text: &str) -> String {
+    let colons = text.bytes().filter(|byte| *byte == b':').count();
+    match colons {
+        0 if text.len() == 10 => format!("{text} 00:00:00"),
+        1 if text.len() == 16 => format!("{text}:00"),
+        _ => text.to_owned(),
+    }
+}

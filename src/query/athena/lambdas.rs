@@ -1,0 +1,316 @@
+//! Functions that take lambdas: <https://trino.io/docs/current/functions/lambda.html>, and `try`, which is one.
+//!
+//! DataFusion has `array_filter`, `array_transform` and `array_any_match`; these are the others.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, ListArray, MapArray, NullArray, StructArray, UInt64Array,
+    new_null_array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{cast, concat, filter, take, take_arrays};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    ColumnarValue, HigherOrderFunctionArgs, HigherOrderReturnFieldArgs, HigherOrderSignature, HigherOrderUDF,
+    HigherOrderUDFImpl, LambdaArgument, LambdaParametersProgress, ValueOrLambda, Volatility,
+};
+
+use super::function::{failed, wrong};
+use super::types::{list_of, map_of};
+
+/// The functions.
+pub(super) fn functions() -> Vec<Arc<HigherOrderUDF>> {
+    const VALUE: ValueOrLambda<(), ()> = ValueOrLambda::Value(());
+    const LAMBDA: ValueOrLambda<(), ()> = ValueOrLambda::Lambda(());
+    let function = |kind, name, args: Vec<ValueOrLambda<(), ()>>| {
+        let signature = HigherOrderSignature::exact(args, Volatility::Immutable);
+        Arc::new(HigherOrderUDF::new_from_impl(LambdaFunction { kind, name, signature }))
+    };
+    vec![
+        function(Kind::Try, "try", vec![LAMBDA]),
+        function(Kind::Reduce, "reduce", vec![VALUE, VALUE, LAMBDA, LAMBDA]),
+        function(Kind::ZipWith, "zip_with", vec![VALUE, VALUE, LAMBDA]),
+        function(Kind::MapFilter, "map_filter", vec![VALUE, LAMBDA]),
+        function(Kind::TransformKeys, "transform_keys", vec![VALUE, LAMBDA]),
+        function(Kind::TransformValues, "transform_values", vec![VALUE, LAMBDA]),
+    ]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Try,
+    Reduce,
+    ZipWith,
+    MapFilter,
+    TransformKeys,
+    TransformValues,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct LambdaFunction {
+    kind: Kind,
+    name: &'static str,
+    signature: HigherOrderSignature,
+}
+
+fn nullable(data_type: &DataType) -> FieldRef {
+    Arc::new(Field::new("", data_type.clone(), true))
+}
+
+fn item(list: &FieldRef) -> Result<FieldRef> {
+    match list.data_type() {
+        DataType::List(item) => Ok(nullable(item.data_type())),
+        _ => Err(wrong("an array is taken")),
+    }
+}
+
+/// The types of keys and values.
+fn entry(map: &DataType) -> Result<(DataType, DataType)> {
+    match map {
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => Ok((fields[0].data_type().clone(), fields[1].data_type().clone())),
+            _ => Err(wrong("a map is taken")),
+        },
+        _ => Err(wrong("a map is taken")),
+    }
+}
+
+impl LambdaFunction {
+    fn misused(&self) -> DataFusionError {
+        wrong(format!("{} is given other arguments than it takes", self.name))
+    }
+}
+
+impl HigherOrderUDFImpl for LambdaFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &HigherOrderSignature {
+        &self.signature
+    }
+
+    fn coerce_value_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let list = |data_type: &DataType| match data_type {
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                Ok(DataType::List(Arc::clone(item)))
+            }
+            DataType::Null => Ok(list_of(DataType::Null)),
+            _ => Err(wrong(format!("{} takes an array", self.name))),
+        };
+        match (self.kind, types) {
+            (Kind::Try, []) => Ok(Vec::new()),
+            (Kind::Reduce, [array, state]) => Ok(vec![list(array)?, state.clone()]),
+            (Kind::ZipWith, [left, right]) => Ok(vec![list(left)?, list(right)?]),
+            (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [map @ DataType::Map(..)]) => {
+                Ok(vec![map.clone()])
+            }
+            (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [_]) => {
+                Err(wrong(format!("{} takes a map", self.name)))
+            }
+            _ => Err(self.misused()),
+        }
+    }
+
+    fn lambda_parameters(
+        &self,
+        _: usize,
+        fields: &[ValueOrLambda<FieldRef, Option<FieldRef>>],
+    ) -> Result<LambdaParametersProgress> {
+        use ValueOrLambda::{Lambda, Value};
+        let complete = |parameters| Ok(LambdaParametersProgress::Complete(parameters));
+        match (self.kind, fields) {
+            (Kind::Try, [Lambda(_)]) => complete(vec![Vec::new()]),
+            (Kind::ZipWith, [Value(left), Value(right), Lambda(_)]) => complete(vec![vec![item(left)?, item(right)?]]),
+            (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [Value(map), Lambda(_)]) => {
+                let (key, value) = entry(map.data_type())?;
+                complete(vec![vec![nullable(&key), nullable(&value)]])
+            }
+            // The state is of the type that the first lambda gives, to which the first state is cast.
+            (Kind::Reduce, [Value(array), Value(first), Lambda(None), Lambda(_)]) => {
+                Ok(LambdaParametersProgress::Partial(vec![Some(vec![nullable(first.data_type()), item(array)?]), None]))
+            }
+            (Kind::Reduce, [Value(array), Value(_), Lambda(Some(state)), Lambda(_)]) => {
+                let state = nullable(state.data_type());
+                complete(vec![vec![Arc::clone(&state), item(array)?], vec![state]])
+            }
+            _ => Err(self.misused()),
+        }
+    }
+
+    fn coerce_values_for_lambdas(&self, fields: &[ValueOrLambda<DataType, DataType>]) -> Result<Option<Vec<DataType>>> {
+        use ValueOrLambda::{Lambda, Value};
+        match (self.kind, fields) {
+            (Kind::Reduce, [Value(array), Value(_), Lambda(state), Lambda(_)]) => {
+                Ok(Some(vec![array.clone(), state.clone()]))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn return_field_from_args(&self, args: HigherOrderReturnFieldArgs<'_>) -> Result<FieldRef> {
+        use ValueOrLambda::{Lambda, Value};
+        let data_type = match (self.kind, args.arg_fields) {
+            (Kind::Try, [Lambda(body)]) => body.data_type().clone(),
+            (Kind::Reduce, [_, _, _, Lambda(result)]) => result.data_type().clone(),
+            (Kind::ZipWith, [_, _, Lambda(body)]) => list_of(body.data_type().clone()),
+            (Kind::MapFilter, [Value(map), Lambda(_)]) => map.data_type().clone(),
+            (Kind::TransformKeys, [Value(map), Lambda(body)]) => {
+                map_of(body.data_type().clone(), entry(map.data_type())?.1)
+            }
+            (Kind::TransformValues, [Value(map), Lambda(body)]) => {
+                map_of(entry(map.data_type())?.0, body.data_type().clone())
+            }
+            _ => return Err(self.misused()),
+        };
+        Ok(nullable(&data_type))
+    }
+
+    fn invoke_with_args(&self, args: HigherOrderFunctionArgs) -> Result<ColumnarValue> {
+        use ValueOrLambda::{Lambda, Value};
+        let rows = args.number_rows;
+        let out = match (self.kind, args.args.as_slice()) {
+            (Kind::Try, [Lambda(body)]) => try_rows(body, rows, args.return_type())?,
+            (Kind::Reduce, [Value(array), Value(first), Lambda(step), Lambda(last)]) => {
+                reduce(&array.to_array(rows)?, first.to_array(rows)?, step, last)?
+            }
+            (Kind::ZipWith, [Value(left), Value(right), Lambda(body)]) => {
+                zip_with(left.to_array(rows)?.as_list(), right.to_array(rows)?.as_list(), body)?
+            }
+            (_, [Value(map), Lambda(body)]) => {
+                self.map_entries(map.to_array(rows)?.as_map(), body, args.return_type())?
+            }
+            _ => return Err(self.misused()),
+        };
+        Ok(ColumnarValue::Array(out))
+    }
+}
+
+/// Evaluates all rows, or one by one when that fails, and makes those null that fail.
+fn try_rows(body: &LambdaArgument, rows: usize, data_type: &DataType) -> Result<ArrayRef> {
+    let evaluate = |from: usize, count: usize| -> Result<ArrayRef> {
+        let rows = || Ok(Arc::new(NullArray::new(count)) as ArrayRef);
+        let slices = |captures: &[ArrayRef]| Ok(captures.iter().map(|array| array.slice(from, count)).collect());
+        body.evaluate(&[&rows], slices)?.into_array(count)
+    };
+    match evaluate(0, rows) {
+        Err(error) if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) => Err(error),
+        Err(_) => {
+            let each: Vec<ArrayRef> =
+                (0..rows).map(|row| evaluate(row, 1).unwrap_or_else(|_| new_null_array(data_type, 1))).collect();
+            let each: Vec<&dyn arrow::array::Array> = each.iter().map(AsRef::as_ref).collect();
+            if each.is_empty() { Ok(new_null_array(data_type, 0)) } else { Ok(concat(&each)?) }
+        }
+        done => done,
+    }
+}
+
+/// Takes one element of every list at a time, as long as there are some.
+fn reduce(array: &ArrayRef, first: ArrayRef, step: &LambdaArgument, last: &LambdaArgument) -> Result<ArrayRef> {
+    let list = array.as_list::<i32>();
+    let rows = list.len();
+    let length = |row: usize| if list.is_null(row) { 0 } else { list.value_length(row) };
+    let mut state = first;
+    for place in 0.. {
+        let active: UInt64Array = (0..rows).filter(|row| length(*row) > place).map(|row| row as u64).collect();
+        if active.is_empty() {
+            break;
+        }
+        let elements: UInt64Array =
+            active.values().iter().map(|row| (list.offsets()[*row as usize] + place) as u64).collect();
+        let (before, element) = (take(&state, &active, None)?, take(list.values(), &elements, None)?);
+        let after = step
+            .evaluate(&[&|| Ok(Arc::clone(&before)), &|| Ok(Arc::clone(&element))], |captures| {
+                Ok(take_arrays(captures, &active, None)?)
+            })?
+            .into_array(active.len())?;
+        let after = cast(&after, state.data_type())?;
+        if active.len() == rows {
+            state = after;
+            continue;
+        }
+        let mut next = (rows as u64..).take(active.len());
+        let mut is_active = vec![false; rows];
+        active.values().iter().for_each(|row| is_active[*row as usize] = true);
+        let chosen: UInt64Array =
+            (0..rows).map(|row| if is_active[row] { next.next() } else { Some(row as u64) }).collect();
+        state = take(&concat(&[&state, &after])?, &chosen, None)?;
+    }
+    let out = last.evaluate(&[&|| Ok(Arc::clone(&state))], |captures| Ok(captures.to_vec()))?.into_array(rows)?;
+    if list.null_count() == 0 {
+        return Ok(out);
+    }
+    // Of no list there is no result.
+    let chosen: UInt64Array = (0..rows).map(|row| (!list.is_null(row)).then_some(row as u64)).collect();
+    Ok(take(&out, &chosen, None)?)
+}
+
+fn zip_with(left: &ListArray, right: &ListArray, body: &LambdaArgument) -> Result<ArrayRef> {
+    let (mut lefts, mut rights, mut owners, mut lengths) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let nulls = arrow::buffer::NullBuffer::union(left.nulls(), right.nulls());
+    let element = |list: &ListArray, row: usize, place: i32| {
+        (place < list.value_length(row)).then(|| (list.offsets()[row] + place) as u64)
+    };
+    for row in 0..left.len() {
+        let is_null = left.is_null(row) || right.is_null(row);
+        let length = if is_null { 0 } else { left.value_length(row).max(right.value_length(row)) };
+        lengths.push(length as usize);
+        for place in 0..length {
+            lefts.push(element(left, row, place));
+            rights.push(element(right, row, place));
+            owners.push(row as u64);
+        }
+    }
+    let lefts = take(left.values(), &UInt64Array::from(lefts), None)?;
+    let rights = take(right.values(), &UInt64Array::from(rights), None)?;
+    let owners = UInt64Array::from(owners);
+    let values = body
+        .evaluate(&[&|| Ok(Arc::clone(&lefts)), &|| Ok(Arc::clone(&rights))], |captures| {
+            Ok(take_arrays(captures, &owners, None)?)
+        })?
+        .into_array(owners.len())?;
+    let DataType::List(item) = list_of(values.data_type().clone()) else { return Err(failed("no list")) };
+    Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, nulls)?))
+}
+
+impl LambdaFunction {
+    /// Evaluates a lambda over all entries of maps, and makes maps of what it gives.
+    fn map_entries(&self, map: &MapArray, body: &LambdaArgument, data_type: &DataType) -> Result<ArrayRef> {
+        let (mut places, mut owners, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..map.len() {
+            let length = if map.is_null(row) { 0 } else { map.value_length(row) };
+            lengths.push(length as usize);
+            places.extend((0..length).map(|place| (map.offsets()[row] + place) as u64));
+            owners.extend((0..length).map(|_| row as u64));
+        }
+        let (places, owners) = (UInt64Array::from(places), UInt64Array::from(owners));
+        let keys = take(map.keys(), &places, None)?;
+        let values = take(map.values(), &places, None)?;
+        let made = body
+            .evaluate(&[&|| Ok(Arc::clone(&keys)), &|| Ok(Arc::clone(&values))], |captures| {
+                Ok(take_arrays(captures, &owners, None)?)
+            })?
+            .into_array(owners.len())?;
+        let columns = match self.kind {
+            Kind::TransformKeys if made.null_count() > 0 => return Err(failed("the key of a map must not be null")),
+            Kind::TransformKeys => vec![made, values],
+            Kind::TransformValues => vec![keys, made],
+            _ => {
+                let is_kept = made.as_boolean_opt().ok_or_else(|| self.misused())?;
+                let is_kept: BooleanArray = is_kept.iter().map(|is_kept| Some(is_kept == Some(true))).collect();
+                lengths.fill(0);
+                let kept = owners.values().iter().zip(is_kept.values());
+                kept.filter(|(_, is_kept)| *is_kept).for_each(|(row, _)| lengths[*row as usize] += 1);
+                vec![filter(&keys, &is_kept)?, filter(&values, &is_kept)?]
+            }
+        };
+        let DataType::Map(entries, is_sorted) = data_type else { return Err(self.misused()) };
+        let DataType::Struct(fields) = entries.data_type() else { return Err(self.misused()) };
+        let pairs = StructArray::try_new(fields.clone(), columns, None)?;
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        let nulls = map.nulls().cloned();
+        Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *is_sorted)?))
+    }
+}

@@ -1,0 +1,186 @@
+//! Regular expressions: <https://trino.io/docs/current/functions/regexp.html>.
+//!
+//! The expressions are those of the regex crate, which are those of Java but for look-around and back references.
+
+use std::sync::Arc;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, ListBuilder, StringArray, StringBuilder,
+};
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::ScalarUDF;
+use regex::Regex;
+
+use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, texts};
+use super::types::list_of;
+
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    const TWO: Takes = Takes::These(&[Arg::Text, Arg::Text], 2);
+    const WITH_GROUP: Takes = Takes::These(&[Arg::Text, Arg::Text, Arg::Int], 2);
+    vec![
+        function("regexp_like", TWO, Gives::This(DataType::Boolean), |args, _| {
+            let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+            let mut last = Last::new();
+            let out: BooleanArray =
+                by_row(args, |row| Ok(Some(last.get(patterns.value(row), read)?.is_match(values.value(row)))))?;
+            Ok(Arc::new(out))
+        }),
+        function("regexp_count", TWO, Gives::This(DataType::Int64), |args, _| {
+            let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+            let mut last = Last::new();
+            let out: Int64Array = by_row(args, |row| {
+                Ok(Some(last.get(patterns.value(row), read)?.find_iter(values.value(row)).count() as i64))
+            })?;
+            Ok(Arc::new(out))
+        }),
+        function("regexp_extract", WITH_GROUP, Gives::This(DataType::Utf8), |args, _| extract(args)),
+        function("regexp_extract_all", WITH_GROUP, Gives::This(list_of(DataType::Utf8)), |args, _| extract_all(args)),
+        function("regexp_split", TWO, Gives::This(list_of(DataType::Utf8)), |args, _| split(args)),
+        function(
+            "regexp_replace",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Text], 2),
+            Gives::This(DataType::Utf8),
+            |args, _| replace(args),
+        ),
+        function(
+            "regexp_position",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Int, Arg::Int], 2),
+            Gives::This(DataType::Int64),
+            |args, _| position(args),
+        ),
+    ]
+}
+
+fn read(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).map_err(|error| failed(format!("the regular expression {pattern} is not taken: {error}")))
+}
+
+/// The group that the third argument numbers, which the expression must have.
+fn group(args: &[ArrayRef], row: usize, regex: &Regex) -> Result<usize> {
+    let Some(groups) = args.get(2) else { return Ok(0) };
+    let number = groups.as_primitive::<Int64Type>().value(row);
+    usize::try_from(number)
+        .ok()
+        .filter(|group| *group < regex.captures_len())
+        .ok_or_else(|| failed(format!("the regular expression has no group {number}")))
+}
+
+fn extract(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+    let mut last = Last::new();
+    let out: StringArray = by_row(args, |row| {
+        let regex = last.get(patterns.value(row), read)?;
+        let group = group(args, row, regex)?;
+        let found = regex.captures(values.value(row)).and_then(|captures| captures.get(group));
+        Ok(found.map(|found| found.as_str().to_owned()))
+    })?;
+    Ok(Arc::new(out))
+}
+
+fn extract_all(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+    let mut last = Last::new();
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in 0..values.len() {
+        if args.iter().any(|arg| arg.is_null(row)) {
+            builder.append_null();
+            continue;
+        }
+        let regex = last.get(patterns.value(row), read)?;
+        let group = group(args, row, regex)?;
+        for captures in regex.captures_iter(values.value(row)) {
+            builder.values().append_option(captures.get(group).map(|found| found.as_str()));
+        }
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn split(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+    let mut last = Last::new();
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in 0..values.len() {
+        if args.iter().any(|arg| arg.is_null(row)) {
+            builder.append_null();
+            continue;
+        }
+        let regex = last.get(patterns.value(row), read)?;
+        regex.split(values.value(row)).for_each(|part| builder.values().append_value(part));
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn replace(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+    let replacements = args.get(2).map(texts);
+    let (mut last, mut last_replacement) = (Last::new(), Last::new());
+    let out: StringArray = by_row(args, |row| {
+        let regex = last.get(patterns.value(row), read)?;
+        let replacement = replacements.map_or("", |replacements| replacements.value(row));
+        let replacement = last_replacement.get(replacement, |text| Ok(as_template(text)))?;
+        Ok(Some(regex.replace_all(values.value(row), replacement.as_str()).into_owned()))
+    })?;
+    Ok(Arc::new(out))
+}
+
+/// A replacement of Java (`$1x`, `${name}`, `\$`) as the regex crate writes it (`${1}x`, `${name}`, `$$`).
+fn as_template(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 4);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('$') => out.push_str("$$"),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            '$' => match chars.peek() {
+                Some(next) if next.is_ascii_digit() => {
+                    out.push_str("${");
+                    while let Some(digit) = chars.next_if(char::is_ascii_digit) {
+                        out.push(digit);
+                    }
+                    out.push('}');
+                }
+                Some('{') => out.push('$'),
+                _ => out.push_str("$$"),
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The place of the n-th match from a place on, both from 1; -1 when there is none.
+fn position(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, patterns) = (texts(&args[0]), texts(&args[1]));
+    let number = |index: usize, row: usize| match args.get(index) {
+        None => Ok(0),
+        Some(numbers) => usize::try_from(numbers.as_primitive::<Int64Type>().value(row))
+            .ok()
+            .and_then(|number| number.checked_sub(1))
+            .ok_or_else(|| failed("regexp_position counts from 1")),
+    };
+    let mut last = Last::new();
+    let out: Int64Array = by_row(args, |row| {
+        let regex = last.get(patterns.value(row), read)?;
+        let value = values.value(row);
+        let (start, occurrence) = (number(2, row)?, number(3, row)?);
+        let Some((from, _)) = value.char_indices().nth(start).or((start == 0).then_some((0, ' '))) else {
+            return Ok(Some(-1));
+        };
+        let mut at = from;
+        let mut found = None;
+        for _ in 0..=occurrence {
+            found = if at <= value.len() { regex.find_at(value, at) } else { None };
+            let Some(matched) = found else { break };
+            at = matched.end().max(matched.start() + 1);
+        }
+        Ok(Some(found.map_or(-1, |found| value[..found.start()].chars().count() as i64 + 1)))
+    })?;
+    Ok(Arc::new(out))
+}

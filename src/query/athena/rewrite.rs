@@ -1,0 +1,488 @@
+//! What Athena writes and DataFusion does not plan as meant, written as DataFusion plans it.
+//!
+//! Only what follows from the text is done here: `if(c, a, b)` becomes CASE, `count_if(c)` a count. What depends on types is
+//! left to functions: casts become functions that know the types of both sides.
+
+use std::ops::ControlFlow;
+
+use datafusion::error::{DataFusionError, Result};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    self, AccessExpr, BinaryOperator, CaseWhen, CastKind, DuplicateTreatment, Expr, Fetch, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LambdaFunction,
+    LambdaSyntax, LimitClause, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind,
+    OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TypedString, Value, ValueWithSpan,
+    VisitMut as _, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::types::custom_name;
+use super::{casts, paths, unnest};
+
+/// Rewrites a statement in place.
+///
+/// # Errors
+/// When a function is given arguments that it does not take.
+pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
+    let mut rewriter = Rewriter { parameters: Vec::new() };
+    let flow = match statement {
+        Statement::Statement(statement) => {
+            paths::show(statement);
+            statement.visit(&mut rewriter)
+        }
+        Statement::Explain(explain) => return rewrite(&mut explain.statement),
+        _ => ControlFlow::Continue(()),
+    };
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(message) => Err(DataFusionError::Plan(message)),
+    }
+}
+
+struct Rewriter {
+    /// The parameters of the lambdas around.
+    parameters: Vec<Vec<String>>,
+}
+
+impl VisitorMut for Rewriter {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        order_by_place(query);
+        if let Some(Fetch { with_ties: false, percent: false, quantity: Some(quantity) }) = &query.fetch {
+            match &mut query.limit_clause {
+                None => {
+                    let limit = Some(quantity.clone());
+                    query.limit_clause = Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
+                    query.fetch = None;
+                }
+                Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => {
+                    *limit = Some(quantity.clone());
+                    query.fetch = None;
+                }
+                Some(_) => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<String> {
+        match table {
+            // The planner would pass over it.
+            TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE is not supported".to_owned()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<String> {
+        if let Value::UnicodeStringLiteral(text) = &mut value.value {
+            value.value = Value::SingleQuotedString(std::mem::take(text));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
+        unnest::nest(&mut select.from);
+        for (index, item) in select.projection.iter_mut().enumerate() {
+            name_item(index, item);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        match expr {
+            Expr::Lambda(lambda) => {
+                self.parameters.push(lambda.params.iter().map(|param| param.name.value.to_lowercase()).collect());
+            }
+            // x.a of a lambda's parameter x.
+            Expr::CompoundIdentifier(names) if self.is_parameter(&names[0]) => {
+                let root = Box::new(Expr::Identifier(names.remove(0)));
+                let access_chain = std::mem::take(names).into_iter().map(member).collect();
+                *expr = Expr::CompoundFieldAccess { root, access_chain };
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                // DataFusion takes a.b.c at the front for a column, and names after that only in brackets.
+                let mut is_column = matches!(&**root, Expr::Identifier(name) if !self.is_parameter(name));
+                for access in access_chain {
+                    match access {
+                        AccessExpr::Dot(Expr::Identifier(_)) if is_column => {}
+                        AccessExpr::Dot(Expr::Identifier(name)) => *access = member(name.clone()),
+                        _ => is_column = false,
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let rewritten = match expr {
+            Expr::Lambda(_) => {
+                self.parameters.pop();
+                Ok(None)
+            }
+            Expr::Cast { .. } => Ok(rewrite_cast(expr)),
+            Expr::TypedString(TypedString { data_type, value, .. }) => Ok(rewrite_literal(data_type, &value.value)),
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                Ok(Some(call("at_timezone", vec![take(timestamp), take(time_zone)])))
+            }
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let from = substring_from.as_mut().map_or_else(|| number("1"), |from| take(from));
+                let mut args = vec![take(expr), from];
+                args.extend(substring_for.as_mut().map(|length| take(length)));
+                Ok(Some(call("substr", args)))
+            }
+            Expr::Function(function) => rewrite_function(function),
+            _ => Ok(None),
+        };
+        match rewritten {
+            Ok(Some(new)) => *expr = new,
+            Ok(None) => {}
+            Err(message) => return ControlFlow::Break(message),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter {
+    fn is_parameter(&self, name: &Ident) -> bool {
+        let name = name.value.to_lowercase();
+        self.parameters.iter().any(|parameters| parameters.contains(&name))
+    }
+}
+
+/// Has DISTINCT ordered by the place of a column where the expression is given again: the column gets another name.
+fn order_by_place(query: &mut Query) {
+    let SetExpr::Select(select) = &*query.body else { return };
+    let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &mut query.order_by else { return };
+    if select.distinct.is_none() {
+        return;
+    }
+    for order in orders {
+        let is_same = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(expr) if *expr == order.expr);
+        let has_no_wildcard = !select
+            .projection
+            .iter()
+            .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+        if let (Some(place), true) = (select.projection.iter().position(is_same), has_no_wildcard) {
+            order.expr = number(&(place + 1).to_string());
+        }
+    }
+}
+
+/// Names a column of a result as Athena does: by the last name of a path, else by its place.
+fn name_item(index: usize, item: &mut SelectItem) {
+    let SelectItem::UnnamedExpr(expr) = item else { return };
+    let alias = match &*expr {
+        // a.b keeps its table, which ORDER BY may name.
+        Expr::Identifier(_) => return,
+        Expr::CompoundIdentifier(names) if names.len() < 3 => return,
+        Expr::CompoundIdentifier(names) => names.last().cloned(),
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(name))) => Some(name.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let alias = alias.unwrap_or_else(|| Ident::new(format!("_col{index}")));
+    *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Value(Value::Null.into()))
+}
+
+fn member(name: Ident) -> AccessExpr {
+    let name = if name.quote_style.is_some() { name.value } else { name.value.to_lowercase() };
+    AccessExpr::Subscript(Subscript::Index { index: text(name) })
+}
+
+fn text(value: impl Into<String>) -> Expr {
+    Expr::Value(Value::SingleQuotedString(value.into()).into())
+}
+
+fn number(value: &str) -> Expr {
+    Expr::Value(Value::Number(value.to_owned(), false).into())
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.into())
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list(args)),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn list(args: Vec<Expr>) -> FunctionArgumentList {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }
+}
+
+fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
+    Expr::Case {
+        case_token: ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: other.map(Box::new),
+    }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    let operation = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    Expr::Nested(Box::new(operation))
+}
+
+/// The function that casts knows the types of both sides.
+fn rewrite_cast(expr: &mut Expr) -> Option<Expr> {
+    let Expr::Cast { kind, expr: inner, data_type: ast::DataType::Custom(name, _), .. } = expr else { return None };
+    let function = if *kind == CastKind::TryCast { casts::TRY_CAST } else { casts::CAST };
+    Some(call(function, vec![take(inner), text(custom_name(name))]))
+}
+
+/// `timestamp '2020-03-01 00:00:00 UTC'` is of a time zone, `json '{}'` is parsed.
+fn rewrite_literal(data_type: &ast::DataType, value: &Value) -> Option<Expr> {
+    let Value::SingleQuotedString(written) = value else { return None };
+    match data_type {
+        ast::DataType::JSON => Some(call("json_parse", vec![text(written)])),
+        ast::DataType::Timestamp(_, ast::TimezoneInfo::None) => {
+            let (time, zone) = casts::split_zone(written);
+            let time = Expr::TypedString(TypedString {
+                data_type: ast::DataType::Timestamp(None, ast::TimezoneInfo::WithoutTimeZone),
+                value: Value::SingleQuotedString(casts::with_seconds(time)).with_span(Span::empty()),
+                uses_odbc_syntax: false,
+            });
+            Some(match zone {
+                Some(zone) => call("with_timezone", vec![time, text(zone)]),
+                None => time,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The positional arguments of a function.
+fn args_of(function: &mut Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    let expr = |arg: &mut FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter_mut().map(expr).collect()
+}
+
+fn set_args(function: &mut Function, name: &str, args: Vec<Expr>) {
+    function.name = ObjectName::from(vec![Ident::new(name)]);
+    if let FunctionArguments::List(old) = &mut function.args {
+        old.args = list(args).args;
+    }
+}
+
+fn order_by(function: &mut Function, expr: Expr, is_ascending: bool) {
+    let order = OrderByExpr {
+        expr,
+        options: OrderByOptions { asc: Some(is_ascending), nulls_first: Some(false) },
+        with_fill: None,
+    };
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![order]));
+    }
+}
+
+/// Functions that DataFusion has under another name.
+const SAME: [(&str, &str); 21] = [
+    ("array_join", "array_to_string"),
+    ("array_remove", "array_remove_all"),
+    ("ceiling", "ceil"),
+    ("codepoint", "ascii"),
+    ("dow", "day_of_week"),
+    ("doy", "day_of_year"),
+    ("every", "bool_and"),
+    ("filter", "array_filter"),
+    ("is_nan", "isnan"),
+    ("json_size", "json_array_length"),
+    ("levenshtein_distance", "levenshtein"),
+    ("pow", "power"),
+    ("rand", "random"),
+    ("row", "struct"),
+    ("sign", "signum"),
+    ("stddev_samp", "stddev"),
+    ("transform", "array_transform"),
+    ("truncate", "trunc"),
+    ("var_samp", "variance"),
+    ("week_of_year", "week"),
+    ("yow", "year_of_week"),
+];
+
+fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return Ok(None) };
+    let name = name.value.to_ascii_lowercase();
+    if name == "localtimestamp" {
+        return Ok(Some(call(casts::CAST, vec![call("now", Vec::new()), text("timestamp")])));
+    }
+    let Some(mut args) = args_of(function) else { return Ok(None) };
+    let count = args.len();
+    let mut arg = |index: usize| take(&mut args[index]);
+    let takes = |numbers: &str| Err(format!("{name} takes {numbers} arguments, not {count}"));
+    let new = match (name.as_str(), count) {
+        ("if", 2) => case(arg(0), arg(1), None),
+        ("if", 3) => case(arg(0), arg(1), Some(arg(2))),
+        ("if", _) => return takes("2 or 3"),
+        ("try", 1) => {
+            let body = Box::new(arg(0));
+            let params = OneOrManyWithParens::Many(Vec::new());
+            call("try", vec![Expr::Lambda(LambdaFunction { params, body, syntax: LambdaSyntax::Arrow })])
+        }
+        ("try", _) => return takes("1"),
+        ("none_match", 2) => not(call("any_match", vec![arg(0), arg(1)])),
+        ("all_match", 2) => {
+            let (array, mut lambda) = (arg(0), arg(1));
+            let Expr::Lambda(LambdaFunction { body, .. }) = &mut lambda else {
+                return takes("an array and a lambda as");
+            };
+            **body = not(take(body));
+            not(call("any_match", vec![array, lambda]))
+        }
+        ("date", 1) => call(casts::CAST, vec![arg(0), text("date")]),
+        ("mod", 2) => binary(nested(arg(0)), BinaryOperator::Modulo, nested(arg(1))),
+        ("bitwise_and", 2) => binary(nested(arg(0)), BinaryOperator::BitwiseAnd, nested(arg(1))),
+        ("bitwise_or", 2) => binary(nested(arg(0)), BinaryOperator::BitwiseOr, nested(arg(1))),
+        ("bitwise_xor", 2) => binary(nested(arg(0)), BinaryOperator::BitwiseXor, nested(arg(1))),
+        ("infinity", 0) => double("Infinity"),
+        ("nan", 0) => double("NaN"),
+        ("e", 0) => call("exp", vec![number("1")]),
+        ("current_timezone", 0) => text("UTC"),
+        ("replace", 2) => call("replace", vec![arg(0), arg(1), text("")]),
+        ("greatest" | "least", 2..) => {
+            // Null when an argument is null; DataFusion passes over nulls.
+            let is_null = args
+                .iter()
+                .map(|arg| Expr::IsNull(Box::new(nested(arg.clone()))))
+                .reduce(|left, right| binary(left, BinaryOperator::Or, right));
+            let Some(is_null) = is_null else { return Ok(None) };
+            // Not visited again, for what replaces an expression is not.
+            case(is_null, null(), Some(call(&name, args)))
+        }
+        ("count_if", 1) => {
+            set_args(function, "count", vec![case(arg(0), number("1"), None)]);
+            return Ok(None);
+        }
+        ("arbitrary" | "any_value", 1) => {
+            set_args(function, "first_value", vec![arg(0)]);
+            function.null_treatment = Some(NullTreatment::IgnoreNulls);
+            return Ok(None);
+        }
+        ("set_agg", 1) => {
+            set_args(function, "array_agg", vec![arg(0)]);
+            if let FunctionArguments::List(list) = &mut function.args {
+                list.duplicate_treatment = Some(DuplicateTreatment::Distinct);
+            }
+            return Ok(None);
+        }
+        ("geometric_mean", 1) => {
+            set_args(function, "avg", vec![call("ln", vec![arg(0)])]);
+            call("exp", vec![Expr::Function(function.clone())])
+        }
+        ("approx_distinct", 1 | 2) => {
+            // The second argument is the error that is allowed.
+            set_args(function, "approx_distinct", vec![call(casts::DISTINCT_KEY, vec![arg(0)])]);
+            return Ok(None);
+        }
+        ("listagg", 1 | 2) => {
+            let delimiter = if count == 2 { arg(1) } else { text("") };
+            set_args(function, "string_agg", vec![arg(0), delimiter]);
+            let order = std::mem::take(&mut function.within_group);
+            if let FunctionArguments::List(list) = &mut function.args
+                && !order.is_empty()
+            {
+                list.clauses.push(FunctionArgumentClause::OrderBy(order));
+            }
+            return Ok(None);
+        }
+        // Aggregates over windows take no order of their own.
+        ("max_by" | "min_by", 2) if function.over.is_some() => return Ok(None),
+        ("max_by" | "min_by", 2) => {
+            let (value, key) = (arg(0), arg(1));
+            // A row without a key counts for nothing.
+            let value = case(Expr::IsNotNull(Box::new(nested(key.clone()))), value, None);
+            set_args(function, "first_value", vec![value]);
+            order_by(function, key, name == "min_by");
+            return Ok(None);
+        }
+        ("max_by" | "min_by", 3) => {
+            let (value, key, most) = (arg(0), arg(1), arg(2));
+            set_args(function, "array_agg", vec![value]);
+            let has_key = Expr::IsNotNull(Box::new(nested(key.clone())));
+            function.filter = Some(Box::new(match function.filter.take() {
+                Some(filter) => binary(nested(*filter), BinaryOperator::And, has_key),
+                None => has_key,
+            }));
+            order_by(function, key, name == "min_by");
+            call("slice", vec![Expr::Function(function.clone()), number("1"), most])
+        }
+        ("max_by" | "min_by", _) => return takes("2 or 3"),
+        ("approx_percentile", 2..=4) => return approx_percentile(function, args).map(Some),
+        _ => {
+            if let Some((_, same)) = SAME.iter().find(|(other, _)| *other == name) {
+                function.name = ObjectName::from(vec![Ident::new(*same)]);
+            }
+            return Ok(None);
+        }
+    };
+    Ok(Some(new))
+}
+
+/// `(x, percentage)`, `(x, weight, percentage)`, each also with an array of percentages, and with an accuracy behind.
+fn approx_percentile(function: &mut Function, mut args: Vec<Expr>) -> Result<Expr, String> {
+    let is_percentage = |expr: &Expr| match expr {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.contains('.')),
+        Expr::Array(_) => true,
+        _ => false,
+    };
+    // (x, percentage, accuracy) was once allowed, too.
+    let has_weight = args.len() > 3 || (args.len() == 3 && !is_percentage(&args[1]));
+    args.truncate(if has_weight { 3 } else { 2 });
+    let Some(percentages) = args.pop() else { return Err("approx_percentile takes 2 or 3 arguments".to_owned()) };
+    let of = |percentage: Expr| {
+        let mut function = function.clone();
+        let mut inner = args.clone();
+        inner.push(percentage);
+        set_args(&mut function, "approx_percentile", inner);
+        Expr::Function(function)
+    };
+    Ok(match percentages {
+        Expr::Array(array) => call("make_array", array.elem.into_iter().map(of).collect()),
+        percentage => of(percentage),
+    })
+}
+
+fn nested(expr: Expr) -> Expr {
+    match expr {
+        simple @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Nested(_) | Expr::Function(_)) => simple,
+        other => Expr::Nested(Box::new(other)),
+    }
+}
+
+fn not(expr: Expr) -> Expr {
+    Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(nested(expr)) }
+}
+
+fn double(written: &str) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(text(written)),
+        data_type: ast::DataType::DoublePrecision,
+        array: false,
+        format: None,
+    }
+}

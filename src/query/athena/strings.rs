@@ -1,0 +1,219 @@
+//! Strings: <https://trino.io/docs/current/functions/string.html>.
+
+use std::sync::Arc;
+
+use arrow::array::types::Int64Type;
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BinaryArray, Int64Array, ListBuilder, MapArray, MapBuilder, MapFieldNames,
+    StringArray, StringBuilder,
+};
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::ScalarUDF;
+
+use super::arrays::concat_lists;
+use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, texts, wrong};
+use super::types::{list_of, map_of};
+
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    const TWO: Takes = Takes::These(&[Arg::Text, Arg::Text], 2);
+    vec![
+        function("concat", Takes::By(concat_types), Gives::By(same_as_first), |args, data_type| {
+            concat(args, data_type)
+        }),
+        function(
+            "split",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Int], 2),
+            Gives::This(list_of(DataType::Utf8)),
+            split,
+        ),
+        function(
+            "split_part",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Int], 3),
+            Gives::This(DataType::Utf8),
+            split_part,
+        ),
+        function(
+            "split_to_map",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Text], 3),
+            Gives::This(map_of(DataType::Utf8, DataType::Utf8)),
+            |args, _| split_to_map(args),
+        ),
+        function(
+            "strpos",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Int], 2),
+            Gives::This(DataType::Int64),
+            |args, _| strpos(args),
+        ),
+        function(
+            "substr",
+            Takes::These(&[Arg::Text, Arg::Int, Arg::Int], 2),
+            Gives::This(DataType::Utf8),
+            |args, _| substr(args),
+        ),
+        function("hamming_distance", TWO, Gives::This(DataType::Int64), |args, _| hamming_distance(args)),
+        function("to_utf8", Takes::These(&[Arg::Text], 1), Gives::This(DataType::Binary), |args, _| {
+            let values = texts(&args[0]);
+            Ok(Arc::new(values.iter().map(|text| text.map(str::as_bytes)).collect::<BinaryArray>()))
+        }),
+        function("from_utf8", Takes::By(one_binary), Gives::This(DataType::Utf8), |args, _| {
+            let values = args[0].as_binary::<i32>();
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            Ok(Arc::new(values.iter().map(|bytes| bytes.map(text)).collect::<StringArray>()))
+        }),
+        function("to_hex", Takes::By(one_binary), Gives::This(DataType::Utf8), |args, _| {
+            let values = args[0].as_binary::<i32>();
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+            Ok(Arc::new(values.iter().map(|bytes| bytes.map(hex)).collect::<StringArray>()))
+        }),
+    ]
+}
+
+fn one_binary(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [data_type] if data_type.is_binary() || data_type.is_null() => Ok(vec![DataType::Binary]),
+        _ => Err(wrong("varbinary is taken; to_utf8 makes it of varchar")),
+    }
+}
+
+/// Texts, or lists of one type.
+fn concat_types(types: &[DataType]) -> Result<Vec<DataType>> {
+    let is_text = |data_type: &DataType| data_type.is_string() || data_type.is_null();
+    if types.iter().all(is_text) && !types.is_empty() {
+        return Ok(vec![DataType::Utf8; types.len()]);
+    }
+    match types.iter().find(|data_type| matches!(data_type, DataType::List(_))) {
+        Some(list) if types.iter().all(|other| matches!(other, DataType::List(_)) || other.is_null()) => {
+            Ok(vec![list.clone(); types.len()])
+        }
+        _ => Err(wrong("concat takes texts or arrays; cast other values to varchar")),
+    }
+}
+
+/// Null where an argument is.
+fn concat(args: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
+    if matches!(data_type, DataType::List(_)) {
+        return concat_lists(args);
+    }
+    let all: Vec<&StringArray> = args.iter().map(texts).collect();
+    let out: StringArray = by_row(args, |row| Ok(Some(all.iter().map(|text| text.value(row)).collect::<String>())))?;
+    Ok(Arc::new(out))
+}
+
+fn split(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
+    let (values, delimiters) = (texts(&args[0]), texts(&args[1]));
+    let limits = args.get(2).map(arrow::array::AsArray::as_primitive::<Int64Type>);
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in 0..values.len() {
+        if args.iter().any(|arg| arg.is_null(row)) {
+            builder.append_null();
+            continue;
+        }
+        let limit = match limits.map(|limits| limits.value(row)) {
+            None => usize::MAX,
+            Some(limit) => usize::try_from(limit)
+                .ok()
+                .filter(|limit| *limit > 0)
+                .ok_or_else(|| failed("the limit of split must be positive"))?,
+        };
+        let (value, delimiter) = (values.value(row), delimiters.value(row));
+        if delimiter.is_empty() {
+            return Err(failed("the delimiter of split must not be empty"));
+        }
+        value.splitn(limit, delimiter).for_each(|part| builder.values().append_value(part));
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// The part at an index from 1; null behind the last.
+fn split_part(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
+    let (values, delimiters, indices) = (texts(&args[0]), texts(&args[1]), args[2].as_primitive::<Int64Type>());
+    let out: StringArray = by_row(args, |row| {
+        let index = usize::try_from(indices.value(row)).ok().and_then(|index| index.checked_sub(1));
+        let index = index.ok_or_else(|| failed("the index of split_part must be positive"))?;
+        let (value, delimiter) = (values.value(row), delimiters.value(row));
+        if delimiter.is_empty() {
+            return Ok(value.chars().nth(index).map(String::from));
+        }
+        Ok(value.split(delimiter).nth(index).map(str::to_owned))
+    })?;
+    Ok(Arc::new(out))
+}
+
+fn split_to_map(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, entries, pairs) = (texts(&args[0]), texts(&args[1]), texts(&args[2]));
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let mut builder = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for row in 0..values.len() {
+        if args.iter().any(|arg| arg.is_null(row)) {
+            builder.append(false)?;
+            continue;
+        }
+        for entry in values.value(row).split(entries.value(row)).filter(|entry| !entry.is_empty()) {
+            let (key, value) = entry
+                .split_once(pairs.value(row))
+                .ok_or_else(|| failed("split_to_map: an entry lacks the delimiter of key and value"))?;
+            builder.keys().append_value(key);
+            builder.values().append_value(value);
+        }
+        builder.append(true)?;
+    }
+    let map: MapArray = builder.finish();
+    Ok(Arc::new(map))
+}
+
+/// The place of the first, or of the n-th, or of the n-th from the end (negative); 0 when it is not there.
+fn strpos(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, sought) = (texts(&args[0]), texts(&args[1]));
+    let instances = args.get(2).map(arrow::array::AsArray::as_primitive::<Int64Type>);
+    let out: Int64Array = by_row(args, |row| {
+        let (value, sought) = (values.value(row), sought.value(row));
+        let instance = instances.map_or(1, |instances| instances.value(row));
+        if instance == 0 {
+            return Err(failed("strpos takes no instance 0"));
+        }
+        let skipped = usize::try_from(instance.unsigned_abs() - 1).unwrap_or(usize::MAX);
+        let found = if instance > 0 {
+            value.match_indices(sought).nth(skipped)
+        } else {
+            value.rmatch_indices(sought).nth(skipped)
+        };
+        Ok(Some(found.map_or(0, |(at, _)| value[..at].chars().count() as i64 + 1)))
+    })?;
+    Ok(Arc::new(out))
+}
+
+/// From a place that counts from 1, or from the end when it is negative.
+fn substr(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, starts) = (texts(&args[0]), args[1].as_primitive::<Int64Type>());
+    let lengths = args.get(2).map(arrow::array::AsArray::as_primitive::<Int64Type>);
+    let out: StringArray = by_row(args, |row| {
+        let value = values.value(row);
+        let start = starts.value(row);
+        let skipped = if start > 0 {
+            usize::try_from(start - 1).unwrap_or(usize::MAX)
+        } else {
+            let from_end = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
+            match value.chars().count().checked_sub(from_end) {
+                Some(skipped) if start < 0 => skipped,
+                _ => return Ok(Some(String::new())),
+            }
+        };
+        let length = lengths.map_or(usize::MAX, |lengths| usize::try_from(lengths.value(row)).unwrap_or(0));
+        Ok(Some(value.chars().skip(skipped).take(length).collect::<String>()))
+    })?;
+    Ok(Arc::new(out))
+}
+
+fn hamming_distance(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (left, right) = (texts(&args[0]), texts(&args[1]));
+    let out: Int64Array = by_row(args, |row| {
+        let (left, right) = (left.value(row), right.value(row));
+        if left.chars().count() != right.chars().count() {
+            return Err(failed("hamming_distance takes texts of one length"));
+        }
+        Ok(Some(left.chars().zip(right.chars()).filter(|(left, right)| left != right).count() as i64))
+    })?;
+    Ok(Arc::new(out))
+}
