@@ -41,6 +41,8 @@ pub struct Config {
     pub raw: Option<String>,
     /// Where the tables are: a folder with one table per source. No default.
     pub lake: Option<String>,
+    /// Only one run at a time ever writes to the lake: its store need not honour put-if-absent. Default: false.
+    pub single_writer: bool,
     /// What holds for all sources.
     pub defaults: SourceConfig,
     /// What holds for one source; what is unset is taken from `defaults`.

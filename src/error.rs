@@ -76,7 +76,27 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    without_markup(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// A message in which an answer of S3, which is XML, is its code and its message only.
+fn without_markup(text: String) -> String {
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    };
+    let (Some(start), Some(code)) = (text.find("<?xml").or_else(|| text.find("<Error>")), element("Code")) else {
+        return text;
+    };
+    let after = text.rfind("</Error>").map_or("", |end| &text[end + "</Error>".len()..]);
+    let mut plain = format!("{}{code}", &text[..start]);
+    if let Some(message) = element("Message").filter(|message| !message.is_empty()) {
+        plain.push_str(&format!(": {message}"));
+    }
+    if matches!(code, "SignatureDoesNotMatch" | "InvalidAccessKeyId" | "InvalidToken" | "ExpiredToken") {
+        plain.push_str(" (the credentials in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN are refused)");
+    }
+    plain + after
 }
 
 /// Says what was being done when something failed.

@@ -1,19 +1,26 @@
 //! Where raw objects and lake tables lie: the one place that turns a URL or a path into a store.
 
 mod discard;
+mod durable;
+#[cfg(feature = "faults")]
+pub mod faults;
+mod proof;
+mod throttle;
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::list::PaginatedListStore;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
 use discard::Discarding;
+use durable::Durable;
+pub use proof::{Check, Race};
+use throttle::Throttling;
 
 use crate::error::{Context, Error, Result};
 
@@ -60,11 +67,17 @@ impl Location {
             "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), pages: None, local: None }),
             "s3" | "s3a" => {
                 let bucket = url.host_str().ok_or_else(|| Error::usage(format!("{text:?} names no bucket")))?;
-                let mut builder =
-                    AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(RetryConfig::default());
+                let mut builder = AmazonS3Builder::from_env()
+                    .with_bucket_name(bucket)
+                    .with_retry(retries())
+                    .with_http_connector(Throttling);
                 if let Ok(endpoint) =
                     std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"))
                 {
+                    // The client takes it for one, and aborts.
+                    if !Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+                        return Err(Error::usage("AWS_ENDPOINT_URL is no URL that begins with http:// or https://"));
+                    }
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
@@ -72,13 +85,19 @@ impl Location {
             }
             #[cfg(feature = "gcp")]
             "gs" => {
-                let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+                let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env()
+                    .with_url(url.as_str())
+                    .with_retry(retries())
+                    .with_http_connector(Throttling);
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
                 Ok(Self::over_http(url, store))
             }
             #[cfg(feature = "azure")]
             "az" | "abfs" | "abfss" => {
-                let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+                let builder = object_store::azure::MicrosoftAzureBuilder::from_env()
+                    .with_url(url.as_str())
+                    .with_retry(retries())
+                    .with_http_connector(Throttling);
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
                 Ok(Self::over_http(url, store))
             }
@@ -93,7 +112,7 @@ impl Location {
         let absolute = absolute.canonicalize().unwrap_or(absolute);
         let url = Url::from_directory_path(&absolute)
             .map_err(|()| Error::usage(format!("{} is no absolute path", absolute.display())))?;
-        Ok(Self { url, store: Arc::new(LocalFileSystem::new()), pages: None, local: Some(absolute) })
+        Ok(Self { url, store: Arc::new(Durable::default()), pages: None, local: Some(absolute) })
     }
 
     fn over_http(url: Url, store: impl ObjectStore + PaginatedListStore) -> Self {
@@ -162,4 +181,14 @@ impl Location {
         let local = self.local.as_ref().map(|local| local.join(name));
         Ok(Self { url, store: Arc::clone(&self.store), pages: self.pages.clone(), local })
     }
+}
+
+/// How often, and for how long, a request is made again: the one place of the project that says so. The stores' clients do
+/// it, as they know which requests may be made twice; they wait longer each time, by draws, up to 15 seconds.
+///
+/// `AWS_MAX_ATTEMPTS` sets how often a request is made at most, as in other tools.
+fn retries() -> RetryConfig {
+    let default = RetryConfig::default();
+    let attempts = std::env::var("AWS_MAX_ATTEMPTS").ok().and_then(|text| text.parse::<usize>().ok());
+    RetryConfig { max_retries: attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1)), ..default }
 }

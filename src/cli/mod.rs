@@ -4,11 +4,12 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | success or partial success |
-//! | 1 | failure; `verify` found something |
+//! | 1 | failure; `verify` found something; `doctor` found a store unfit |
 //! | 2 | wrong usage or configuration |
 //! | 3 | something was quarantined, with `--fail-on-quarantine` |
 
 mod compact;
+mod doctor;
 mod export;
 mod manifest;
 mod optimize;
@@ -72,6 +73,8 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
     /// Check that log, files, ledger and quarantine agree, and that every reader can read every file.
     Verify(verify::VerifyArgs),
+    /// Prove that a store honours what tables rely on, also when several runs write at once.
+    Doctor(doctor::DoctorArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -170,6 +173,7 @@ pub fn execute(args: Args) -> ExitCode {
                 Command::Status(command) => status::run(command, config).await,
                 Command::Quarantine(command) => quarantine::run(command, config).await,
                 Command::Verify(command) => verify::run(command, config).await,
+                Command::Doctor(command) => doctor::run(command, config).await,
             }
         })
     });

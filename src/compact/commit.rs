@@ -54,36 +54,24 @@ impl Driver<'_> {
     /// Proves the books and makes the next version of the table.
     pub(super) async fn commit(&self, plan: &mut Plan, made: &Made, books: Books) -> Result<Outcome> {
         made.check_books()?;
-        let Books { entries, replaced, quarantine, replaced_files } = books;
-        let entries: Vec<&Entry> =
-            entries.as_ref().map_or_else(|| made.entries().collect(), |entries| entries.iter().collect());
+        let entries: Vec<&Entry> = match &books.entries {
+            Some(entries) => entries.iter().collect(),
+            None => made.entries().collect(),
+        };
         entries.iter().copied().try_for_each(check_entry)?;
         if let ([], [(object, why), ..]) = (&entries[..], &made.unreadable[..]) {
             let count = made.unreadable.len();
             let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
             return Err(Error::new(ErrorKind::Failed, message));
         }
-        let parent = plan.head.as_ref();
-        let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
+        self.prove_store().await?;
         let at_micros = self.clock.now_micros();
-        let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
-        replaced.iter().for_each(|entry| totals.subtract(entry));
-        entries.iter().for_each(|entry| totals.add(entry));
-        let registry_path = Hidden::registry_path(id);
-        plan.hidden.create_json(&registry_path, &made.registry).await?;
-        let segments = append(&plan.hidden, parent, id, entries).await?;
-        let head = Head {
-            id,
-            parent: parent.map(|head| head.id),
-            run_id: self.run_id.clone(),
-            written_at: format_timestamp(at_micros, false),
-            segments,
-            registry: registry_path,
-            quarantine,
-            replaced: replaced_files,
-            totals,
+        let id = match self.write_ledger(plan, made, &books, entries, at_micros).await {
+            Ok(id) => id,
+            // Another run drew this id, and perhaps died: it is drawn anew.
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Outcome::Conflict),
+            Err(error) => return Err(error),
         };
-        plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
         // Their keys count too: they stand in the table's metadata.
         let before = plan.registry.as_ref().map(|registry| &registry.fields);
         let mut add: Vec<DataFile> = made.results.iter().flat_map(|result| result.files.iter().cloned()).collect();
@@ -126,6 +114,38 @@ impl Driver<'_> {
             }
         });
         checks.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    /// Writes the registry, the ledger's segment and its head, which count once a commit names the head; its id.
+    async fn write_ledger(
+        &self,
+        plan: &Plan,
+        made: &Made,
+        books: &Books,
+        entries: Vec<&Entry>,
+        at_micros: i64,
+    ) -> Result<i64> {
+        let parent = plan.head.as_ref();
+        let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
+        let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
+        books.replaced.iter().for_each(|entry| totals.subtract(entry));
+        entries.iter().for_each(|entry| totals.add(entry));
+        let registry_path = Hidden::registry_path(id);
+        plan.hidden.create_json(&registry_path, &made.registry).await?;
+        let segments = append(&plan.hidden, parent, id, entries).await?;
+        let head = Head {
+            id,
+            parent: parent.map(|head| head.id),
+            run_id: self.run_id.clone(),
+            written_at: format_timestamp(at_micros, false),
+            segments,
+            registry: registry_path,
+            quarantine: books.quarantine.clone(),
+            replaced: books.replaced_files.clone(),
+            totals,
+        };
+        plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
+        Ok(id)
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
 
 use super::commit::Books;
 use super::report::{Report, SourceReport, Status};
@@ -154,6 +155,8 @@ pub(super) struct Driver<'a> {
     /// When it was begun, in microseconds since 1970-01-01T00:00:00Z.
     pub began_micros: i64,
     encoders: Arc<ThreadPool>,
+    /// The lake's store was proven, or is vouched for.
+    proven: OnceCell<()>,
 }
 
 /// What is to be done for a source, and on what it builds.
@@ -180,7 +183,31 @@ impl<'a> Driver<'a> {
             .build()
             .context(|| "cannot start threads".to_owned())?;
         let (run_id, began_micros) = (clock.new_id(), clock.now_micros());
-        Ok(Self { request, clock, progress, run_id, began_micros, encoders: Arc::new(encoders) })
+        Ok(Self {
+            request,
+            clock,
+            progress,
+            run_id,
+            began_micros,
+            encoders: Arc::new(encoders),
+            proven: OnceCell::new(),
+        })
+    }
+
+    /// Proves once in a run, before anything is written, that another run at the same time does no harm.
+    ///
+    /// Once in each run and not once for each table: what a table was made under is no promise for the store it lies in now.
+    ///
+    /// # Errors
+    /// When it would.
+    pub(super) async fn prove_store(&self) -> Result<()> {
+        let prove = || async {
+            match self.request.config.single_writer {
+                true => Ok(()),
+                false => self.request.lake.require_put_if_absent(self.clock).await,
+            }
+        };
+        self.proven.get_or_try_init(prove).await.map(drop)
     }
 
     async fn source(&self, source_id: &str) -> Result<SourceReport> {
@@ -279,6 +306,7 @@ impl<'a> Driver<'a> {
         settings: &Settings,
         mut report: SourceReport,
     ) -> Result<Option<SourceReport>> {
+        self.prove_store().await?;
         let source_id = report.source_id.clone();
         let context = self.slice_context(&plan, raw, settings, &source_id, &Handle::current())?;
         // The workers block; they must not do so on the runtime's own threads.

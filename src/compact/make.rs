@@ -6,7 +6,7 @@ use super::commit::Made;
 use super::driver::{Driver, Plan};
 use super::pool::run_all;
 use super::rewrite::{Promotion, Rewritten};
-use super::slice::{SliceContext, SliceTask, run_slice};
+use super::slice::{SliceContext, SliceResult, SliceTask, run_slice};
 use crate::error::Result;
 use crate::json::format_timestamp;
 use crate::lake::{Registry, RunStamp};
@@ -42,25 +42,35 @@ impl Driver<'_> {
     ) -> Result<Made> {
         let workers = setup.workers;
         let run = |task: &(SliceTask, SliceContext)| run_slice(&task.0, &task.1);
-        let results = run_all(tasks.iter().collect(), workers, run)?;
-        let mut observed = Observation::default();
-        results.iter().for_each(|result| observed.merge(&result.observed));
-        let stamp = RunStamp {
-            run_id: self.run_id.clone(),
-            at: format_timestamp(setup.options.at_micros, false),
-            table_version: plan.table.version().map_or(0, |version| version + 1),
-        };
-        let registry = setup.before.advance(&observed, &setup.options.decode, &stamp);
+        let mut tasks = tasks;
+        let mut results = run_all(tasks.iter().collect(), workers, run)?;
+        let mut registry = self.advance(plan, setup, &results);
         let mut unreadable: Vec<(RawObject, String)> = Vec::new();
+        let mut discarded = Vec::new();
+        let fits =
+            |result: &SliceResult, after: &Registry| result.files.iter().all(|f| is_part_of(&f.fields, &after.fields));
+        let are_whole = results.iter().all(|result| result.unreadable.is_empty());
+        if !are_whole && !results.iter().all(|result| fits(result, &registry)) {
+            // The first look may have seen, in an object that cannot be read any more, what makes columns wider: JSON text
+            // of an object tells nothing of its fields. What is left is decoded without it.
+            for ((task, _), result) in tasks.iter_mut().zip(results) {
+                discarded.extend(result.paths());
+                task.leave_out(&result.unreadable);
+                unreadable.extend(result.unreadable);
+                task.known = setup.before.observed.clone();
+            }
+            results = run_all(tasks.iter().collect(), workers, run)?;
+            registry = self.advance(plan, setup, &results);
+        }
         // What was written under other columns than the table will have is done again, now that they are settled.
-        let (mut done, mut discarded, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut done, mut again) = (Vec::new(), Vec::new());
         for ((mut task, context), mut result) in tasks.into_iter().zip(results) {
-            if result.files.iter().all(|file| is_part_of(&file.fields, &registry.fields)) {
+            if fits(&result, &registry) {
                 unreadable.append(&mut result.unreadable);
                 done.push(result);
                 continue;
             }
-            discarded.extend(result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
+            discarded.extend(result.paths());
             task.leave_out(&result.unreadable);
             unreadable.append(&mut result.unreadable);
             task.known = setup.before.known_again(&registry, setup.options.decode.contract);
@@ -72,6 +82,18 @@ impl Driver<'_> {
         results.extend(run_all(again.iter().collect(), workers, run)?);
         unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
         Ok(Made { results, registry, rewritten: Rewritten::default(), discarded, unreadable })
+    }
+
+    /// The registry after what the slices saw.
+    fn advance(&self, plan: &Plan, setup: &Setup, results: &[SliceResult]) -> Registry {
+        let mut observed = Observation::default();
+        results.iter().for_each(|result| observed.merge(&result.observed));
+        let stamp = RunStamp {
+            run_id: self.run_id.clone(),
+            at: format_timestamp(setup.options.at_micros, false),
+            table_version: plan.table.version().map_or(0, |version| version + 1),
+        };
+        setup.before.advance(&observed, &setup.options.decode, &stamp)
     }
 
     /// The change of the columns of a table that is there.

@@ -28,7 +28,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
 use crate::lake::{ActiveFile, Hidden, Merged, OriginRun, Origins, SLICE_SEPARATOR, Segment};
 use crate::partition::{Part, PartitionKey, Partitioning, Transform, find, split};
-use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects};
+use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects, is_lasting};
 use crate::schema::{Contract, Field, Kind, Observation, Type, resolve_ruled};
 use crate::write::{DataFile, FileOrigin, RangeWriter, RowRange};
 
@@ -44,7 +44,7 @@ const MAX_OPEN_BYTES: u64 = 8 << 20;
 pub(super) enum Lost {
     /// The file's name or the ledger does not tell the raw objects.
     Unknown,
-    /// A raw object is gone, is another by now, or cannot be read: its key, and why.
+    /// A raw object is gone, is another by now, or is forbidden: its key, and why.
     Unreadable(String, String),
     /// The raw objects give other rows than those of the file.
     OtherRows,
@@ -61,6 +61,17 @@ impl std::fmt::Display for Lost {
             Self::Replayed => f.write_str("some rows of their raw objects were taken from the quarantine later"),
         }
     }
+}
+
+/// What an object that could not be read means for the rows that came from it.
+///
+/// # Errors
+/// When it may be read another time: another run then gives the values that this one would lose.
+fn lost(object: &RawObject, error: std::io::Error) -> Result<Lost> {
+    if is_lasting(&error) {
+        return Ok(Lost::Unreadable(object.key.clone(), error.to_string()));
+    }
+    Err(Error::failed(format!("cannot read {} again, whose text a promoted column needs", object.key), error))
 }
 
 /// What an attempt at a slice read, and what is to be made of it.
@@ -269,7 +280,7 @@ impl Promotion<'_> {
             if left.is_empty() {
                 break;
             }
-            let (observed, fields) = match self.guess(*guess, &slice, &mut own) {
+            let (observed, fields) = match self.guess(*guess, &slice, &mut own)? {
                 Ok(guessed) => guessed,
                 Err(why) => {
                     lost = why;
@@ -395,13 +406,13 @@ impl Promotion<'_> {
         loop {
             let filled = feed.fill();
             if let Filled::Unreadable { object, error } = filled {
-                return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
+                return lost(&slice.objects[object], error).map(Err);
             }
             let Some(last) = feed.segments.last().copied() else { break };
             let mut decoders = std::iter::once(&mut decoder).chain(keys.iter_mut().map(|keys| &mut keys.decoder));
             let enveloped = decoders.try_for_each(|decoder| feed.read_envelope(&self.options.decode, decoder));
             if let Err((object, error)) = enveloped {
-                return Ok(Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string())));
+                return lost(&slice.objects[object], error).map(Err);
             }
             let decoded = decoder.decode(&feed.window, &feed.segments);
             let keyed = keys.as_mut().map(|keys| keys.decoder.decode(&feed.window, &feed.segments));
@@ -449,33 +460,38 @@ impl Promotion<'_> {
         guess: Guess,
         slice: &Slice,
         own: &mut Option<Observation>,
-    ) -> Result<(Observation, Vec<Field>), Lost> {
-        let Guess::Slice(kind) = guess else { return Ok((self.before.observed.clone(), self.before.fields.clone())) };
+    ) -> Result<Result<(Observation, Vec<Field>), Lost>> {
+        let Guess::Slice(kind) = guess else {
+            return Ok(Ok((self.before.observed.clone(), self.before.fields.clone())));
+        };
         let observed = match own {
             Some(observed) => observed,
-            none => none.insert(self.observe(slice)?),
+            none => match self.observe(slice)? {
+                Ok(observed) => none.insert(observed),
+                Err(why) => return Ok(Err(why)),
+            },
         };
         let mut observed = observed.clone();
         for expr in self.column_exprs().0 {
             kind.into_iter().for_each(|kind| add_kind(&mut observed, &self.before.fields, &expr.column, kind));
         }
         let fields = resolve_ruled(&observed, &self.after.partitioning.names(), &self.options.decode.rule);
-        Ok((observed, fields))
+        Ok(Ok((observed, fields)))
     }
 
     /// Observes a slice, its columns under the names that the table has for them.
-    fn observe(&self, slice: &Slice) -> Result<Observation, Lost> {
+    fn observe(&self, slice: &Slice) -> Result<Result<Observation, Lost>> {
         let mut observed = names_of(&self.before.observed);
         let options = DecodeOptions { contract: Contract::Evolve, ..self.options.decode.clone() };
         let mut decoder = Decoder::new(&options, &observed);
         match decode_objects(self.feed(slice), &options, &mut decoder, |_, _| ControlFlow::Continue(())) {
             Ended::All | Ended::Stopped => {}
             Ended::Unreadable { object, error } => {
-                return Err(Lost::Unreadable(slice.objects[object].key.clone(), error.to_string()));
+                return lost(&slice.objects[object], error).map(Err);
             }
         }
         observed.merge(&decoder.observe());
-        Ok(observed)
+        Ok(Ok(observed))
     }
 
     /// A decoder for the keys of rows; none where the columns of the table from now on give the same keys.

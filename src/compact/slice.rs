@@ -141,6 +141,13 @@ pub struct SliceResult {
     pub duplicate_keys: u64,
 }
 
+impl SliceResult {
+    /// The paths of all that was written.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|file| file.path.clone()).chain(self.quarantine.clone())
+    }
+}
+
 /// What a worker needs beside its task.
 #[derive(Debug, Clone)]
 pub struct SliceContext {
@@ -177,6 +184,7 @@ enum Attempt {
 /// # Errors
 /// When a file cannot be written, or the slice never settles.
 pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult> {
+    let begun = task;
     let mut task = task.clone();
     let mut unreadable = Vec::new();
     let mut redone = 0;
@@ -190,7 +198,12 @@ pub fn run_slice(task: &SliceTask, context: &SliceContext) -> Result<SliceResult
                 task.known.merge(&seen);
                 redone += 1;
             }
-            Attempt::Without(object, why) => unreadable.push((task.remove(object), why)),
+            Attempt::Without(object, why) => {
+                unreadable.push((task.remove(object), why));
+                // What was seen in it no longer counts.
+                task.known.clone_from(&begun.known);
+                redone = 0;
+            }
         }
     }
     let first = task.objects.first().map_or("", |object| object.key.as_str());

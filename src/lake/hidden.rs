@@ -138,11 +138,12 @@ impl Hidden {
         let options = PutOptions::from(PutMode::Create);
         match self.table.store().put_opts(&object, bytes.clone().into(), options).await {
             Ok(_) => Ok(()),
-            // A reply may have been lost and the request repeated: what is there is then what was sent.
+            // A reply may have been lost, and the request repeated: what is there is then what was sent.
             Err(object_store::Error::AlreadyExists { .. }) if self.read(path).await? == bytes => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => {
                 Err(Error::new(ErrorKind::Conflict, format!("{path} of {} is there already", self.table.url())))
             }
+            Err(_) if self.read(path).await.is_ok_and(|there| there == bytes) => Ok(()),
             Err(error) => Err(Error::failed(format!("cannot write {path} of {}", self.table.url()), error)),
         }
     }

@@ -184,7 +184,7 @@ impl Table {
             .map(|file| {
                 let path = file.path().into_owned();
                 let stats = file.stats().unwrap_or_default();
-                let row_count = file.num_records().or_else(|| num_records(&stats)).ok_or_else(|| {
+                let row_count = logged_rows(file.num_records(), Some(&stats)).ok_or_else(|| {
                     Error::new(
                         ErrorKind::Corrupt,
                         format!("{path} has no numRecords in the log of {}", self.location.url()),
@@ -192,13 +192,7 @@ impl Table {
                 })?;
                 let mut values = file.partition_values_map();
                 let partition = names.iter().map(|name| values.remove(name).flatten()).collect();
-                Ok(ActiveFile {
-                    row_count: row_count as u64,
-                    size_bytes: file.size().max(0) as u64,
-                    stats,
-                    partition,
-                    path,
-                })
+                Ok(ActiveFile { row_count, size_bytes: file.size().max(0) as u64, stats, partition, path })
             })
             .collect()
     }
@@ -323,13 +317,16 @@ impl Table {
     }
 }
 
-/// The rows that statistics tell of.
+/// The rows of a file: `parsed` by the Delta library, or else as its statistics `stats` say.
 ///
 /// The Delta library parses those of all files that one log entry added at once, by the columns of today. When those of one
 /// of them, which may be removed by now, do not fit, as an object where there is JSON text today, it takes all for lost.
-fn num_records(stats: &str) -> Option<usize> {
-    let stats: serde_json::Value = serde_json::from_str(stats).ok()?;
-    usize::try_from(stats.get("numRecords")?.as_u64()?).ok()
+pub(super) fn logged_rows(parsed: Option<usize>, stats: Option<&str>) -> Option<u64> {
+    if let Some(rows) = parsed {
+        return Some(rows as u64);
+    }
+    let stats: serde_json::Value = serde_json::from_str(stats?).ok()?;
+    stats.get("numRecords")?.as_u64()
 }
 
 fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {

@@ -82,6 +82,9 @@ pub async fn optimize(request: &OptimizeRequest, clock: &dyn Clock) -> Result<Op
         }
         settings.push(own);
     }
+    if !request.config.single_writer {
+        request.lake.require_put_if_absent(clock).await?;
+    }
     let optimizer = Optimizer::new(&request.lake, request.threads, clock)?;
     let mut sources = Vec::new();
     for (source_id, settings) in request.sources.iter().zip(&settings) {

@@ -139,6 +139,23 @@ pub(super) fn is_store_error(error: &io::Error) -> bool {
     error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()).is_some()
 }
 
+/// Whether an object will not be read another time either: it is gone, is another by now, or is forbidden. Everything else
+/// may pass: a store that fails, a broken connection.
+pub fn is_lasting(error: &io::Error) -> bool {
+    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    if let Some(StoreError(error)) = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()) {
+        return matches!(error, NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. });
+    }
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::StaleNetworkFileHandle
+    )
+}
+
 pub(super) fn changed() -> io::Error {
     io::Error::new(io::ErrorKind::StaleNetworkFileHandle, "the object changed after it was listed")
 }

@@ -13,7 +13,7 @@ mod object;
 
 pub use decode::{Ended, decode_objects, decode_segments};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
-pub use fetch::{Fetcher, RawReader};
+pub use fetch::{Fetcher, RawReader, is_lasting};
 pub use inflate::{Limits, is_compressed};
 pub use listing::{Listing, check_source_id, list_objects, list_sources};
 pub use object::{ObjectBatch, ObjectRef, RawObject};

@@ -98,3 +98,39 @@ impl Write for Sink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::store::faults::{AtCall, Fault, FaultStore, Op, Symptom};
+
+    #[test]
+    fn an_upload_that_fails_at_any_call_leaves_a_whole_object_or_none() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let bytes: Vec<u8> = (0..2 * PART_BYTES + 1).map(|n| (n % 251) as u8).collect();
+        let path = Path::from("a");
+        for fault in [Fault::Before(Symptom::TimedOut), Fault::After(Symptom::Reset), Fault::Dead { landed: true }] {
+            for at in 0.. {
+                let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+                let schedule = Arc::new(AtCall::new(at, fault, Op::writes));
+                let store: Arc<dyn ObjectStore> =
+                    Arc::new(FaultStore::new(Arc::clone(&inner), Arc::clone(&schedule) as _));
+                let mut sink = Sink::new(&store, path.clone(), runtime.handle());
+                let ended = bytes.chunks(1 << 20).try_for_each(|chunk| sink.write_all(chunk));
+                let ended = ended.and_then(|()| sink.finish());
+                drop(sink);
+                let stored = runtime.block_on(async { inner.get(&path).await?.bytes().await });
+                assert!(stored.as_ref().map_or(true, |stored| *stored == bytes), "{fault:?} at {at}");
+                assert!(ended.is_err() || stored.is_ok(), "{fault:?} at {at}");
+                if schedule.calls() <= at {
+                    // The upload is begun, three parts, and it is completed.
+                    assert_eq!((at, ended.is_ok()), (5, true));
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -89,6 +89,38 @@ fn of_two_runs_at_once_each_object_goes_to_one() {
 }
 
 #[test]
+fn of_eight_runs_at_once_each_object_goes_to_one_and_none_fails_silently() {
+    let roots = Roots::new();
+    for round in 0..3 {
+        put_objects(&roots, round * 40, 40);
+        let ran: Vec<Ran> = std::thread::scope(|scope| {
+            let run = || Ran::of(&mut roots.command_here(&["compact", "--threads", "1", "--output", "json"]));
+            let runs: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        assert_all_told(&ran, 40);
+        assert_each_once(&roots, (round + 1) * 400);
+        assert!(roots.run(&["verify", "--lake", roots.lake.to_str().unwrap()]).ok().ends_with(": nothing wrong\n"));
+    }
+}
+
+/// Asserts of runs at once that they took `objects` of ten records, each once, and that whoever failed said why.
+pub(crate) fn assert_all_told(ran: &[Ran], objects: u64) {
+    let mut taken = 0;
+    for ran in ran {
+        let report: Report = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+        let source = only_source(report);
+        assert_eq!(ran.code == 0, source.error.is_none(), "{ran:?}");
+        if let Some(error) = &source.error {
+            assert!(error.contains("other writers were first") && ran.stderr.contains(error.as_str()), "{ran:?}");
+        }
+        assert_eq!(source.success_count, source.objects * 10, "{ran:?}");
+        taken += source.objects;
+    }
+    assert_eq!(taken, objects, "{ran:?}");
+}
+
+#[test]
 fn a_run_that_lost_the_race_plans_again_and_takes_only_what_is_left() {
     let roots = Roots::new();
     put_objects(&roots, 0, 4);

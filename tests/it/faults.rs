@@ -1,128 +1,21 @@
 //! A store that fails at each call of a run in turn: whatever fails, the table is as before or as after, and the next
 //! run completes it.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult,
-};
-use siltstone::clock::SystemClock;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use siltstone::clock::{Clock, SystemClock};
 use siltstone::compact::{Report, Request, Silent, Status, compact};
 use siltstone::config::Config;
 use siltstone::lake::{Finding, Table, verify};
 use siltstone::query::SqlSession;
 use siltstone::store::Location;
+use siltstone::store::faults::{AtCall, Fault, FaultStore, Op, Symptom};
 use tokio::runtime::Runtime;
-
-/// When the call with a certain number fails.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
-    /// Before it had an effect.
-    Refused,
-    /// After it had: the reply is lost.
-    ReplyLost,
-    /// And so do all after it, as if the process had died.
-    Dead,
-}
-
-/// Which calls are counted.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Calls {
-    Writes,
-    Reads,
-}
-
-/// Fails one call.
-#[derive(Debug)]
-struct Faulty {
-    inner: Arc<InMemory>,
-    fault: Fault,
-    counted: Calls,
-    /// The number of the call that fails, from 0.
-    at: usize,
-    calls: AtomicUsize,
-}
-
-impl Faulty {
-    fn is_due(&self, kind: Calls) -> bool {
-        if kind != self.counted {
-            return false;
-        }
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        if self.fault == Fault::Dead { call >= self.at } else { call == self.at }
-    }
-}
-
-fn failure() -> object_store::Error {
-    object_store::Error::Generic { store: "faulty", source: "the network is down".into() }
-}
-
-impl fmt::Display for Faulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("faulty")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Faulty {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
-        let is_due = self.is_due(Calls::Writes);
-        if is_due && self.fault != Fault::ReplyLost {
-            return Err(failure());
-        }
-        let result = self.inner.put_opts(at, payload, options).await;
-        if is_due { Err(failure()) } else { result }
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(at, options).await
-    }
-
-    async fn get_opts(&self, at: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        if self.is_due(Calls::Reads) {
-            return Err(failure());
-        }
-        self.inner.get_opts(at, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        if self.is_due(Calls::Reads) {
-            return futures::stream::once(async { Err(failure()) }).boxed();
-        }
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        if self.is_due(Calls::Reads) {
-            return Err(failure());
-        }
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
 
 fn location(store: Arc<dyn ObjectStore>, folder: &str) -> Location {
     Location::with_store(url::Url::parse(&format!("memory:///{folder}/")).unwrap(), store)
@@ -147,15 +40,23 @@ impl World {
 
     /// Compacts into a lake that is reached by `lake`.
     fn compact(&self, lake: Arc<dyn ObjectStore>) -> Report {
-        let request = Request {
-            raw: location(Arc::clone(&self.store) as _, "raw"),
+        self.compact_from(self.sound(), lake)
+    }
+
+    /// Compacts raw objects that are reached by `raw` into a lake that is reached by `lake`.
+    fn compact_from(&self, raw: Arc<dyn ObjectStore>, lake: Arc<dyn ObjectStore>) -> Report {
+        self.runtime.block_on(compact(&self.request(raw, lake), &SystemClock, &Silent)).unwrap()
+    }
+
+    fn request(&self, raw: Arc<dyn ObjectStore>, lake: Arc<dyn ObjectStore>) -> Request {
+        Request {
+            raw: location(raw, "raw"),
             lake: location(lake, "lake"),
             sources: Vec::new(),
             partition_by: Some("kind".parse().unwrap()),
             config: Config::default(),
             threads: 1,
-        };
-        self.runtime.block_on(compact(&request, &SystemClock, &Silent)).unwrap()
+        }
     }
 
     fn sound(&self) -> Arc<dyn ObjectStore> {
@@ -168,10 +69,14 @@ impl World {
         self.runtime.block_on(verify(&table)).unwrap().findings
     }
 
+    fn has_table(&self) -> bool {
+        let table = location(self.sound(), "lake").folder("s").unwrap();
+        self.runtime.block_on(Table::open(table)).unwrap().version().is_some()
+    }
+
     /// The rows of the table as `id:v:w`, in the order of ids; none without a table.
     fn rows(&self) -> Vec<String> {
-        let table = location(self.sound(), "lake").folder("s").unwrap();
-        if self.runtime.block_on(Table::open(table)).unwrap().version().is_none() {
+        if !self.has_table() {
             return Vec::new();
         }
         let config = Config::default();
@@ -216,24 +121,35 @@ fn a_run_over_objects_in_a_store_is_as_one_over_files() {
     assert_eq!(world.compact(world.sound()).sources[0].objects, 0);
 }
 
+/// The store of a world, with one fault.
+fn faulty(world: &World, at: u64, fault: Fault, counted: fn(Op) -> bool) -> (Arc<AtCall>, Arc<FaultStore>) {
+    let schedule = Arc::new(AtCall::new(at, fault, counted));
+    (Arc::clone(&schedule), Arc::new(FaultStore::new(world.sound(), schedule)))
+}
+
+fn reads(op: Op) -> bool {
+    !op.writes()
+}
+
 /// Lets each counted call of a run fail in turn; returns how many there are.
-fn fail_each(fault: Fault, counted: Calls) -> usize {
+fn fail_each(fault: Fault, counted: fn(Op) -> bool) -> u64 {
     for at in 0.. {
         let world = begun();
-        let calls = AtomicUsize::new(0);
-        let faulty = Arc::new(Faulty { inner: Arc::clone(&world.store), fault, counted, at, calls });
-        let report = world.compact(Arc::clone(&faulty) as _);
+        let (schedule, store) = faulty(&world, at, fault, counted);
+        let report = world.compact(Arc::clone(&store) as _);
         let rows = world.rows();
         let is_after = rows == AFTER;
         assert!(is_after || rows == BEFORE, "{fault:?} at {at}: {rows:?}");
         assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
-        // What is reported is what is there.
-        assert_eq!(report.sources[0].status == Status::Failed, !is_after, "{fault:?} at {at}: {report:?}");
+        // What is reported is what is there; but who dies reports nothing.
+        let is_failed = report.sources[0].status == Status::Failed;
+        assert!(store.is_dead() || is_failed != is_after, "{fault:?} at {at}: {report:?}");
+        assert_eq!(is_failed, report.sources[0].error.is_some(), "{fault:?} at {at}: {report:?}");
         let next = world.compact(world.sound());
         assert_eq!(next.sources[0].objects, if is_after { 0 } else { 2 }, "{fault:?} at {at}: {next:?}");
         assert_eq!(world.rows(), AFTER, "{fault:?} at {at}");
         assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
-        if faulty.calls.load(Ordering::SeqCst) <= at {
+        if schedule.calls() <= at {
             return at;
         }
     }
@@ -242,17 +158,120 @@ fn fail_each(fault: Fault, counted: Calls) -> usize {
 
 #[test]
 fn a_write_that_fails_leaves_the_table_as_before_or_as_after() {
-    for fault in [Fault::Refused, Fault::ReplyLost, Fault::Dead] {
-        // Data files, the quarantine, the registry, a segment, the head and the log entry.
-        let calls = fail_each(fault, Calls::Writes);
-        assert!(calls >= 7, "{fault:?}: {calls} calls");
+    // Data files, the quarantine, the registry, a segment, the head and the log entry.
+    for symptom in [Symptom::Reset, Symptom::SlowDown, Symptom::TimedOut] {
+        for fault in [Fault::Before(symptom), Fault::After(symptom)] {
+            let calls = fail_each(fault, Op::writes);
+            assert!(calls >= 7, "{fault:?}: {calls} calls");
+        }
     }
 }
 
 #[test]
-fn a_read_that_fails_is_never_taken_for_nothing_there() {
-    let calls = fail_each(Fault::Refused, Calls::Reads);
-    assert!(calls >= 6, "{calls} calls");
+fn a_write_that_the_client_makes_again_is_no_conflict() {
+    for at in 0.. {
+        let world = begun();
+        let (schedule, store) = faulty(&world, at, Fault::Repeated, Op::writes);
+        let report = world.compact(store);
+        assert_ne!(report.status, Status::Failed, "at {at}: {report:?}");
+        assert_eq!((report.sources[0].objects, world.rows()), (2, AFTER.map(str::to_owned).to_vec()), "at {at}");
+        assert_eq!(world.findings(world.sound()), [], "at {at}");
+        if schedule.calls() <= at {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_run_that_dies_before_or_after_any_call_leaves_the_table_as_before_or_as_after() {
+    for landed in [false, true] {
+        let calls = fail_each(Fault::Dead { landed }, |_| true);
+        assert!(calls >= 20, "{calls} calls");
+    }
+}
+
+#[test]
+fn a_read_that_fails_or_breaks_off_is_never_taken_for_nothing_there() {
+    for fault in [Fault::Before(Symptom::Reset), Fault::Torn] {
+        let calls = fail_each(fault, reads);
+        assert!(calls >= 6, "{fault:?}: {calls} calls");
+    }
+}
+
+/// Two objects of one column, which only both together make JSON text.
+fn mixed() -> World {
+    let world = World::new();
+    world.put("s/1.json", "{\"id\":1,\"kind\":\"a\",\"v\":1,\"w\":{\"x\":1.10}}\n");
+    world.put("s/2.json", "{\"id\":2,\"kind\":\"a\",\"v\":1,\"w\":[2]}\n");
+    world
+}
+
+#[test]
+fn a_raw_object_that_cannot_be_read_for_once_costs_no_value() {
+    for is_mixed in [false, true] {
+        let begin = if is_mixed { mixed } else { begun };
+        let expected = if is_mixed { &["1:1:{\"x\":1.10}", "2:1:[2]"][..] } else { &AFTER };
+        for fault in [Fault::Before(Symptom::Reset), Fault::Torn] {
+            for at in 0.. {
+                let world = begin();
+                let (schedule, raw) = faulty(&world, at, fault, |op| op == Op::Get);
+                let report = world.compact_from(raw, world.sound());
+                assert_eq!(world.findings(world.sound()).is_empty(), world.has_table(), "{report:?}");
+                let next = world.compact(world.sound());
+                assert_eq!(world.rows(), expected, "{fault:?} at {at}: {report:?}, then {next:?}");
+                assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
+                if schedule.calls() <= at {
+                    assert!(at >= 3, "{at} calls");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_id_that_a_dead_run_took_is_drawn_anew() {
+    #[derive(Debug)]
+    struct FewBits(AtomicU64);
+    impl Clock for FewBits {
+        fn now_micros(&self) -> i64 {
+            SystemClock.now_micros()
+        }
+        fn new_id(&self) -> String {
+            SystemClock.new_id()
+        }
+        fn random_bits(&self) -> u64 {
+            self.0.fetch_add(1, Ordering::SeqCst) % 3
+        }
+    }
+    for at in 0..12 {
+        let world = begun();
+        // The second run draws what the first, which dies, had drawn.
+        for (at, fault) in [(at, Fault::Dead { landed: true }), (u64::MAX, Fault::Nothing)] {
+            let (_, store) = faulty(&world, at, fault, |op| op == Op::Put);
+            let request = world.request(world.sound(), store);
+            let report = world.runtime.block_on(compact(&request, &FewBits(AtomicU64::new(0)), &Silent)).unwrap();
+            assert!(report.status != Status::Failed || at < 12, "{report:?}");
+        }
+        assert_eq!(world.rows(), AFTER, "at {at}");
+        assert_eq!(world.findings(world.sound()), [], "at {at}");
+    }
+}
+
+#[test]
+fn a_commit_whose_small_objects_lose_their_replies_is_made_all_the_same() {
+    // Whatever has a name of its own is read back: the registry, the segment, the head, the log entry.
+    let mut made = 0;
+    for at in 0.. {
+        let world = begun();
+        let (schedule, store) = faulty(&world, at, Fault::After(Symptom::TimedOut), |op| op == Op::Put);
+        made += usize::from(world.compact(store).status != Status::Failed);
+        if schedule.calls() <= at {
+            break;
+        }
+    }
+    // And the one without a fault.
+    assert!(made >= 5, "{made}");
 }
 
 #[test]
@@ -260,11 +279,9 @@ fn a_check_whose_store_fails_never_says_that_all_is_well() {
     let world = begun();
     world.compact(world.sound());
     for at in 0.. {
-        let inner = Arc::clone(&world.store);
-        let calls = AtomicUsize::new(0);
-        let faulty = Arc::new(Faulty { inner, fault: Fault::Dead, counted: Calls::Reads, at, calls });
-        let findings = world.findings(Arc::clone(&faulty) as _);
-        let is_whole = faulty.calls.load(Ordering::SeqCst) <= at;
+        let (schedule, store) = faulty(&world, at, Fault::Dead { landed: false }, reads);
+        let findings = world.findings(store);
+        let is_whole = schedule.calls() <= at;
         assert_eq!(findings.is_empty(), is_whole, "at {at}: {findings:?}");
         if is_whole {
             assert!(at > 10, "{at} calls");

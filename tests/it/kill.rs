@@ -1,4 +1,6 @@
 //! Killed at any moment, or left behind half done: the next run completes, and no record is lost or doubled.
+//!
+//! `SILTSTONE_KILLS` says how many runs are killed (default 40).
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +8,11 @@ use serde_json::{Value, json};
 
 use super::support::{Numbers, Roots, files_below, lines, write};
 
-/// Kills in all, and in each round.
+/// Kills in all, unless the environment says otherwise, and in each round.
 const KILLS: usize = 40;
 const KILLS_IN_ROUND: usize = 6;
+/// A lake takes so many rounds; then another is begun, as each round takes longer than the one before.
+const ROUNDS: usize = 12;
 /// Objects that a round adds.
 const OBJECTS: usize = 8;
 /// Records of each.
@@ -38,15 +42,26 @@ fn records(round: usize, object: usize) -> Vec<Value> {
 
 #[test]
 fn a_run_killed_at_any_moment_loses_and_doubles_nothing() {
+    let kills = std::env::var("SILTSTONE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut numbers = Numbers(20_250_301);
+    let (mut killed, mut lakes) = (0, 0);
+    while killed < kills {
+        killed += kill_in_one_lake(&mut numbers, kills - killed);
+        lakes += 1;
+        assert!(lakes < kills, "only {killed} runs were killed before they ended");
+    }
+    eprintln!("{killed} runs were killed, over {lakes} lakes");
+}
+
+/// Kills at most `kills` runs, all over the same lake; how many were killed before they ended.
+fn kill_in_one_lake(numbers: &mut Numbers, kills: usize) -> usize {
     let roots = Roots::new();
     let mut expected = 0;
     let mut killed = 0;
     let mut rounds = 0;
-    while killed < KILLS {
+    while killed < kills && rounds < ROUNDS {
         let round = rounds;
         rounds += 1;
-        assert!(rounds < 40, "only {killed} runs were killed before they ended");
         for object in 0..OBJECTS {
             let text = lines(&records(round, object)) + "malformed\n";
             roots.put(&format!("s/{:02}/{object}.json", 99 - round), text);
@@ -62,7 +77,7 @@ fn a_run_killed_at_any_moment_loses_and_doubles_nothing() {
         let began = Instant::now();
         copy.run_here(&["compact", "--partition-by", "month(at), kind"]).ok();
         let whole_us = began.elapsed().as_micros() as u64;
-        for _ in 0..KILLS_IN_ROUND {
+        for _ in 0..KILLS_IN_ROUND.min(kills - killed) {
             let mut command = roots.command_here(&["compact", "--partition-by", "month(at), kind"]);
             command.stdout(std::process::Stdio::null());
             let mut child = command.spawn().unwrap();
@@ -102,6 +117,7 @@ fn a_run_killed_at_any_moment_loses_and_doubles_nothing() {
         assert_eq!(record["nested"]["flag"], raw["nested"]["flag"], "{id}");
         assert_eq!(record["nested"]["new"], raw["nested"]["new"], "{id}");
     }
+    killed
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {

@@ -6,7 +6,7 @@
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
-//! | `commit`, `faults`, `kill` | every record exactly once: races, failing stores, kill -9 |
+//! | `commit`, `faults`, `kill`, `simulation` | every record exactly once: races, failing stores, kill -9, and all of it by seeds |
 //! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `dialect` | statements give what they give on Athena |
@@ -14,6 +14,7 @@
 //! | `scale` | what was consumed costs its listing, and no memory |
 //! | `schema` | history, explanations and differences of columns |
 //! | `ddl` | the statements for other engines |
+//! | `doctor` | stores are proven before they are relied on; a store over HTTP that misbehaves (`fake_s3`) |
 //! | `verify` | sound lakes pass, every damage is found |
 //! | `vacuum` | what is needed stays, what is not goes |
 //! | `real_data` | real sources, in any number of runs, when they are named |
@@ -27,7 +28,9 @@ mod commit;
 mod compact;
 mod ddl;
 mod dialect;
+mod doctor;
 mod errors;
+mod fake_s3;
 mod faults;
 mod kill;
 mod optimize;
@@ -40,6 +43,7 @@ mod replay;
 mod s3;
 mod scale;
 mod schema;
+mod simulation;
 mod sql;
 mod structure;
 mod support;

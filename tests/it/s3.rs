@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::commit::assert_all_told;
 use crate::support::{Ran, Roots, lines};
 
 /// A bucket of its own for one test.
@@ -45,12 +46,14 @@ impl Bucket {
     }
 
     fn run(&self, args: &[&str]) -> Ran {
+        let (raw, lake) = (format!("s3://{}/raw", self.name), format!("s3://{}/lake", self.name));
+        self.run_bare(&[args, &["--raw", &raw, "--lake", &lake]].concat())
+    }
+
+    /// Runs the command without the roots.
+    fn run_bare(&self, args: &[&str]) -> Ran {
         let mut command: Command = self.roots.command(args);
         command
-            .arg("--raw")
-            .arg(format!("s3://{}/raw", self.name))
-            .arg("--lake")
-            .arg(format!("s3://{}/lake", self.name))
             .env("AWS_ENDPOINT_URL", &self.endpoint)
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "canary-secret-7f3a")
@@ -126,6 +129,37 @@ fn keys_that_the_client_cannot_express_do_not_hold_up_a_source() {
     let notes = report["notes"].to_string();
     assert!(notes.contains("/twice.json") && notes.contains("a/../up.json"), "{notes}");
     assert_eq!(bucket.compact()["objects"], 0);
+}
+
+#[test]
+fn of_eight_runs_at_once_each_object_goes_to_one() {
+    let Some(bucket) = Bucket::create("eight") else { return };
+    for round in 0..2 {
+        for object in round * 40..(round + 1) * 40 {
+            let records: Vec<Value> = (0..10).map(|n| json!({"id": object * 10 + n, "v": object})).collect();
+            bucket.put(&format!("s/{object:03}.json"), lines(&records).as_bytes());
+        }
+        let ran: Vec<Ran> = std::thread::scope(|scope| {
+            let run = || bucket.run(&["compact", "--threads", "1", "--output", "json"]);
+            let runs: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        assert_all_told(&ran, 40);
+        let rows = (round + 1) * 400;
+        assert_eq!(bucket.count("lake.s"), format!("{rows},{rows}"));
+    }
+}
+
+#[test]
+fn doctor_accepts_the_server_and_leaves_nothing_behind() {
+    let Some(bucket) = Bucket::create("doctor") else { return };
+    let url = format!("s3://{}/lake", bucket.name);
+    let ran = bucket.run_bare(&["doctor", &url]);
+    assert!(ran.stdout.contains("32 writers, 20 rounds, 20 with one winner"), "{ran:?}");
+    assert!(ran.ok().contains("nothing is left behind"));
+    // There is nothing to list any more.
+    let message = bucket.run_bare(&["status", "--lake", &url]).failed(1);
+    assert!(message.contains("there is nothing under"), "{message}");
 }
 
 #[test]

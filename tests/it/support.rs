@@ -240,6 +240,7 @@ pub(crate) fn zstd(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// Numbers that look random and are the same in every run (splitmix64).
+#[derive(Debug)]
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {

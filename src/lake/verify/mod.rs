@@ -28,7 +28,7 @@ use self::schema::LOG;
 use super::hidden::Hidden;
 use super::ledger::Head;
 use super::registry::Registry;
-use super::table::Table;
+use super::table::{Table, logged_rows};
 use crate::error::{ErrorKind, Result, describe};
 use crate::store::Location;
 
@@ -112,7 +112,7 @@ async fn check_table(table: &Table, checked: &mut Checked, found: &mut Findings)
         .map(|file| LoggedFile {
             path: file.path().into_owned(),
             size_bytes: file.size().max(0) as u64,
-            row_count: file.num_records().map(|rows| rows as u64),
+            row_count: logged_rows(file.num_records(), file.stats().as_deref()),
             partition: file.partition_values_map(),
         })
         .collect();

@@ -1,0 +1,175 @@
+//! What must be true of the table, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::RecordBatch;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt as _};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+use siltstone::compact::{Silent, compact};
+use siltstone::lake::{Entry, Head, Hidden, Merged, Table, verify};
+
+use super::world::World;
+
+impl World {
+    /// Checks everything that must be true after every step.
+    pub(super) fn check(&mut self) {
+        let (files, heads) = self.replay_log();
+        let table =
+            self.runtime.block_on(Table::open(self.table())).unwrap_or_else(|e| panic!("{e}, {}", self.place()));
+        if files.is_empty() && heads.is_empty() {
+            assert_eq!(table.version(), None, "{}", self.place());
+            return;
+        }
+        // What a checkpoint says is what the whole log says.
+        let active = table.files().unwrap().into_iter().map(|file| (file.path, file.size_bytes));
+        assert_eq!(active.collect::<BTreeMap<_, _>>(), files, "{}", self.place());
+        for (path, size) in &files {
+            let found = self.runtime.block_on(self.store.head(&self.below_table(path)));
+            assert!(found.is_ok_and(|meta: ObjectMeta| meta.size == *size), "{path}, {}", self.place());
+        }
+        let verified = self.runtime.block_on(verify(&self.table())).unwrap();
+        assert_eq!(verified.findings, [], "{}", self.place());
+
+        let entries = self.check_ledger(&table, &heads);
+        let rows = self.table_rows(&files.keys().map(|path| self.below_table(path)).collect::<Vec<_>>());
+        self.check_provenance(&entries, &rows);
+        let ids: Vec<i64> = rows.iter().map(|(id, _)| *id).collect();
+        let kept: BTreeSet<&i64> = ids.iter().collect();
+        assert!(self.rows.iter().all(|id| kept.contains(id)), "rows were lost, {}", self.place());
+        // What is told is what happened; a run that could not tell may have done more.
+        let (grown, (told, is_all)) = ((ids.len() - self.rows.len()) as u64, self.told);
+        assert!(if is_all { grown == told } else { grown >= told }, "{grown} rows, told {told}, {}", self.place());
+        (self.rows, self.told) = (ids, (0, true));
+    }
+
+    /// Checks what must be true once a run without faults has ended.
+    pub(super) fn check_complete(&self) {
+        let (files, _) = self.replay_log();
+        let rows = self.table_rows(&files.keys().map(|path| self.below_table(path)).collect::<Vec<_>>());
+        let there: BTreeSet<i64> = rows.iter().map(|(id, _)| *id).collect();
+        for (key, versions) in &self.stored {
+            let is_there = self.read(&Path::from(format!("raw/s/{key}"))).is_some();
+            let is_consumed = versions.iter().any(|content| content.ids.iter().all(|id| there.contains(id)));
+            assert!(is_consumed || !is_there, "{key} is not in the table, {}", self.place());
+        }
+        if !self.is_stable {
+            return;
+        }
+        // One undisturbed run over the same objects gives the same rows, to the last digit.
+        let mut request = self.request(self.sound());
+        request.lake = Self::location(self.sound(), "fresh");
+        let report = self.runtime.block_on(compact(&request, &siltstone::clock::SystemClock, &Silent)).unwrap();
+        assert_eq!(report.sources[0].error, None);
+        let table = Table::open(request.lake.folder("s").unwrap());
+        let fresh = self.runtime.block_on(table).unwrap().files().unwrap();
+        let paths: Vec<Path> =
+            fresh.iter().map(|file| Path::from_url_path(format!("fresh/s/{}", file.path)).unwrap()).collect();
+        let fresh = self.table_rows(&paths);
+        for (one, other) in rows.iter().zip(&fresh) {
+            assert_eq!(one, other, "{}", self.place());
+        }
+        assert_eq!(rows.len(), fresh.len(), "{}", self.place());
+    }
+
+    fn below_table(&self, path: &str) -> Path {
+        Path::parse(format!("lake/s/{path}")).unwrap()
+    }
+
+    /// The files and their sizes, and the heads, by the entries of the log from the first on, without any checkpoint.
+    fn replay_log(&self) -> (BTreeMap<String, u64>, Vec<i64>) {
+        let (mut files, mut heads) = (BTreeMap::new(), Vec::new());
+        for actions in self.log_entries() {
+            for action in &actions {
+                if let Some(remove) = action.get("remove") {
+                    let removed = files.remove(&decoded(&remove["path"]));
+                    assert!(removed.is_some(), "{remove}, {}", self.place());
+                }
+            }
+            for action in &actions {
+                if let Some(add) = action.get("add") {
+                    let before = files.insert(decoded(&add["path"]), add["size"].as_u64().unwrap());
+                    assert_eq!(before, None, "{add}, {}", self.place());
+                }
+                if let Some(txn) = action.get("txn") {
+                    heads.push(txn["version"].as_i64().unwrap());
+                }
+            }
+        }
+        (files, heads)
+    }
+
+    /// The entries of the ledger, which is what the commits say.
+    fn check_ledger(&self, table: &Table, heads: &[i64]) -> Vec<Entry> {
+        let hidden = Hidden::new(&self.table());
+        self.runtime.block_on(async {
+            assert_eq!(table.ledger_head().await.unwrap(), heads.last().copied(), "{}", self.place());
+            let mut parent = None;
+            let mut segments = Vec::new();
+            let mut objects = 0;
+            for id in heads {
+                let head: Head = hidden.read_json(&Hidden::head_path(*id)).await.unwrap();
+                assert_eq!((head.id, head.parent), (*id, parent), "{}", self.place());
+                assert!(head.totals.objects >= objects, "{}", self.place());
+                (parent, segments, objects) = (Some(*id), head.segments, head.totals.objects);
+            }
+            let mut merged = Merged::open(&hidden, &segments).await.unwrap();
+            let mut entries = Vec::new();
+            while let Some(entry) = merged.next().await.unwrap() {
+                entries.push(entry);
+            }
+            assert_eq!(entries.len() as u64, objects, "{}", self.place());
+            entries
+        })
+    }
+
+    /// Of each consumed object, the rows of one version of it, each once; of others, none.
+    fn check_provenance(&self, entries: &[Entry], rows: &[(i64, Value)]) {
+        for pair in rows.windows(2) {
+            assert_ne!(pair[0].0, pair[1].0, "a row is there twice, {}", self.place());
+        }
+        let there: BTreeSet<i64> = rows.iter().map(|(id, _)| *id).collect();
+        let mut expected = 0;
+        let mut keys = BTreeSet::new();
+        for entry in entries {
+            let key = &entry.object.key;
+            assert!(keys.insert(key), "{key} was consumed twice, {}", self.place());
+            let versions = self.stored.get(key).unwrap_or_else(|| panic!("{key} was never stored, {}", self.place()));
+            let is_whole = |ids: &[i64]| ids.iter().all(|id| there.contains(id));
+            let whole: Vec<_> = versions.iter().filter(|content| is_whole(&content.ids)).collect();
+            let [content] = whole[..] else { panic!("{} versions of {key} are there, {}", whole.len(), self.place()) };
+            assert_eq!((entry.rows_out, entry.quarantined), (content.ids.len() as u64, content.malformed), "{key}");
+            expected += content.ids.len();
+        }
+        assert_eq!(rows.len(), expected, "{}", self.place());
+    }
+
+    /// The rows of data files, by `id`, without nulls.
+    fn table_rows(&self, files: &[Path]) -> Vec<(i64, Value)> {
+        let mut rows = Vec::new();
+        for path in files {
+            let bytes = self.read(path).unwrap_or_else(|| panic!("{path} is not there, {}", self.place()));
+            for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+                add_rows(&batch.unwrap(), &mut rows);
+            }
+        }
+        rows.sort_by_key(|(id, _)| *id);
+        rows
+    }
+}
+
+/// A path of the log as the store has it.
+fn decoded(path: &Value) -> String {
+    percent_encoding::percent_decode_str(path.as_str().unwrap()).decode_utf8().unwrap().into_owned()
+}
+
+fn add_rows(batch: &RecordBatch, rows: &mut Vec<(i64, Value)>) {
+    let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+    for line in String::from_utf8(writer.into_inner()).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        rows.push((row["id"].as_i64().unwrap(), row));
+    }
+}

@@ -1,0 +1,368 @@
+//! The raw objects of one history, and what is done to them and to the table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use serde_json::{Value, json};
+use siltstone::clock::Clock;
+use siltstone::compact::{Report, Request, Silent, Status, compact};
+use siltstone::config::Config;
+use siltstone::store::Location;
+use siltstone::store::faults::{FaultStore, Rates, Seeded};
+
+use super::turns::{Ends, InTurn, Turns};
+use crate::support::Numbers;
+
+/// What one version of a raw object holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content {
+    /// The `id` of each record.
+    pub(super) ids: Vec<i64>,
+    /// Lines that are no records.
+    pub(super) malformed: u64,
+}
+
+/// One history.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) store: Arc<InMemory>,
+    pub(super) runtime: tokio::runtime::Runtime,
+    numbers: Numbers,
+    /// Microseconds since 1970.
+    time: Arc<AtomicI64>,
+    runs: u64,
+    /// Whether raw objects stay as they are once they are stored. Then all values follow from them.
+    pub(super) is_stable: bool,
+    /// All that was ever stored, by key.
+    pub(super) stored: BTreeMap<String, Vec<Content>>,
+    next_id: i64,
+    story: Vec<String>,
+    /// The ids in the table at the last check.
+    pub(super) rows: Vec<i64>,
+    /// Rows that the runs of the last step said they added, and whether each of them is to be believed to the row.
+    pub(super) told: (u64, bool),
+}
+
+/// What a writer does. Further kinds of work (optimize, vacuum) are further variants, in [`Work::ALL`], and arms in [`Work::run`].
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Compact,
+}
+
+impl Work {
+    const ALL: [Self; 1] = [Self::Compact];
+
+    fn draw(numbers: &mut Numbers) -> Self {
+        Self::ALL[numbers.below(Self::ALL.len() as u64) as usize]
+    }
+
+    async fn run(self, request: &Request, clock: &dyn Clock) -> siltstone::error::Result<Report> {
+        match self {
+            Self::Compact => compact(request, clock, &Silent).await,
+        }
+    }
+}
+
+/// Time that passes by draws, and ids that tell the run.
+#[derive(Debug)]
+struct MadeUp {
+    time: Arc<AtomicI64>,
+    run: u64,
+    ids: AtomicU64,
+    /// How many different bits there are: few, so that two writers draw the same.
+    random: u64,
+    seed: u64,
+}
+
+impl Clock for MadeUp {
+    fn now_micros(&self) -> i64 {
+        self.time.fetch_add(1_000, Ordering::SeqCst)
+    }
+
+    fn new_id(&self) -> String {
+        let id = self.ids.fetch_add(1, Ordering::SeqCst);
+        format!("{:016x}{id:016x}", self.run)
+    }
+
+    fn random_bits(&self) -> u64 {
+        let nth = self.ids.fetch_add(1, Ordering::SeqCst);
+        Numbers(self.seed ^ self.run << 20 ^ nth).below(self.random)
+    }
+}
+
+/// What became of one writer.
+struct Ended {
+    dead: bool,
+    outcome: Result<Report, String>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut numbers = Numbers(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
+        let is_stable = numbers.below(2) == 0;
+        let mut world = Self {
+            seed,
+            store: Arc::new(InMemory::new()),
+            runtime,
+            numbers,
+            time: Arc::new(AtomicI64::new(1_760_000_000_000_000)),
+            runs: 0,
+            is_stable,
+            stored: BTreeMap::new(),
+            next_id: 0,
+            story: Vec::new(),
+            rows: Vec::new(),
+            told: (0, true),
+        };
+        // An old object, so that there is a source whatever vanishes.
+        world.put_object("anchor.json", false);
+        world
+    }
+
+    pub(super) fn steps(&mut self) -> u64 {
+        3 + self.numbers.below(5)
+    }
+
+    pub(super) fn story(self) -> Vec<String> {
+        self.story
+    }
+
+    /// Where the oracle says that something is wrong.
+    pub(super) fn place(&self) -> String {
+        format!("seed {}: {:#?}", self.seed, self.story)
+    }
+
+    pub(super) fn location(store: Arc<dyn ObjectStore>, folder: &str) -> Location {
+        Location::with_store(url::Url::parse(&format!("memory:///{folder}/")).unwrap(), store)
+    }
+
+    pub(super) fn sound(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store) as _
+    }
+
+    pub(super) fn table(&self) -> Location {
+        Self::location(self.sound(), "lake").folder("s").unwrap()
+    }
+
+    /// Something happens to the raw objects; then writers go to work.
+    pub(super) fn step(&mut self) {
+        for _ in 0..self.numbers.below(4) {
+            let wide = self.numbers.below(3) == 0;
+            let key = format!("{}.json", self.numbers.below(30));
+            if !self.stored.contains_key(&key) {
+                self.put_object(&key, wide);
+            } else if !self.is_stable {
+                if self.numbers.below(3) == 0 {
+                    self.delete_object(&key);
+                } else {
+                    self.put_object(&key, wide);
+                }
+            }
+        }
+        match self.numbers.below(8) {
+            0 => self.other_writer(),
+            _ => {
+                let writers = [1, 1, 2, 2, 3][self.numbers.below(5) as usize];
+                self.write(writers);
+            }
+        }
+    }
+
+    /// The same source without any faults: all that is new is taken in, and then nothing is new.
+    pub(super) fn settle(&mut self) {
+        let request = self.request(self.sound());
+        for is_first in [true, false] {
+            let clock = self.clock();
+            let report = self.runtime.block_on(compact(&request, &clock, &Silent)).unwrap();
+            assert_ne!(report.status, Status::Failed, "{report:?}, {}", self.place());
+            let source = &report.sources[0];
+            assert!(is_first || source.objects == 0, "{report:?}, {}", self.place());
+            if is_first {
+                self.told = (source.success_count, true);
+            }
+            self.story.push(format!("settled: {} objects, version {:?}", source.objects, source.version));
+        }
+        self.check_complete();
+    }
+
+    fn clock(&mut self) -> MadeUp {
+        self.runs += 1;
+        let random = if self.seed.is_multiple_of(3) { 8 } else { 1 << 24 };
+        let time = Arc::clone(&self.time);
+        time.fetch_add(self.numbers.below(20_000_000_000) as i64, Ordering::SeqCst);
+        MadeUp { time, run: self.runs, ids: AtomicU64::new(0), random, seed: self.seed }
+    }
+
+    pub(super) fn request(&self, store: Arc<dyn ObjectStore>) -> Request {
+        Request {
+            raw: Self::location(Arc::clone(&store), "raw"),
+            lake: Self::location(store, "lake"),
+            sources: vec!["s".to_owned()],
+            partition_by: Some("kind".parse().unwrap()),
+            config: Config::default(),
+            threads: 1,
+        }
+    }
+
+    /// So many writers at once, each with faults of its own.
+    fn write(&mut self, writers: usize) {
+        let rate = [0, 50, 200, 600][self.numbers.below(4) as usize];
+        // Two writers that change raw objects at once would do so in no order.
+        let unstable = if self.is_stable || writers > 1 { 0 } else { rate };
+        let rates = Rates {
+            before: rate,
+            after: rate,
+            repeated: 2 * rate,
+            dead: rate,
+            stale: 4 * rate,
+            torn: rate,
+            changed: unstable,
+            gone: 0,
+            late: 20,
+        };
+        let gone = Rates { gone: unstable, ..rates };
+        let turns = Turns::new(writers, self.numbers.below(u64::MAX));
+        let players: Vec<_> = (0..writers)
+            .map(|me| {
+                let seed = self.numbers.below(u64::MAX);
+                // Rows of an object that is gone need not follow from it.
+                let rates = if self.numbers.below(3) == 0 { gone } else { rates };
+                let faults = Seeded::new(seed, rates, Path::from("raw"));
+                let schedule = Arc::new(InTurn { turns: Arc::clone(&turns), me, faults });
+                let store = Arc::new(FaultStore::new(self.sound(), schedule));
+                let request = self.request(Arc::clone(&store) as _);
+                (me, Work::draw(&mut self.numbers), self.clock(), store, request)
+            })
+            .collect();
+        let play = |me: usize, work: Work, clock: &MadeUp, store: &FaultStore, request: &Request| {
+            let _ends = Ends(&turns, me);
+            turns.wait(me);
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let outcome = runtime.block_on(work.run(request, clock)).map_err(|error| error.to_string());
+            Ended { dead: store.is_dead(), outcome }
+        };
+        let ended: Vec<Ended> = std::thread::scope(|scope| {
+            let players = players
+                .iter()
+                .map(|(me, work, clock, store, request)| scope.spawn(move || play(*me, *work, clock, store, request)));
+            players.collect::<Vec<_>>().into_iter().map(|player| player.join().unwrap()).collect()
+        });
+        self.told = (0, true);
+        for Ended { dead, outcome } in ended {
+            let told = match &outcome {
+                Ok(report) => {
+                    let source = &report.sources[0];
+                    let is_failed = source.status == Status::Failed;
+                    assert_eq!(is_failed, source.error.is_some(), "{report:?}, {}", self.place());
+                    if !is_failed {
+                        self.told.0 += source.success_count;
+                    }
+                    self.told.1 &= !is_failed;
+                    format!("{:?}: {} rows", source.status, source.success_count)
+                }
+                Err(_) => {
+                    self.told.1 = false;
+                    "could not begin".to_owned()
+                }
+            };
+            // Who died may have committed.
+            self.told.1 &= !dead;
+            self.story.push(format!("{writers} writers at rate {rate}, dead {dead}: {told}"));
+        }
+        // What a listing that is late or a reply that is lost hides is not the raw objects' fault.
+        let there: Vec<String> = self.runtime.block_on(async {
+            let mut there = Vec::new();
+            for key in self.stored.keys() {
+                if self.store.head(&Path::from(format!("raw/s/{key}"))).await.is_ok() {
+                    there.push(key.clone());
+                }
+            }
+            there
+        });
+        self.story.push(format!("{} raw objects", there.len()));
+    }
+
+    /// Another engine makes some versions that change nothing.
+    fn other_writer(&mut self) {
+        let log = Path::from("lake/s/_delta_log");
+        let entries = self.log_entries();
+        let count = if entries.is_empty() { 0 } else { 1 + self.numbers.below(12) };
+        for version in entries.len() as u64..entries.len() as u64 + count {
+            let entry = json!({"commitInfo": {"timestamp": 1, "operation": "OTHER", "engineInfo": "another"}});
+            let path = Path::from(format!("{log}/{version:020}.json"));
+            self.runtime.block_on(self.store.put(&path, format!("{entry}\n").into_bytes().into())).unwrap();
+        }
+        self.told = (0, true);
+        self.story.push(format!("{count} versions of another writer"));
+    }
+
+    /// The entries of the table's log, which must have no gap.
+    pub(super) fn log_entries(&self) -> Vec<Vec<Value>> {
+        let mut entries = Vec::new();
+        loop {
+            let path = Path::from(format!("lake/s/_delta_log/{:020}.json", entries.len()));
+            let Some(bytes) = self.read(&path) else { return entries };
+            let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            entries.push(lines.map(|line| serde_json::from_slice(line).unwrap()).collect());
+        }
+    }
+
+    pub(super) fn read(&self, path: &Path) -> Option<Bytes> {
+        self.runtime.block_on(async { self.store.get(path).await.ok()?.bytes().await.ok() })
+    }
+
+    /// Stores an object of a few records, which may need wider columns than those before.
+    fn put_object(&mut self, key: &str, wide: bool) {
+        let mut content = Content::default();
+        let mut text = String::new();
+        for _ in 0..=self.numbers.below(4) {
+            let id = self.next_id;
+            self.next_id += 1;
+            content.ids.push(id);
+            let kind = ["a", "b", "c"][self.numbers.below(3) as usize];
+            let mut record = json!({"id": id, "kind": kind, "key": key, "v": self.numbers.below(100)});
+            if wide {
+                match self.numbers.below(6) {
+                    0 => record["v"] = json!("text"),
+                    1 => record["w"] = json!({"x": id}),
+                    2 => record["w"] = json!([id]),
+                    3 => record["n"] = json!({"deep": {"x": id, "s": "1"}}),
+                    4 => record["n"] = json!({"deep": {"x": "wide"}}),
+                    _ => record["at"] = json!("2025-01-01T00:00:00+01:00"),
+                }
+            }
+            let mut line = record.to_string();
+            if self.numbers.below(3) == 0 {
+                // Digits that a double does not keep.
+                line.insert_str(
+                    line.len() - 1,
+                    &format!(",\"d\":{}.{}0", self.numbers.below(9), self.numbers.below(9)),
+                );
+            } else if wide && self.numbers.below(2) == 0 {
+                line.insert_str(line.len() - 1, ",\"d\":\"none\"");
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        if self.numbers.below(4) == 0 {
+            content.malformed += 1;
+            text.push_str("malformed\n");
+        }
+        let path = Path::from(format!("raw/s/{key}"));
+        self.runtime.block_on(self.store.put(&path, text.into_bytes().into())).unwrap();
+        self.stored.entry(key.to_owned()).or_default().push(content);
+    }
+
+    fn delete_object(&mut self, key: &str) {
+        let deleted = self.runtime.block_on(self.store.delete(&Path::from(format!("raw/s/{key}"))));
+        assert!(
+            key != "anchor.json" && (deleted.is_ok() || matches!(deleted, Err(object_store::Error::NotFound { .. })))
+        );
+    }
+}
