@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
     assert_named(&fields, &[]);
 
     // Which keys a struct takes that a contract binds depends, once it has as many as it may, on which came first.
-    if options.contract != Contract::Evolve && has_full_object(&known) {
+    if options.contract != Contract::Evolve && known.fields.values().any(has_full_object) {
         return;
     }
 
