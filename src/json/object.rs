@@ -156,7 +156,14 @@ impl StructData {
     /// seen, is not.
     pub(super) fn seed(&mut self, parents: &[&Observation], sharing: &[&Observation], contract: Contract) {
         let rule = self.rule.clone();
+        let mut names: BTreeSet<String> = BTreeSet::new();
         for (_, members) in columns(sharing, &mut BTreeSet::new(), rule.as_deref()) {
+            if contract != Contract::Evolve
+                && let Some(name) = members.keys().next().map(|key| fold(key))
+                && !names.insert(name.clone())
+            {
+                self.apart.insert(name);
+            }
             let all: Vec<_> = members.values().flatten().copied().collect();
             let committed = all.iter().any(|seed| seed.column.is_some());
             if !committed && contract == Contract::Freeze {
@@ -175,7 +182,7 @@ impl StructData {
         }
         self.contract = contract;
         if contract != Contract::Evolve {
-            self.apart = parents.iter().flat_map(|parent| parent.together.iter().cloned()).collect();
+            self.apart.extend(parents.iter().flat_map(|parent| parent.together.iter().cloned()));
         }
         if parents.iter().any(|parent| parent.overflow) {
             self.rest = Some(Box::default());

@@ -305,6 +305,22 @@ fn a_contract_binds_other_spellings_of_a_column_past_the_most_columns_too() {
 }
 
 #[test]
+fn a_spelling_of_columns_that_parted_is_none_of_them() {
+    let seed = committed("{\"a_\":\"\"}\n{\"a`\":[]}");
+    for contract in [Contract::AddOnly, Contract::Freeze] {
+        let options = DecodeOptions { contract, ..DecodeOptions::default() };
+        let (rows, rejects) = read_as(&options, &seed, "{\"a \":1}\n{\"a_\":\"x\"}");
+        match contract {
+            Contract::Freeze => {
+                assert_eq!(rows, ["{\"a_\":\"x\"}"]);
+                assert_eq!(rejects, [(Reason::UnknownColumn, "a ".to_owned(), "1".to_owned())]);
+            }
+            _ => assert_eq!(rows, ["{\"a \":1}", "{\"a_\":\"x\"}"]),
+        }
+    }
+}
+
+#[test]
 fn spellings_in_refused_records_take_no_columns_place() {
     let seed = committed("{\"a\":1}");
     let options = DecodeOptions { contract: Contract::AddOnly, max_columns: 2, ..DecodeOptions::default() };
