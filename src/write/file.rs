@@ -31,6 +31,9 @@ use crate::schema::{Field, Type};
 /// belongs to no table, whose column names have no dash.
 pub const NO_VALUES: &str = "siltstone-no-values";
 
+/// The levels of so many columns, and those of one field more, are in memory at a time at most: where most values are
+/// missing, they are larger than the values.
+const MAX_COLUMNS_AT_ONCE: usize = 64;
 /// A row group has so many rows, and one batch more, at most.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
@@ -123,31 +126,28 @@ impl FileWriter {
     }
 
     fn try_write(&mut self, batches: Vec<RecordBatch>, fields: &[Field]) -> Result<(), ParquetError> {
-        let writers = self.factory.create_column_writers(self.row_groups)?;
-        let mut columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)> =
-            writers.into_iter().map(|writer| (writer, Vec::with_capacity(batches.len()))).collect();
-        for batch in batches {
-            let batch = if self.fields.is_empty() {
-                let nulls = new_null_array(&DataType::Boolean, batch.num_rows());
-                RecordBatch::try_new(Arc::clone(&self.schema), vec![nulls])?
-            } else {
-                reshape(&batch, fields, &self.fields, &self.schema)?
-            };
-            let mut next = columns.iter_mut();
-            for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
-                for leaf in compute_leaves(field, array)? {
-                    let (_, leaves) =
-                        next.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?;
-                    leaves.push(leaf);
+        let mut writers = self.factory.create_column_writers(self.row_groups)?.into_iter();
+        let batches = batches.into_iter().map(|batch| self.reshape(&batch, fields)).collect::<Result<Vec<_>, _>>()?;
+        let mut chunks: Vec<ArrowColumnChunk> = Vec::new();
+        let mut columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)> = Vec::new();
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            let first = columns.len();
+            for batch in &batches {
+                for (leaf, levels) in compute_leaves(field, batch.column(index))?.into_iter().enumerate() {
+                    if columns.len() == first + leaf {
+                        let more = || ParquetError::General("more leaves than columns".to_owned());
+                        columns.push((writers.next().ok_or_else(more)?, Vec::with_capacity(batches.len())));
+                    }
+                    columns[first + leaf].1.push(levels);
                 }
             }
+            if columns.len() >= MAX_COLUMNS_AT_ONCE {
+                chunks.append(&mut self.encode(std::mem::take(&mut columns))?);
+            }
         }
-        let encode = |(mut writer, leaves): (ArrowColumnWriter, Vec<ArrowLeafColumn>)| {
-            leaves.into_iter().try_for_each(|leaf| writer.write(&leaf))?;
-            writer.close()
-        };
-        let chunks: Vec<ArrowColumnChunk> =
-            self.context.encoders.install(|| columns.into_par_iter().map(encode).collect::<Result<_, _>>())?;
+        // The arrays go as their columns are done.
+        drop(batches);
+        chunks.append(&mut self.encode(columns)?);
         let mut group = self.parquet.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
@@ -155,6 +155,26 @@ impl FileWriter {
         group.close()?;
         self.row_groups += 1;
         Ok(())
+    }
+
+    /// A batch of the columns `fields` as one of this file's.
+    fn reshape(&self, batch: &RecordBatch, fields: &[Field]) -> Result<RecordBatch, ParquetError> {
+        if self.fields.is_empty() {
+            let nulls = new_null_array(&DataType::Boolean, batch.num_rows());
+            return Ok(RecordBatch::try_new(Arc::clone(&self.schema), vec![nulls])?);
+        }
+        Ok(reshape(batch, fields, &self.fields, &self.schema)?)
+    }
+
+    fn encode(
+        &self,
+        columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)>,
+    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        let encode = |(mut writer, leaves): (ArrowColumnWriter, Vec<ArrowLeafColumn>)| {
+            leaves.into_iter().try_for_each(|leaf| writer.write(&leaf))?;
+            writer.close()
+        };
+        self.context.encoders.install(|| columns.into_par_iter().map(encode).collect())
     }
 
     /// Bytes held in memory.
