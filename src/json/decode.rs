@@ -1,9 +1,10 @@
 //! From the bytes of one record to its columns.
 
-use super::column::{Bytes, Column, Data, ListData, MapData};
+use super::column::Column;
 use super::object::{Key, NO_CHILD, StructData};
 use super::scalar::{Number, Time, number, time};
 use super::scan::{Fault, FaultAt, Window};
+use super::storage::{Bytes, Data, ListData, MapData};
 use crate::schema::Kind;
 
 /// The record is no record; the columns hold a part of it. (What is wrong, and where, is told by the check that follows.)

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::column::{Column, Data};
+use super::column::Column;
 use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
 use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
 use super::selection::{Fate, Met, Selection};
+use super::storage::Data;
 use crate::schema::{Contract, Field, Kind, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)

@@ -12,10 +12,11 @@ use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use super::column::{Bytes, Column, Data};
+use super::column::Column;
 use super::convert::convert;
 use super::decoder::Decoder;
 use super::object::StructData;
+use super::storage::{Bytes, Data};
 use crate::schema::{Field, Type, arrow_field, arrow_fields, data_type, element_field, entries_field};
 
 /// The columns of a batch cannot be given the types asked for.

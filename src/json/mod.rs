@@ -35,6 +35,7 @@ mod refuse;
 mod scalar;
 mod scan;
 mod selection;
+mod storage;
 mod write;
 
 pub use convert::convert;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use super::column::{Column, Data};
+use super::column::Column;
 use super::decode::Faulty;
+use super::storage::Data;
 use crate::schema::{Contract, MAX_OBJECT_KEYS, Observation, Rule, columns, fold};
 
 /// No child: the prediction that nothing follows.

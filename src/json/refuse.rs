@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use super::column::{Column, Data};
+use super::column::Column;
 use super::decoder::Reason;
 use super::object::{NewKey, StructData};
 use super::scalar::{Time, number, time};
 use super::scan::{FaultAt, PADDING, Window};
+use super::storage::Data;
 use crate::schema::{Contract, Kind};
 
 /// A value that a table refuses.
