@@ -19,7 +19,7 @@ mod slice;
 mod trial;
 
 pub use driver::{Progress, Request, Silent, compact};
-pub use observe::observe;
+pub use observe::{observe, observe_known};
 pub use plan::{SourcePlan, plan};
 pub(crate) use pool::run_all;
 pub use probe::{EVENT_TIME_NAMES, find_records_path};

@@ -20,12 +20,27 @@ pub fn observe(
     limits: &Limits,
     threads: usize,
 ) -> Result<Observation> {
+    observe_known(fetcher, objects, &Observation::default(), options, limits, threads)
+}
+
+/// The same, for a table that saw `known`: a contract holds for its columns.
+///
+/// # Errors
+/// As those of [`observe`].
+pub fn observe_known(
+    fetcher: &Fetcher,
+    objects: &[RawObject],
+    known: &Observation,
+    options: &DecodeOptions,
+    limits: &Limits,
+    threads: usize,
+) -> Result<Observation> {
     let slices = super::make::cut(objects.to_vec(), threads.max(1));
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for slice in &slices {
             scope.spawn(|| {
-                let seen = observe_slice(fetcher, slice, options, limits);
+                let seen = observe_slice(fetcher, slice, known, options, limits);
                 results.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
             });
         }
@@ -40,10 +55,11 @@ pub fn observe(
 fn observe_slice(
     fetcher: &Fetcher,
     objects: &[RawObject],
+    known: &Observation,
     options: &DecodeOptions,
     limits: &Limits,
 ) -> Result<Observation> {
-    let mut decoder = Decoder::new(options, &Observation::default());
+    let mut decoder = Decoder::new(options, known);
     let feed = Feed::new(fetcher, objects, limits.clone());
     match decode_objects(feed, options, &mut decoder, |_, _| ControlFlow::Continue(())) {
         Ended::All | Ended::Stopped => Ok(decoder.observe_with_objects(|object| objects[object].key.clone())),

@@ -156,7 +156,7 @@ impl Cursor<'_> {
     }
 
     /// Passes over the value at the position.
-    fn skip(&mut self) -> Result<(), Faulty> {
+    pub(super) fn skip(&mut self) -> Result<(), Faulty> {
         self.at = self.window.value_end(self.at, self.depth, self.max_depth)?;
         Ok(())
     }

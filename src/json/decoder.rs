@@ -7,7 +7,6 @@
 //!
 //! So neither a value in a too narrow form nor a part of a rejected record is ever in a batch or in what was observed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -207,6 +206,8 @@ pub struct Decoder {
     unexplained: Vec<(usize, u64)>,
     /// What is wanted of each raw object, by the caller's number; empty: all of all.
     selections: Arc<[Selection]>,
+    /// No column is wanted, and none may refuse a record.
+    skips_records: bool,
 }
 
 /// Why an attempt at a batch was given up.
@@ -232,6 +233,7 @@ impl Decoder {
             taken: false,
             unexplained: Vec::new(),
             selections: Arc::default(),
+            skips_records: false,
         }
     }
 
@@ -241,12 +243,24 @@ impl Decoder {
         self.selections = selections.into();
     }
 
-    /// Decodes only the columns `fields` (whose keys the seed must know); all other values are checked and dropped.
+    /// Decodes only the columns `fields` (whose keys the seed must know), and of structs only the fields that they have there;
+    /// all other values are checked and dropped.
     pub fn project(&mut self, fields: &[Field]) {
-        let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
         if let Data::Struct(data) = &mut self.root.data {
-            data.project(&keys, fields.iter().any(|field| field.keys.is_empty()));
+            data.project(fields);
+            self.skips_records = data.is_skipped() && self.members.is_empty();
         }
+    }
+
+    /// Takes what is decoded next for a part of an object that begins with a line, behind other lines of values.
+    pub fn begin_at_line(&mut self) {
+        self.open = Some(self.framer().behind_lines());
+    }
+
+    /// Whether what was decoded of the unfinished object ended with a line, all lines of it being values: then the rest can
+    /// be decoded from there [by another decoder](Self::begin_at_line).
+    pub fn is_at_line(&self) -> bool {
+        self.open.as_ref().is_some_and(Framer::is_behind_lines)
     }
 
     /// What the decoded records looked like; without naming raw objects.
@@ -552,6 +566,11 @@ impl Decoder {
     fn record(&mut self, cursor: &mut Cursor<'_>, envelope: &Envelope) -> Result<(), Again> {
         let (row, max_columns) = (self.root.len, self.max_columns);
         let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
+        if self.skips_records {
+            cursor.skip().map_err(|_| Again::Checked)?;
+            self.root.len += 1;
+            return Ok(());
+        }
         cursor.object(data, row).map_err(|_| Again::Checked)?;
         if let Some(rest) = &mut data.rest {
             rest.end_record();

@@ -173,6 +173,16 @@ impl Framer {
         self.state = State::Lost;
     }
 
+    /// Between two values that have lines of their own.
+    pub(super) fn behind_lines(self) -> Self {
+        Self { state: State::Values, lines: Lines::Yes, ..self }
+    }
+
+    /// Whether it is between two values, all of which so far had lines of their own.
+    pub(super) fn is_behind_lines(&self) -> bool {
+        self.state == State::Values && self.lines == Lines::Yes && self.path.is_empty()
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.state == State::Lost
     }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::column::Column;
 use super::decode::Faulty;
 use super::storage::Data;
-use crate::schema::{Contract, MAX_OBJECT_KEYS, Observation, Rule, columns, fold};
+use crate::schema::{Contract, Field, MAX_OBJECT_KEYS, Observation, Rule, Type, columns, fold};
 
 /// No child: the prediction that nothing follows.
 pub(super) const NO_CHILD: u32 = u32::MAX;
@@ -251,18 +251,34 @@ impl StructData {
         }
     }
 
-    /// Keeps only the children that `keep` names, and those that may refuse a record; the values of all other keys are
-    /// skipped.
-    pub(super) fn project(&mut self, keep: &BTreeSet<String>, rest: bool) {
+    /// Keeps only the children of `fields`, of objects only the fields that they have there, and those that may refuse a record;
+    /// the values of all other keys are skipped.
+    pub(super) fn project(&mut self, fields: &[Field]) {
         self.closed = true;
-        if !rest {
+        if fields.iter().all(|field| !field.keys.is_empty()) {
             self.rest = None;
         }
         for child in &mut self.children {
-            if !keep.contains(&child.key) && !child.column.refuses() {
-                child.column = Column::skipped();
+            let wanted = fields.iter().find(|field| field.keys.contains(&child.key));
+            match wanted {
+                Some(Field { ty: Type::Struct(fields), .. }) => {
+                    if let Data::Struct(data) = &mut child.column.data {
+                        data.project(fields);
+                    }
+                }
+                None if !child.column.refuses() => child.column = Column::skipped(),
+                _ => {}
             }
         }
+    }
+
+    /// Whether the values of all keys are skipped.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.closed
+            && self.contract == Contract::Evolve
+            && self.rule.is_none()
+            && self.rest.is_none()
+            && self.children.iter().all(|child| matches!(child.column.data, Data::Skip))
     }
 
     /// The child of a key (escapes resolved), which is added when there is none and the object is open.

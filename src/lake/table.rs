@@ -31,6 +31,7 @@ const RUN_ID: &str = "siltstone.runId";
 const CHECKPOINT_INTERVAL: u64 = 20;
 
 /// A source's table, as of the version it was loaded at.
+#[derive(Clone)]
 pub struct Table {
     location: Location,
     log: LogStoreRef,
@@ -95,6 +96,12 @@ impl Table {
     /// # Errors
     /// When the log cannot be read or contradicts itself.
     pub async fn open(location: Location) -> Result<Self> {
+        let mut table = Self::unloaded(location)?;
+        table.refresh().await?;
+        Ok(table)
+    }
+
+    fn unloaded(location: Location) -> Result<Self> {
         let there = location.local().and_then(|path| path.ancestors().find(|path| path.exists()));
         if let Some(file) = there.filter(|there| !there.is_dir()) {
             return Err(Error::usage(format!("{} is a file, not a folder for tables", file.display())));
@@ -111,9 +118,53 @@ impl Table {
         let prefixed =
             config.decorate_store(std::sync::Arc::clone(location.store()), location.url()).context(describe)?;
         let log = default_logstore(prefixed.into(), std::sync::Arc::clone(location.store()), location.url(), &config);
-        let mut table = Self { location, log, state: None };
-        table.refresh().await?;
-        Ok(table)
+        Ok(Self { location, log, state: None })
+    }
+
+    /// Loads the version `version` of the same table.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such version, or its log entries are gone.
+    pub async fn at_version(&self, version: u64) -> Result<Self> {
+        let url = self.location.url();
+        if self.version().is_none_or(|last| last < version) {
+            return Err(Error::new(ErrorKind::NotFound, format!("the table {url} has no version {version}")));
+        }
+        let state = DeltaTableState::try_new(self.log.as_ref(), Some(version)).await.map_err(|error| {
+            let message = format!("version {version} of the table {url} cannot be read: {error}");
+            Error::new(ErrorKind::NotFound, message)
+        })?;
+        Ok(Self { state: Some(state), ..self.clone() })
+    }
+
+    /// The last version that was made at `at_ms` or before, in milliseconds since 1970-01-01T00:00:00Z; `None` when none was, or
+    /// its log entry is gone.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn version_at(&self, at_ms: i64) -> Result<Option<u64>> {
+        let describe = || format!("cannot read the log of the table {}", self.location.url());
+        // The versions below `from` were made in time, those from `to` on later.
+        let (mut from, mut to) = (0, self.version().map_or(0, |last| last + 1));
+        let mut found = None;
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let Some(entry) = self.log.read_commit_entry(middle).await.context(describe)? else {
+                // The oldest entries were deleted.
+                (from, found) = (middle + 1, None);
+                continue;
+            };
+            let stamp = entry.split(|byte| *byte == b'\n').find_map(|line| {
+                let action: serde_json::Value = serde_json::from_slice(line).ok()?;
+                action["commitInfo"]["timestamp"].as_i64()
+            });
+            if stamp.is_none_or(|stamp| stamp <= at_ms) {
+                (from, found) = (middle + 1, Some(middle));
+            } else {
+                to = middle;
+            }
+        }
+        Ok(found)
     }
 
     /// Loads the latest version.
@@ -132,6 +183,19 @@ impl Table {
             Err(error) => return Err(Error::failed(describe(), error)),
         }
         Ok(())
+    }
+
+    /// Loads the latest version; of the log, only what is new is read.
+    ///
+    /// # Errors
+    /// When the log cannot be read or contradicts itself.
+    pub async fn catch_up(&mut self) -> Result<()> {
+        if let Some(state) = &mut self.state
+            && state.update(self.log.as_ref(), None).await.is_ok()
+        {
+            return Ok(());
+        }
+        self.refresh().await
     }
 
     /// The folder.

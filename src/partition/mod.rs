@@ -25,7 +25,7 @@ use crate::json::{Time, time};
 use crate::schema::{Field, MAX_NAME_BYTES, Type, fnv1a, fold};
 
 pub(crate) use split::time_range;
-pub use split::{Part, PartitionKey, split};
+pub use split::{Part, PartitionKey, partition_columns, split};
 
 /// What hive calls the partition of null.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
-use super::{Expr, Partitioning, Transform, find};
+use super::{Expr, Partitioning, Transform, ValueType, find};
 use crate::json::{Time, civil, format_date, format_decimal, format_timestamp, time};
 use crate::schema::{Field, Type};
 
@@ -79,6 +79,25 @@ pub fn split(
             Ok(Part { key, batch: take_record_batch(batch, &UInt32Array::from(rows))? })
         })
         .collect()
+}
+
+/// The partition columns of a batch of columns `fields`, as readers of the table see them.
+///
+/// `ingested_day` is the day of the run, in days since 1970-01-01.
+pub fn partition_columns(batch: &RecordBatch, fields: &[Field], by: &Partitioning, ingested_day: i32) -> Vec<ArrayRef> {
+    let array = |expr: &Expr| -> ArrayRef {
+        let codes = Codes::new(batch, fields, expr, ingested_day);
+        let numbers = codes.codes.iter().map(|code| match code {
+            Code::Null => None,
+            Code::Number(number) => i32::try_from(*number).ok(),
+        });
+        match expr.transform.value_type() {
+            ValueType::Integer => Arc::new(numbers.collect::<Int32Array>()),
+            ValueType::Date => Arc::new(numbers.collect::<Date32Array>()),
+            ValueType::String => Arc::new(codes.codes.iter().map(|code| codes.text(*code)).collect::<StringArray>()),
+        }
+    };
+    by.0.iter().map(array).collect()
 }
 
 /// The partition values of one expression for each row.

@@ -1,4 +1,5 @@
-//! The names of SQL: `raw.<source>`, `lake.<source>` and `quarantine.<source>`, loaded when a statement names them.
+//! The names of SQL: `<source>`, `raw.<source>`, `lake.<source>` and `quarantine.<source>`, loaded when a statement names
+//! them.
 
 use std::sync::Arc;
 
@@ -7,25 +8,20 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::execution::runtime_env::RuntimeEnv;
-use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
-use tokio::runtime::Handle;
 use url::Position;
 
+use super::lake::Lake;
 use super::quarantine::QuarantineTable;
-use super::raw::{PATH, RawScan, RawTable};
-use crate::compact::{find_records_path, observe};
-use crate::config::Config;
+use super::sources::RawSources;
 use crate::error::{Error, ErrorKind, describe};
-use crate::json::DecodeOptions;
-use crate::lake::{Diff, Found, Head, Hidden, Quarantine, Registry, Table};
-use crate::raw::{Fetcher, RawObject, list_objects};
-use crate::schema::{Contract, Observation, resolve_ruled};
-use crate::store::Location;
+use crate::lake::{Head, Hidden, Quarantine};
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::Execution(describe(&error))
+pub(super) fn external(error: Error) -> DataFusionError {
+    match error.kind() {
+        ErrorKind::Usage => DataFusionError::Plan(describe(&error)),
+        _ => DataFusionError::Execution(describe(&error)),
+    }
 }
 
 /// The sources under one root, each a table that is loaded when a statement names it.
@@ -35,20 +31,46 @@ pub(super) struct Sources<T> {
     pub(super) tables: T,
 }
 
-/// Loads the table of a source that is there.
-#[async_trait]
-pub(super) trait LoadTable: std::fmt::Debug + Send + Sync {
-    /// The table; `None` when the source has none yet.
-    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>>;
-
-    /// The table with the column `"$path"` behind the others; `None` when there is no such.
-    async fn load_with_paths(&self, _: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(None)
-    }
+/// What a statement asks of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted<'a> {
+    pub(super) source: &'a str,
+    /// The version of the table; `None`: the latest.
+    pub(super) version: Option<u64>,
+    /// With the column `"$path"` behind the others.
+    pub(super) paths: bool,
 }
 
 /// What a name ends with that asks for the column `"$path"`. No source has such a name.
 pub(super) const WITH_PATHS: &str = "$path";
+/// What stands before the number of a version in a name, before [`WITH_PATHS`].
+pub(super) const AT_VERSION: &str = "$version=";
+
+impl<'a> Wanted<'a> {
+    fn parse(name: &'a str) -> Self {
+        let (name, paths) = name.strip_suffix(WITH_PATHS).map_or((name, false), |name| (name, true));
+        let versioned = name.rsplit_once(AT_VERSION);
+        match versioned.and_then(|(source, version)| Some((source, version.parse().ok()?))) {
+            Some((source, version)) => Self { source, version: Some(version), paths },
+            None => Self { source: name, version: None, paths },
+        }
+    }
+
+    /// Refuses versions, for what is no table.
+    pub(super) fn without_version(self, what: &str) -> Result<Self> {
+        match self.version {
+            None => Ok(self),
+            Some(_) => Err(DataFusionError::Plan(format!("{what}.{} has no versions", self.source))),
+        }
+    }
+}
+
+/// Loads the table of a source that is there.
+#[async_trait]
+pub(super) trait LoadTable: std::fmt::Debug + Send + Sync {
+    /// The table; `None` when the source has none yet.
+    async fn load(&self, wanted: Wanted<'_>) -> Result<Option<Arc<dyn TableProvider>>>;
+}
 
 #[async_trait]
 impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
@@ -57,8 +79,8 @@ impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        let name = name.strip_suffix(WITH_PATHS).unwrap_or(name);
-        self.ids.iter().any(|source| source == name)
+        let wanted = Wanted::parse(name);
+        self.ids.iter().any(|source| source == wanted.source)
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
@@ -66,69 +88,44 @@ impl<T: LoadTable + 'static> SchemaProvider for Sources<T> {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match name.strip_suffix(WITH_PATHS) {
-            _ if !self.table_exist(name) => Ok(None),
-            Some(name) => self.tables.load_with_paths(name).await,
-            None => self.tables.load_table(name).await,
-        }
+        if self.table_exist(name) { self.tables.load(Wanted::parse(name)).await } else { Ok(None) }
     }
 }
 
 /// The lake tables.
 #[derive(Debug)]
-pub(super) struct LakeTables {
-    pub(super) lake: Location,
-    pub(super) runtime: Arc<RuntimeEnv>,
-}
+pub(super) struct LakeTables(pub(super) Arc<Lake>);
 
 #[async_trait]
 impl LoadTable for LakeTables {
-    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.load(name, false).await
-    }
-
-    async fn load_with_paths(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.load(name, true).await
-    }
-}
-
-impl LakeTables {
-    async fn load(&self, name: &str, with_paths: bool) -> Result<Option<Arc<dyn TableProvider>>> {
-        let location = self.lake.folder(name).map_err(external)?;
-        self.runtime.register_object_store(location.url(), Arc::clone(location.store()));
-        let table = Table::open(location).await.map_err(external)?;
-        let Some(state) = table.state() else { return Ok(None) };
-        let mut config =
-            DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
-        if with_paths {
-            config = config.with_file_column_name(PATH);
-        }
-        let provider = DeltaScanNext::new(state.snapshot().clone(), config)?;
-        Ok(Some(Arc::new(provider)))
+    async fn load(&self, wanted: Wanted<'_>) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = self.0.table(wanted.source).await.map_err(external)?;
+        let table = match wanted.version {
+            Some(version) => table.at_version(version).await.map_err(external)?,
+            None => table,
+        };
+        self.0.provider(&table, wanted.paths)
     }
 }
 
 /// What the lake tables keep in quarantine.
 #[derive(Debug)]
-pub(super) struct QuarantineTables {
-    pub(super) lake: Location,
-    pub(super) runtime: Arc<RuntimeEnv>,
-}
+pub(super) struct QuarantineTables(pub(super) Arc<Lake>);
 
 #[async_trait]
 impl LoadTable for QuarantineTables {
-    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let location = self.lake.folder(name).map_err(external)?;
-        let store = ObjectStoreUrl::parse(&location.url()[..Position::BeforePath])?;
-        self.runtime.register_object_store(store.as_ref(), Arc::clone(location.store()));
-        let table = Table::open(location).await.map_err(external)?;
+    async fn load(&self, wanted: Wanted<'_>) -> Result<Option<Arc<dyn TableProvider>>> {
+        let wanted = wanted.without_version("quarantine")?;
+        let table = self.0.table(wanted.source).await.map_err(external)?;
+        let store = ObjectStoreUrl::parse(&table.location().url()[..Position::BeforePath])?;
         let id = match table.ledger_head().await {
-            Ok(Some(id)) => id,
-            Ok(None) => return Ok(None),
+            Ok(Some(id)) if !wanted.paths => id,
+            Ok(_) => return Ok(None),
             // The table of another writer may be queried, and has no quarantine.
             Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
             Err(error) => return Err(external(error)),
         };
+        self.0.runtime.register_object_store(store.as_ref(), Arc::clone(table.location().store()));
         let hidden = Hidden::new(table.location());
         let head: Head = hidden.read_json(&Hidden::head_path(id)).await.map_err(external)?;
         let quarantine = Quarantine::open(&hidden, &head).await.map_err(external)?;
@@ -139,84 +136,19 @@ impl LoadTable for QuarantineTables {
 /// The raw sources.
 #[derive(Debug)]
 pub(super) struct RawTables {
-    pub(super) raw: Location,
-    pub(super) lake: Option<Location>,
-    pub(super) config: Config,
-    pub(super) threads: usize,
+    pub(super) raw: Arc<RawSources>,
+    pub(super) lake: Option<Arc<Lake>>,
 }
 
 #[async_trait]
 impl LoadTable for RawTables {
-    async fn load_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let table = self.load(name).await.map_err(external)?;
-        Ok(Some(Arc::new(table)))
-    }
-
-    async fn load_with_paths(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let table = self.load(name).await.map_err(external)?;
-        let base = self.raw.folder(name).map_err(external)?;
-        Ok(Some(Arc::new(table.with_paths(base.url().as_str()))))
-    }
-}
-
-impl RawTables {
-    /// Finds the columns of a source's records: those the registry knows, and those of objects that it has not seen.
-    async fn load(&self, source_id: &str) -> crate::error::Result<RawTable> {
-        let settings = self.config.settings(source_id)?;
-        let location = self.raw.folder(source_id)?;
-        let mut observed = Observation::default();
-        let mut records_path = settings.records_path.clone();
-        let mut rule = settings.rule.clone();
-        let mut ledger = None;
-        if let Some(lake) = &self.lake {
-            let table = Table::open(lake.folder(source_id)?).await?;
-            if let Some(id) = table.ledger_head().await? {
-                let hidden = Hidden::new(table.location());
-                let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
-                let registry: Registry = hidden.read_json(&head.registry).await?;
-                records_path = records_path.or(registry.pinned_records_path().map(<[String]>::to_vec));
-                rule.inherit_types(&registry.rule);
-                observed = registry.observed;
-                ledger = Some((hidden, head));
-            }
-        }
-        let (mut objects, mut unseen) = (Vec::new(), Vec::new());
-        let mut diff = match &ledger {
-            Some((hidden, head)) => Some(Diff::open(hidden, Some(head)).await?),
+    async fn load(&self, wanted: Wanted<'_>) -> Result<Option<Arc<dyn TableProvider>>> {
+        let wanted = wanted.without_version("raw")?;
+        let ledger = match &self.lake {
+            Some(lake) => lake.opened(wanted.source).await.map_err(external)?.1,
             None => None,
         };
-        let mut listing = list_objects(&location)?;
-        while let Some(batch) = listing.next().await? {
-            for object in batch.iter() {
-                let found = match &mut diff {
-                    Some(diff) => diff.look_up(object).await?,
-                    None => Found::New,
-                };
-                if found != Found::Consumed {
-                    unseen.push(RawObject::from(object));
-                }
-                objects.push(RawObject::from(object));
-            }
-        }
-        let fetcher = Fetcher::new(&location, &Handle::current())?;
-        let decode = tokio::task::block_in_place(|| {
-            let records_path = match records_path {
-                Some(path) => path,
-                None => find_records_path(&fetcher, &objects, &settings.limits)?,
-            };
-            let decode = DecodeOptions {
-                max_depth: settings.max_depth,
-                records_path,
-                rule: rule.clone(),
-                envelope_fields: settings.envelope_fields.clone(),
-                max_columns: settings.max_columns,
-                contract: Contract::Evolve,
-            };
-            observed.merge(&observe(&fetcher, &unseen, &decode, &settings.limits, self.threads)?);
-            Ok::<_, Error>(decode)
-        })?;
-        let fields = resolve_ruled(&observed, &[], &rule);
-        let scan = RawScan { fetcher, decode, limits: settings.limits, observed, fields };
-        Ok(RawTable::new(scan, objects))
+        let table = self.raw.all(wanted.source, ledger.as_ref()).await.map_err(external)?;
+        Ok(Some(Arc::new(if wanted.paths { table.with_paths() } else { table })))
     }
 }

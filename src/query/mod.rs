@@ -2,10 +2,13 @@
 
 mod athena;
 mod catalog;
+mod fresh;
+mod lake;
 mod output;
 mod quarantine;
 mod raw;
 mod session;
+mod sources;
 
 pub use output::{Format, limit_rows, write_results};
 pub use raw::{RawScan, RawTable};

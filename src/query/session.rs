@@ -1,19 +1,27 @@
-//! The SQL session: read-only, bounded in memory, over `raw`, `lake` and `quarantine`.
+//! The SQL session: read-only, bounded in memory, over `raw`, `lake`, `quarantine`, and the fresh view of each source.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, MemorySchemaProvider};
+use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::TimestampMicrosecondType;
+use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use datafusion::sql::parser::DFParserBuilder;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::Expr;
 
-use super::athena;
-use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources};
+use super::athena::{self, AsOf};
+use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
+use super::fresh::FreshTables;
+use super::lake::Lake;
+use super::raw::NarrowRawScans;
+use super::sources::RawSources;
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::raw::list_sources;
@@ -33,6 +41,7 @@ pub enum Dialect {
 pub struct SqlSession {
     context: SessionContext,
     dialect: Dialect,
+    lake: Option<Arc<Lake>>,
 }
 
 impl std::fmt::Debug for SqlSession {
@@ -87,30 +96,48 @@ impl SqlSession {
         let describe_dialect = || "cannot set up the dialect".to_owned();
         let catalog = MemoryCatalogProvider::new();
         let describe = || "cannot set up the catalog".to_owned();
-        catalog.register_schema("main", Arc::new(MemorySchemaProvider::new())).context(describe)?;
-        if let Some(lake) = &lake {
-            let sources = match list_sources(lake).await {
-                Ok((sources, _)) => sources,
-                Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            let tables = LakeTables { lake: lake.clone(), runtime: Arc::clone(&runtime) };
-            catalog.register_schema("lake", Arc::new(Sources { ids: sources.clone(), tables })).context(describe)?;
-            let tables = QuarantineTables { lake: lake.clone(), runtime: Arc::clone(&runtime) };
-            catalog.register_schema("quarantine", Arc::new(Sources { ids: sources, tables })).context(describe)?;
-        }
-        if let Some(raw) = raw {
-            let (sources, _) = list_sources(&raw).await?;
-            let tables = RawTables { raw, lake, config: config.clone(), threads };
-            catalog.register_schema("raw", Arc::new(Sources { ids: sources, tables })).context(describe)?;
-        }
-        let builder = SessionStateBuilder::new_with_default_features().with_config(session).with_runtime_env(runtime);
+        let mut all = BTreeSet::new();
+        let lake = match lake {
+            Some(lake) => {
+                let ids = match list_sources(&lake).await {
+                    Ok((ids, _)) => ids,
+                    Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => Vec::new(),
+                    Err(error) => return Err(error),
+                };
+                all.extend(ids.iter().cloned());
+                let lake = Arc::new(Lake::new(lake, Arc::clone(&runtime)));
+                let tables = LakeTables(Arc::clone(&lake));
+                catalog.register_schema("lake", Arc::new(Sources { ids: ids.clone(), tables })).context(describe)?;
+                let tables = QuarantineTables(Arc::clone(&lake));
+                catalog.register_schema("quarantine", Arc::new(Sources { ids, tables })).context(describe)?;
+                Some(lake)
+            }
+            None => None,
+        };
+        let raw = match raw {
+            Some(raw) => {
+                let (ids, _) = list_sources(&raw).await?;
+                all.extend(ids.iter().cloned());
+                let raw = Arc::new(RawSources::new(raw, config.clone(), threads));
+                let tables = RawTables { raw: Arc::clone(&raw), lake: lake.clone() };
+                catalog.register_schema("raw", Arc::new(Sources { ids, tables })).context(describe)?;
+                Some(raw)
+            }
+            None => None,
+        };
+        let tables = FreshTables { raw, lake: lake.clone() };
+        let ids = all.into_iter().collect();
+        catalog.register_schema("main", Arc::new(Sources { ids, tables })).context(describe)?;
+        let builder = SessionStateBuilder::new_with_default_features()
+            .with_config(session)
+            .with_runtime_env(runtime)
+            .with_optimizer_rule(Arc::new(NarrowRawScans));
         let context = match dialect {
             Dialect::Athena => athena::register(builder).context(describe_dialect)?,
             Dialect::Datafusion => SessionContext::new_with_state(builder.build()),
         };
         context.register_catalog("siltstone", Arc::new(catalog));
-        Ok(Self { context, dialect })
+        Ok(Self { context, dialect, lake })
     }
 
     /// Begins a query. Only queries are taken: nothing here changes data.
@@ -123,9 +150,13 @@ impl SqlSession {
                 Dialect::Athena => athena::parse(sql)?,
                 Dialect::Datafusion => DFParserBuilder::new(sql).build()?.parse_statements()?.into(),
             };
-            let statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+            let mut statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
             if !statements.is_empty() {
                 return Err(DataFusionError::Plan("a single SQL statement is taken".to_owned()));
+            }
+            if self.dialect == Dialect::Athena {
+                self.settle_versions(&mut statement).await?;
+                athena::rewrite(&mut statement)?;
             }
             let plan = self.context.state().statement_to_plan(statement).await?;
             let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -133,6 +164,41 @@ impl SqlSession {
             self.context.execute_logical_plan(plan).await?.execute_stream().await
         };
         plan.await.map_err(|error| wrong(&error))
+    }
+
+    /// Finds the versions that a statement asks for, and names its tables by them.
+    async fn settle_versions(&self, statement: &mut Statement) -> datafusion::error::Result<()> {
+        let asked = athena::asked_for(statement).map_err(DataFusionError::Plan)?;
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let mut versions = Vec::new();
+        for (source, as_of) in asked {
+            versions.push(match (as_of, &self.lake) {
+                (AsOf::Version(version), _) => version,
+                (AsOf::Time(_), None) => return Err(DataFusionError::Plan(format!("{source} has no versions"))),
+                (AsOf::Time(time), Some(lake)) => {
+                    let at_ms = self.time(&time).await?;
+                    lake.version_at(&source, at_ms).await.map_err(external)?
+                }
+            });
+        }
+        athena::name_versions(statement, versions);
+        Ok(())
+    }
+
+    /// The time that an expression stands for, in milliseconds since 1970-01-01T00:00:00Z.
+    async fn time(&self, expr: &Expr) -> datafusion::error::Result<i64> {
+        let sql = format!("SELECT CAST({expr} AS TIMESTAMP(6))");
+        let mut statements = athena::parse(&sql)?;
+        let mut statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No time is given".to_owned()))?;
+        athena::rewrite(&mut statement)?;
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        let batches = self.context.execute_logical_plan(plan).await?.collect().await?;
+        let time = batches.first().filter(|batch| batch.num_rows() == 1).map(|batch| batch.column(0));
+        let micros = time.and_then(|time| time.as_primitive_opt::<TimestampMicrosecondType>());
+        let micros = micros.filter(|micros| micros.is_valid(0)).map(|micros| micros.value(0));
+        micros.map(|micros| micros.div_euclid(1000)).ok_or_else(|| DataFusionError::Plan(format!("{expr} is no time")))
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::feed::{Feed, Filled};
-use crate::json::{DecodeOptions, Decoded, Decoder, Segment};
+use crate::json::{DecodeOptions, Decoded, Decoder};
 
 /// How [`decode_objects`] ended.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ pub fn decode_objects(
     decode_segments(feed, options, decoder, |decoder, decoded, _| visit(decoder, decoded))
 }
 
-/// The same, and shows which objects each batch is of.
+/// The same, and shows the window that each batch is of, and what lies where in it.
 pub fn decode_segments(
     mut feed: Feed<'_>,
     options: &DecodeOptions,
     decoder: &mut Decoder,
-    mut visit: impl FnMut(&mut Decoder, &Decoded, &[Segment]) -> ControlFlow<()>,
+    mut visit: impl FnMut(&mut Decoder, &Decoded, &Feed<'_>) -> ControlFlow<()>,
 ) -> Ended {
     loop {
         let filled = feed.fill();
@@ -51,7 +51,7 @@ pub fn decode_segments(
             return Ended::Unreadable { object, error };
         }
         let decoded = decoder.decode(&feed.window, &feed.segments);
-        if visit(decoder, &decoded, &feed.segments).is_break() {
+        if visit(decoder, &decoded, &feed).is_break() {
             return Ended::Stopped;
         }
         if let Filled::Broken { .. } = filled {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use object_store::path::Path;
-use object_store::{GetOptions, GetResult, ObjectStore};
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -106,10 +107,36 @@ impl Fetcher {
                     match receiver.blocking_recv()? {
                         Ok(Some(bytes)) => Some(Ok(Box::new(Cursor::new(bytes)) as RawReader)),
                         // A large one is opened when its turn has come: an open body that nobody reads times out.
-                        Ok(None) => Some(runtime.block_on(open_large(&store, &prefix, object))),
+                        Ok(None) => Some(runtime.block_on(open_stream(&store, &prefix, object, None))),
                         Err(error) => Some(Err(error)),
                     }
                 }))
+            }
+        }
+    }
+}
+
+impl Fetcher {
+    /// Opens a range of an object's stored bytes. The reader fails as those of [`open_all`](Self::open_all) do.
+    ///
+    /// # Errors
+    /// When the object cannot be opened. Must not be called on a thread of the runtime.
+    pub fn open_range(&self, object: &RawObject, range: Range<u64>) -> io::Result<RawReader> {
+        let length = range.end.saturating_sub(range.start);
+        match &self.kind {
+            Kind::Local(root) => {
+                let mut file = open_file(root, object)?;
+                file.seek(SeekFrom::Start(range.start))?;
+                Ok(Box::new(file.take(length)))
+            }
+            Kind::Memory(held) => {
+                let mut bytes = Cursor::new(held.get(object).cloned().ok_or(io::ErrorKind::NotFound)?);
+                bytes.set_position(range.start);
+                Ok(Box::new(bytes.take(length)))
+            }
+            Kind::Remote { .. } if length == 0 => Ok(Box::new(io::empty())),
+            Kind::Remote { store, prefix, runtime } => {
+                runtime.block_on(open_stream(store, prefix, object, Some(range)))
             }
         }
     }
@@ -161,16 +188,26 @@ pub(super) fn changed() -> io::Error {
 }
 
 fn open_local(root: &std::path::Path, object: &RawObject) -> io::Result<RawReader> {
+    Ok(Box::new(open_file(root, object)?))
+}
+
+fn open_file(root: &std::path::Path, object: &RawObject) -> io::Result<File> {
     let file = File::open(root.join(&object.key))?;
     if local_etag(&file.metadata()?).to_string() != object.etag {
         return Err(changed());
     }
-    Ok(Box::new(file))
+    Ok(file)
 }
 
-async fn get(store: &Arc<dyn ObjectStore>, prefix: &Path, object: &RawObject) -> io::Result<GetResult> {
+async fn get(
+    store: &Arc<dyn ObjectStore>,
+    prefix: &Path,
+    object: &RawObject,
+    range: Option<Range<u64>>,
+) -> io::Result<GetResult> {
     let path = Path::parse(format!("{prefix}/{}", object.key)).map_err(io::Error::other)?;
-    let options = GetOptions { if_match: Some(object.etag.clone()), ..GetOptions::default() };
+    let range = range.map(GetRange::Bounded);
+    let options = GetOptions { if_match: Some(object.etag.clone()), range, ..GetOptions::default() };
     store.get_opts(&path, options).await.map_err(store_error)
 }
 
@@ -183,12 +220,17 @@ async fn fetch_ahead(store: Arc<dyn ObjectStore>, prefix: Path, object: RawObjec
         // Also the markers that consoles put for folders, which have a slash that the listing does not tell.
         return Ok(Some(Bytes::new()));
     }
-    let found = get(&store, &prefix, &object).await?;
+    let found = get(&store, &prefix, &object, None).await?;
     found.bytes().await.map(Some).map_err(store_error)
 }
 
-async fn open_large(store: &Arc<dyn ObjectStore>, prefix: &Path, object: &RawObject) -> io::Result<RawReader> {
-    let mut stream = get(store, prefix, object).await?.into_stream();
+async fn open_stream(
+    store: &Arc<dyn ObjectStore>,
+    prefix: &Path,
+    object: &RawObject,
+    range: Option<Range<u64>>,
+) -> io::Result<RawReader> {
+    let mut stream = get(store, prefix, object, range).await?.into_stream();
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
         while let Some(chunk) = stream.next().await {

@@ -8,6 +8,7 @@ mod decode;
 mod feed;
 mod fetch;
 mod inflate;
+mod lines;
 mod listing;
 mod object;
 
@@ -15,5 +16,6 @@ pub use decode::{Ended, decode_objects, decode_segments};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader, is_lasting};
 pub use inflate::{Limits, is_compressed};
+pub use lines::{Lines, may_be_lines};
 pub use listing::{Listing, check_source_id, list_objects, list_sources};
 pub use object::{ObjectBatch, ObjectRef, RawObject};

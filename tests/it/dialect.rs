@@ -87,11 +87,11 @@ fn functions_give_what_the_documentation_of_trino_says() {
 }
 
 #[test]
-fn queries_of_athena_give_the_same_over_lake_and_raw() {
-    let roots = Roots::of_testdata();
-    roots.compact(&[]);
+fn queries_of_athena_give_the_same_over_lake_raw_and_both() {
+    let (whole, half) = (Roots::of_testdata(), Roots::of_testdata_half_compacted());
+    whole.compact(&[]);
     let scripts = scripts("queries/athena");
-    let over = |side| scripts.iter().flat_map(|path| run(path, &roots, side)).collect::<Vec<String>>();
-    let failures = [over("lake"), over("raw")].concat();
+    let over = |roots, side| scripts.iter().flat_map(|path| run(path, roots, side)).collect::<Vec<String>>();
+    let failures = [over(&whole, "lake"), over(&whole, "raw"), over(&half, "main")].concat();
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n\n"));
 }

@@ -32,6 +32,7 @@ mod doctor;
 mod errors;
 mod fake_s3;
 mod faults;
+mod fresh;
 mod kill;
 mod optimize;
 mod plan;

@@ -1,4 +1,4 @@
-//! Every query of `queries/` gives the answer beside it, over the lake tables and over the raw objects.
+//! Every query of `queries/` gives the answer beside it: over the lake tables, over the raw objects, and over both as one.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,13 @@ fn sample_queries() -> Vec<PathBuf> {
 
 /// A file with the query over the raw sources instead of the tables.
 fn over_raw(roots: &Roots, query: &Path) -> String {
-    let path = roots.dir.path().join("over_raw.sql");
-    std::fs::write(&path, std::fs::read_to_string(query).unwrap().replace("lake.", "raw.")).unwrap();
+    over(roots, query, "raw.")
+}
+
+/// A file with the query over what `side` stands before.
+fn over(roots: &Roots, query: &Path, side: &str) -> String {
+    let path = roots.dir.path().join("over.sql");
+    std::fs::write(&path, std::fs::read_to_string(query).unwrap().replace("lake.", side)).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -64,6 +69,16 @@ fn sample_queries_give_the_same_answer_over_lake_and_raw() {
         assert_eq!(over_lake, expected, "{}", path.display());
         let answer = roots.run_here(&["sql", "--format", "csv", "-f", &over_raw(&roots, &path)]).ok();
         assert_eq!(answer, expected, "{} over raw", path.display());
+    }
+}
+
+#[test]
+fn sample_queries_give_the_same_answer_over_the_fresh_view() {
+    let roots = Roots::of_testdata_half_compacted();
+    for path in sample_queries() {
+        let expected = std::fs::read_to_string(path.with_extension("csv")).unwrap();
+        let answer = roots.run_here(&["sql", "--format", "csv", "-f", &over(&roots, &path, "")]).ok();
+        assert_eq!(answer, expected, "{} over the fresh view", path.display());
     }
 }
 

@@ -106,11 +106,51 @@ fn only_the_columns_that_a_query_names_are_decoded() {
     let roots = both();
     assert!(plan(&roots, "select name from raw.s").contains("decoded_columns=[name]"));
     assert!(plan(&roots, "select count(*) from raw.s").contains("decoded_columns=[]"));
-    let filtered = plan(&roots, "select sum(half) from raw.s where o['x'] > 3 and name like 'n%'");
-    let decoded = filtered.split("decoded_columns=[").nth(1).unwrap().split(']').next().unwrap();
-    let mut columns: Vec<&str> = decoded.split(", ").collect();
-    columns.sort_unstable();
-    assert_eq!(columns, ["half", "name", "o"]);
+    for (statement, decoded, filtered) in [
+        ("select sum(half) from raw.s where o['x'] > 3 and name like 'n%'", "half", "name, o.x"),
+        ("select o.x, count(*) from raw.s group by 1 order by 2 desc limit 3", "o.x", ""),
+        ("select o.key[1] as k, max(name) from raw.s where o.x in (1, 2) group by 1", "name, o.key", "o.x"),
+        ("select o from raw.s where o.x = 1", "o", "o.x"),
+        ("select count(*) from raw.s where o is null", "", "o"),
+        ("select a.o.x from raw.s a join raw.s b on a.o.x = b.id", "o.x", ""),
+        ("with t as (select o as p, id from raw.s) select p.x from t where id > 3", "o.x", "id"),
+        ("select sum(n) from (select o.x as n from raw.s union all select id from raw.s)", "o.x", ""),
+        ("select x.a from raw.s cross join unnest(l) as x where id = 3", "l", "id"),
+    ] {
+        let plan = plan(&roots, statement);
+        assert_eq!(listed(&plan, "decoded_columns=["), decoded, "{statement}: {plan}");
+        assert_eq!(listed(&plan, "filter_columns=["), filtered, "{statement}: {plan}");
+        assert!(!plan.contains("FilterExec"), "{statement}: {plan}");
+    }
+}
+
+/// What the first such list of a plan holds, sorted.
+fn listed(plan: &str, begin: &str) -> String {
+    let mut names: Vec<&str> = plan.split(begin).nth(1).unwrap_or("]").split(']').next().unwrap().split(", ").collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+#[test]
+fn objects_are_passed_over_by_their_paths_and_the_scan_tells_what_it_did() {
+    let roots = both();
+    roots.put("s/bad.json", "{\"id\": 1}\n{oops}\n");
+    let analyze = |statement: &str| {
+        let rows = roots.sql(&format!("explain analyze {statement}"));
+        rows[0]["plan"].as_str().unwrap().to_owned()
+    };
+    let pruned = analyze(r#"select count(*) from raw.s where "$path" like '%/2.json' and id > 60"#);
+    for told in ["objects=1", "objects_pruned=4", "records=25", "rows_filtered=11", "records_rejected=0"] {
+        assert!(pruned.contains(told), "{told}: {pruned}");
+    }
+    let all = analyze("select count(*) from raw.s");
+    for told in ["objects=5", "records=102", "records_rejected=1", "bytes_read="] {
+        assert!(all.contains(told), "{told}: {all}");
+    }
+    let late = analyze("select name, half from raw.s where id = 7");
+    assert!(late.contains("rows_decoded_late=1"), "{late}");
+    let none = r#"select count(*) as n from raw.s where "$path" = 'nowhere'"#;
+    assert_eq!(roots.sql(none), [json!({"n": 0})]);
 }
 
 #[test]
@@ -377,10 +417,8 @@ fn the_path_of_a_row_is_shown_where_a_statement_names_it() {
 fn unnest_and_casts_leave_projection_and_filters_to_the_scans() {
     let roots = both();
     let unnested = plan(&roots, "select x.a from raw.s cross join unnest(l) as x where id = 3");
-    let decoded = unnested.split("decoded_columns=[").nth(1).unwrap().split(']').next().unwrap();
-    let mut columns: Vec<&str> = decoded.split(", ").collect();
-    columns.sort_unstable();
-    assert_eq!(columns, ["id", "l"], "{unnested}");
+    assert_eq!(listed(&unnested, "decoded_columns=["), "l", "{unnested}");
+    assert_eq!(listed(&unnested, "filter_columns=["), "id", "{unnested}");
     let rows = roots.sql("explain select id from lake.s where cast(id as bigint) = 3 and date(at) = date '2025-01-02'");
     let planned =
         rows.iter().find(|row| row["plan_type"] == "physical_plan").unwrap()["plan"].as_str().unwrap().to_owned();

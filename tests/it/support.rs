@@ -39,6 +39,21 @@ impl Roots {
         Self { raw: project().join("testdata/raw"), ..Self::new() }
     }
 
+    /// A copy of that raw root, of which every other object is in the lake.
+    pub(crate) fn of_testdata_half_compacted() -> Self {
+        let roots = Self::new();
+        let from = project().join("testdata/raw");
+        let copy = |half: usize| {
+            for (_, file) in files_below(&from).into_iter().enumerate().filter(|(index, _)| index % 2 == half) {
+                roots.put(&file, std::fs::read(from.join(&file)).unwrap());
+            }
+        };
+        copy(0);
+        roots.compact(&[]);
+        copy(1);
+        roots
+    }
+
     /// Stores a raw object, `key` being `source/name`.
     pub(crate) fn put(&self, key: &str, bytes: impl AsRef<[u8]>) {
         write(&self.raw.join(key), bytes);

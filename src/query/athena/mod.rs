@@ -22,6 +22,7 @@ mod syntax;
 mod types;
 mod unnest;
 mod urls;
+mod versions;
 
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ use datafusion::error::Result;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+
+pub(super) use versions::{AsOf, asked_for, name_versions};
 
 /// Teaches a session the types, functions and relations of the dialect.
 ///
@@ -53,12 +56,18 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     Ok(context)
 }
 
-/// Parses statements and writes them as DataFusion plans them.
+/// Parses statements.
 ///
 /// # Errors
 /// When the text is no SQL.
 pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
-    let mut statements = syntax::parse(sql)?;
-    statements.iter_mut().try_for_each(rewrite::rewrite)?;
-    Ok(statements)
+    syntax::parse(sql)
+}
+
+/// Writes a statement as DataFusion plans it.
+///
+/// # Errors
+/// When a function is given arguments that it does not take.
+pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
+    rewrite::rewrite(statement)
 }

@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ExceptSelectItem, Expr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, Statement, TableAlias, TableFactor,
-    Visit, VisitMut, Visitor, VisitorMut,
+    ExceptSelectItem, Expr, Ident, Select, SelectItem, Statement, TableAlias, TableFactor, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
+use super::versions::{CommonTables, source_name};
 use crate::query::catalog::WITH_PATHS;
 
 const PATH: &str = "$path";
@@ -14,7 +15,8 @@ const PATH: &str = "$path";
 /// Has the tables of a statement that names the column show it.
 pub(super) fn show(statement: &mut Statement) {
     if Visit::visit(statement, &mut NamesPath).is_break() {
-        let _ = VisitMut::visit(statement, &mut Show);
+        let common = CommonTables::of(statement);
+        let _ = VisitMut::visit(statement, &mut Show(common));
     }
 }
 
@@ -33,7 +35,7 @@ impl Visitor for NamesPath {
     }
 }
 
-struct Show;
+struct Show(CommonTables);
 
 impl VisitorMut for Show {
     type Break = ();
@@ -41,9 +43,9 @@ impl VisitorMut for Show {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let mut is_shown = false;
         for tables in &mut select.from {
-            is_shown |= show_table(&mut tables.relation);
+            is_shown |= show_table(&mut tables.relation, &self.0);
             for join in &mut tables.joins {
-                is_shown |= show_table(&mut join.relation);
+                is_shown |= show_table(&mut join.relation, &self.0);
             }
         }
         for item in select.projection.iter_mut().filter(|_| is_shown) {
@@ -58,19 +60,11 @@ impl VisitorMut for Show {
     }
 }
 
-/// Takes the table with the column in place of `raw.x` or `lake.x`, under the name that it had.
-fn show_table(relation: &mut TableFactor) -> bool {
-    let TableFactor::Table { name: ObjectName(parts), alias, args: None, .. } = relation else { return false };
-    let [.., ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(table)] = parts.as_mut_slice() else {
-        return false;
-    };
-    if !["raw", "lake"].contains(&schema.value.to_lowercase().as_str()) {
-        return false;
-    }
+/// Takes the table with the column in place of `x`, `raw.x` or `lake.x`, under the name that it had.
+fn show_table(relation: &mut TableFactor, common: &CommonTables) -> bool {
+    let TableFactor::Table { name, alias, args: None, .. } = relation else { return false };
+    let Some(table) = source_name(name, common) else { return false };
     alias.get_or_insert_with(|| TableAlias { explicit: true, name: table.clone(), columns: Vec::new(), at: None });
-    if table.quote_style.is_none() {
-        *table = Ident::with_quote('"', table.value.to_lowercase());
-    }
     table.value.push_str(WITH_PATHS);
     true
 }

@@ -69,6 +69,10 @@ impl Dialect for AthenaDialect {
         true
     }
 
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
     fn supports_string_escape_constant(&self) -> bool {
         true
     }
@@ -83,11 +87,27 @@ pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
     let tokens = Tokenizer::new(&AthenaDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(datafusion::sql::sqlparser::parser::ParserError::from(error)))?;
-    let mut parser = DFParserBuilder::new(quote_cast_types(wrap_values(tokens)))
+    let mut parser = DFParserBuilder::new(drop_for(quote_cast_types(wrap_values(tokens))))
         .with_dialect(&AthenaDialect)
         .with_recursion_limit(MAX_DEPTH)
         .build()?;
     Ok(parser.parse_statements()?.into())
+}
+
+/// Writes `FOR VERSION AS OF` and `FOR TIMESTAMP AS OF` without FOR, as the parser takes them.
+fn drop_for(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let keyword = |at: usize| match tokens.get(at).map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let is_extra = |at: usize| {
+        keyword(at) == Keyword::FOR
+            && matches!(keyword(at + 1), Keyword::VERSION | Keyword::TIMESTAMP)
+            && keyword(at + 2) == Keyword::AS
+            && keyword(at + 3) == Keyword::OF
+    };
+    let extra: Vec<bool> = (0..tokens.len()).map(is_extra).collect();
+    tokens.into_iter().zip(extra).filter(|(_, is_extra)| !is_extra).map(|(token, _)| token).collect()
 }
 
 /// Writes `VALUES 1, 2` as `VALUES (1), (2)`.
