@@ -178,10 +178,7 @@ fn narrow_scan(mut scan: TableScan, wanted: &[Part]) -> Result<Transformed<Logic
         }
         None => parts.iter_mut().zip(wanted).for_each(|(all, part)| all.add(&[], part)),
     }
-    let schema = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &table.schema)?;
-    for filter in &scan.filters {
-        add(filter, &Part::All, &schema, &mut parts)?;
-    }
+    // What the filters of the scan are made of, the scan finds itself.
     if table.wanted.as_ref().is_some_and(|before| **before == parts) {
         return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
     }
