@@ -18,16 +18,27 @@ impl From<FaultAt> for Faulty {
 }
 
 /// What an attempt at a batch comes upon, and buffers that its values share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempt {
     /// A column must become wider: what it could not hold was counted but stored as null.
     pub(super) conflicts: bool,
     /// Keys that stood before in the same object.
     pub(super) duplicate_keys: u64,
+    /// Rows that the batch may have.
+    pub(super) most_rows: usize,
+    /// The batch is to end before the window.
+    pub(super) is_full: bool,
     /// A string with its escapes resolved.
     text: Vec<u8>,
     /// Entries of a dictionary in the order of their keys.
     order: Vec<usize>,
+}
+
+impl Attempt {
+    pub(super) fn new(most_rows: usize) -> Self {
+        let (text, order) = (Vec::new(), Vec::new());
+        Self { conflicts: false, duplicate_keys: 0, most_rows, is_full: false, text, order }
+    }
 }
 
 /// Reads values at a position of a window into columns.
@@ -43,6 +54,9 @@ pub(super) struct Cursor<'a> {
 impl Cursor<'_> {
     /// Reads the object at the position into `row` of the children of `data`.
     pub(super) fn object(&mut self, data: &mut StructData, row: usize) -> Result<(), Faulty> {
+        if data.closed {
+            return self.projected_object(data, row);
+        }
         let mut at = self.enter()?;
         if self.window.byte(at) == b'}' {
             self.leave(at);
@@ -76,6 +90,61 @@ impl Cursor<'_> {
                 Key::Child(index) => {
                     previous = index as usize + 1;
                     self.member(data, index, row, place)?;
+                }
+                Key::Refused if !self.window.holds_nothing(self.at) => return Err(Faulty),
+                Key::Skipped | Key::Refused => self.skip()?,
+                Key::Rest => self.rest_member(data, row, key_at)?,
+            }
+            at = self.window.skip_space(self.at);
+            match self.window.byte(at) {
+                b',' => at = self.window.skip_space(at + 1),
+                b'}' => break,
+                _ => return Err(self.window.fault(at).into()),
+            }
+        }
+        self.leave(at);
+        Ok(())
+    }
+
+    /// [`object`](Self::object) where some values are skipped: nothing is kept of them, not even that they were there.
+    fn projected_object(&mut self, data: &mut StructData, row: usize) -> Result<(), Faulty> {
+        let mut at = self.enter()?;
+        if self.window.byte(at) == b'}' {
+            self.leave(at);
+            return Ok(());
+        }
+        let mut previous = 0;
+        for place in 0.. {
+            let key_at = at;
+            let predicted = data.after[previous];
+            let key = match data.children.get(predicted as usize) {
+                Some(child) if self.window.starts_with(at, &child.quoted) => {
+                    at += child.quoted.len();
+                    Key::Child(predicted)
+                }
+                _ => {
+                    let (key, end) = self.key(data, at)?;
+                    at = end;
+                    data.after[previous] = if let Key::Child(child) = key { child } else { NO_CHILD };
+                    key
+                }
+            };
+            if self.window.byte(at) != b':' {
+                at = self.window.skip_space(at);
+                if self.window.byte(at) != b':' {
+                    return Err(self.window.fault(at).into());
+                }
+            }
+            self.at = self.window.skip_space(at + 1);
+            match key {
+                Key::Child(index) => {
+                    previous = index as usize + 1;
+                    let child = &data.children[index as usize];
+                    if matches!(child.column.data, Data::Skip) && !child.has_rivals {
+                        self.skip()?;
+                    } else {
+                        self.member(data, index, row, place)?;
+                    }
                 }
                 Key::Refused if !self.window.holds_nothing(self.at) => return Err(Faulty),
                 Key::Skipped | Key::Refused => self.skip()?,
@@ -157,7 +226,10 @@ impl Cursor<'_> {
 
     /// Passes over the value at the position.
     pub(super) fn skip(&mut self) -> Result<(), Faulty> {
-        self.at = self.window.value_end(self.at, self.depth, self.max_depth)?;
+        self.at = match self.window.byte(self.at) {
+            b'"' => self.window.string_end(self.at)?.0,
+            _ => self.window.value_end(self.at, self.depth, self.max_depth)?,
+        };
         Ok(())
     }
 

@@ -28,7 +28,7 @@ pub(super) struct StructData {
     /// What is said of the columns of the keys.
     rule: Option<Box<Rule>>,
     /// Keys without a child are skipped, not added.
-    closed: bool,
+    pub(super) closed: bool,
     /// Of records: where the members go whose keys have no child.
     pub(super) rest: Option<Box<Rest>>,
     /// What the table allows, when the object is one of its columns.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int32Array, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Int32Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
+};
+use arrow::compute::take;
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
@@ -76,7 +78,7 @@ pub fn split(
     rows.into_iter()
         .map(|(codes, rows)| {
             let key = columns.iter().zip(&codes).map(|(column, code)| column.text(*code)).collect();
-            Ok(Part { key, batch: take_record_batch(batch, &UInt32Array::from(rows))? })
+            Ok(Part { key, batch: take_rows(batch, &UInt32Array::from(rows))? })
         })
         .collect()
 }
@@ -98,6 +100,17 @@ pub fn partition_columns(batch: &RecordBatch, fields: &[Field], by: &Partitionin
         }
     };
     by.0.iter().map(array).collect()
+}
+
+/// These rows of a batch. Columns without a value go on sharing their nulls.
+fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let of_column = |column: &ArrayRef| {
+        let has_none = column.null_count() == column.len();
+        if has_none { Ok(column.slice(0, rows.len())) } else { take(column, rows, None) }
+    };
+    let columns = batch.columns().iter().map(of_column).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
 }
 
 /// The partition values of one expression for each row.

@@ -208,6 +208,7 @@ impl RawSources {
                 envelope_fields: settings.envelope_fields.clone(),
                 max_columns: settings.max_columns,
                 contract,
+                ..DecodeOptions::default()
             };
             let last = last.filter(|last| last.decode == decode);
             if let Some(last) = last.as_ref().filter(|last| last.objects.len() == objects.len()) {

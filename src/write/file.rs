@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -320,6 +320,15 @@ fn leaf_count(ty: &Type) -> usize {
     }
 }
 
+/// What an array holds in memory: nothing, if it is all null, as such arrays share what they hold.
+fn memory_bytes(array: &ArrayRef) -> usize {
+    match array.as_struct_opt() {
+        _ if array.null_count() == array.len() => 0,
+        Some(fields) => fields.columns().iter().map(memory_bytes).sum(),
+        None => array.get_array_memory_size(),
+    }
+}
+
 /// Rows that are gathered for a row group.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -331,7 +340,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn push(&mut self, batch: RecordBatch) {
-        self.bytes += batch.get_array_memory_size();
+        self.bytes += batch.columns().iter().map(memory_bytes).sum::<usize>();
         self.count += batch.num_rows();
         self.batches.push(batch);
     }

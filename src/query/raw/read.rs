@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::PhysicalExpr;
@@ -190,14 +190,20 @@ impl PartReader<'_, '_> {
         while let Some(segment) = lines.fill()? {
             metrics.bytes_read.add((lines.bytes_read - bytes_read) as usize);
             bytes_read = lines.bytes_read;
-            let decoded = self.decoder.decode(&lines.window, &[segment]);
-            if let Some(batch) = self.rows.take(&mut self.decoder, &decoded, &lines.window, &[segment])? {
-                self.waiting.push(batch);
+            let mut next = Some(segment);
+            let mut used = 0;
+            while let Some(segment) = next {
+                let decoded = self.decoder.decode(&lines.window, &[segment]);
+                if let Some(batch) = self.rows.take(&mut self.decoder, &decoded, &lines.window, &[segment])? {
+                    self.waiting.push(batch);
+                }
+                if self.split.begins_with_line(self.part) == Some(true) {
+                    self.send_waiting()?;
+                }
+                used = segment.start + decoded.used;
+                next = decoded.rest.first().copied();
             }
-            if self.split.begins_with_line(self.part) == Some(true) {
-                self.send_waiting()?;
-            }
-            let left = lines.used(decoded.used);
+            let left = lines.used(used);
             if left > self.rows.reading.scan.limits.record_bytes {
                 // A record larger than the limit: the rest of the object is passed over.
                 self.decoder.lose();
@@ -231,7 +237,13 @@ fn find_ending(scan: &RawScan, split: &Split, part: usize) -> io::Result<Ending>
         decoder.begin_at_line();
     }
     while let Some(segment) = lines.fill()? {
-        let used = decoder.decode(&lines.window, &[segment]).used;
+        let mut next = Some(segment);
+        let mut used = 0;
+        while let Some(segment) = next {
+            let decoded = decoder.decode(&lines.window, &[segment]);
+            used = segment.start + decoded.used;
+            next = decoded.rest.first().copied();
+        }
         let left = lines.used(used);
         if left > scan.limits.record_bytes || lines.is_ended() && !segment.last && !(left == 0 && decoder.is_at_line())
         {
@@ -353,11 +365,19 @@ impl<'a> Late<'a> {
         }
         let end = self.records.len();
         self.records.resize(end + PADDING, 0);
-        let segment = Segment { object: 0, start: 0, end, offset: 0, last: true };
-        let found = self.decoder.decode(&self.records, &[segment]);
-        if found.rows != passed.true_count() {
+        let mut next = Some(Segment { object: 0, start: 0, end, offset: 0, last: true });
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while let Some(segment) = next {
+            let found = self.decoder.decode(&self.records, &[segment]);
+            if found.rows > 0 {
+                batches.push(self.others.batch(&mut self.decoder, scan, &[], std::iter::empty())?);
+            }
+            rows += found.rows;
+            next = found.rest.first().copied();
+        }
+        if rows != passed.true_count() {
             return Err(DataFusionError::Internal("records were not found again".to_owned()));
         }
-        self.others.batch(&mut self.decoder, scan, &[], std::iter::empty())
+        Ok(concat_batches(&self.others.schema, &batches)?)
     }
 }
