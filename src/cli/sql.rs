@@ -17,7 +17,7 @@ use crate::store::Location;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
-    /// One SELECT statement over lake.<source>, raw.<source> and quarantine.<source>.
+    /// One SELECT statement over <source> (the table and what is new), lake.<source>, raw.<source> and quarantine.<source>.
     #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
     sql: Option<String>,
     /// Read the statement from a file.

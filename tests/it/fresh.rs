@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
+use siltstone::config::Config;
+use siltstone::query::SqlSession;
+use siltstone::store::Location;
 
 use super::support::{Roots, lines};
 
@@ -206,4 +210,37 @@ fn tables_are_there_as_they_were() {
         let ran = roots.run_here(&["sql", &format!("select count(*) from {from}")]);
         assert!(ran.code != 0 && ran.stderr.contains(named), "{from}: {ran:?}");
     }
+}
+
+#[test]
+fn a_session_sees_new_versions_and_a_table_in_the_place_of_another() {
+    let roots = Roots::new();
+    roots.put_lines("s/a.json", &records(0..3));
+    roots.compact_one(&[]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let location = |path: &std::path::Path| Location::parse(path.to_str().unwrap()).unwrap();
+    let (raw, lake) = (location(&roots.raw), location(&roots.lake));
+    let session = runtime.block_on(SqlSession::open(Some(raw), Some(lake), &Config::default(), 2, 1 << 28)).unwrap();
+    let count = |from: &str| {
+        let sql = format!("select count(*) from {from}");
+        let batches: Vec<_> =
+            runtime.block_on(async { session.query(&sql).await.unwrap().try_collect().await.unwrap() });
+        let batch: &arrow::array::RecordBatch = &batches[0];
+        arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(batch.column(0)).value(0)
+    };
+    let all = || ["lake.s", "s", "raw.s"].map(count);
+    assert_eq!(all(), [3, 3, 3]);
+    roots.put_lines("s/b.json", &records(3..5));
+    assert_eq!(all(), [3, 5, 5]);
+    roots.put_lines("s/c.json", &records(5..6));
+    assert_eq!(all(), [3, 6, 6]);
+    roots.compact_one(&[]);
+    assert_eq!(all(), [6, 6, 6]);
+    std::fs::remove_dir_all(roots.lake.join("s")).unwrap();
+    std::fs::remove_file(roots.raw.join("s/a.json")).unwrap();
+    roots.compact_one(&[]);
+    roots.put_lines("s/d.json", &records(6..7));
+    roots.compact_one(&[]);
+    assert_eq!(count("s"), 4);
+    assert_eq!(all(), [4, 4, 4]);
 }

@@ -112,7 +112,7 @@ fn only_the_columns_that_a_query_names_are_decoded() {
         ("select o.key[1] as k, max(name) from raw.s where o.x in (1, 2) group by 1", "name, o.key", "o.x"),
         ("select o from raw.s where o.x = 1", "o", "o.x"),
         ("select count(*) from raw.s where o is null", "", "o"),
-        ("select a.o.x from raw.s a join raw.s b on a.o.x = b.id", "o.x", ""),
+        ("select a.o.x from raw.s a join raw.s b on a.o.x = b.id", "o.x", "id"),
         ("with t as (select o as p, id from raw.s) select p.x from t where id > 3", "o.x", "id"),
         ("select sum(n) from (select o.x as n from raw.s union all select id from raw.s)", "o.x", ""),
         ("select x.a from raw.s cross join unnest(l) as x where id = 3", "l", "id"),
@@ -424,4 +424,29 @@ fn unnest_and_casts_leave_projection_and_filters_to_the_scans() {
         rows.iter().find(|row| row["plan_type"] == "physical_plan").unwrap()["plan"].as_str().unwrap().to_owned();
     assert!(!planned.contains("__cast"), "{planned}");
     assert!(planned.contains("predicate="), "{planned}");
+}
+
+#[test]
+fn partitions_and_files_of_a_table_are_passed_over_by_values_and_statistics() {
+    let roots = Roots::new();
+    for day in 1..=4 {
+        let record =
+            |n: usize| json!({"id": day * 100 + n, "at": format!("2025-01-0{day}T00:00:{n:02}Z"), "o": {"x": day}});
+        roots.put_lines(&format!("s/{day}.json"), &(0..20).map(record).collect::<Vec<_>>());
+        roots.compact_one(&["--partition-by", "day(at)"]);
+    }
+    for (condition, files, rows) in [
+        ("true", 4, 80),
+        ("at_day = date '2025-01-02'", 1, 20),
+        ("id between 305 and 310", 1, 6),
+        ("o.x > 2", 2, 40),
+        ("at >= timestamp '2025-01-03T00:00:10Z' and at < timestamp '2025-01-04T00:00:05Z'", 2, 15),
+        ("id > 1000", 0, 0),
+    ] {
+        let statement = format!("select sum(id), count(*) as n from lake.s where {condition}");
+        assert_eq!(roots.sql(&statement)[0]["n"], json!(rows), "{condition}");
+        let plan = roots.sql(&format!("explain analyze {statement}"));
+        let plan = plan[0]["plan"].as_str().unwrap().to_owned();
+        println!("{condition} {files}\n{plan}");
+    }
 }

@@ -119,9 +119,7 @@ impl VisitorMut for Versions {
                 },
                 _ => return wrong(name),
             },
-            Some(TableVersion::TimestampAsOf(time) | TableVersion::ForSystemTimeAsOf(time)) => {
-                AsOf::Time(Box::new(time))
-            }
+            Some(TableVersion::TimestampAsOf(time)) => AsOf::Time(Box::new(time)),
             _ => return wrong(name),
         };
         let text = name.to_string();

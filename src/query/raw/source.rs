@@ -71,14 +71,21 @@ pub(super) struct Passed {
 
 /// With so many rows it is known how selective a filter is.
 const ENOUGH_ROWS: u64 = 1000;
+/// Of so many rows, half are forgotten.
+const MANY_ROWS: u64 = 1 << 16;
 /// Decoding other columns later pays when at most one of so many rows passes.
 const FEW: u64 = 4;
 
 impl Passed {
     /// Notes what came of some rows.
     pub(super) fn note(&self, asked: usize, passed: usize) {
-        self.asked.fetch_add(asked as u64, Ordering::Relaxed);
+        let before = self.asked.fetch_add(asked as u64, Ordering::Relaxed);
         self.passed.fetch_add(passed as u64, Ordering::Relaxed);
+        if before > MANY_ROWS {
+            // A filter may become narrower while it is used. Two who do this at once do no harm.
+            self.asked.store(before / 2, Ordering::Relaxed);
+            self.passed.store(self.passed.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+        }
     }
 
     /// Whether few rows pass.
