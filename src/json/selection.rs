@@ -39,6 +39,11 @@ impl Selection {
         Self { ranges }
     }
 
+    /// A selection of everything.
+    pub fn all() -> Self {
+        Self { ranges: std::iter::once(0..u64::MAX).collect() }
+    }
+
     /// The number of the range that holds the byte at `offset`.
     pub fn find(&self, offset: u64) -> Option<usize> {
         let next = self.ranges.partition_point(|range| range.end <= offset);

@@ -17,39 +17,75 @@ use crate::store::Location;
 pub(super) struct Lake {
     root: Location,
     pub(super) runtime: Arc<RuntimeEnv>,
-    tables: Mutex<HashMap<String, Table>>,
-    /// The last ledger read of each source.
-    ledgers: Mutex<HashMap<String, Ledger>>,
+    /// What was opened last of each source.
+    opened: Mutex<HashMap<String, (Table, Ledger)>>,
 }
 
 /// What belongs to one version of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
+    version: Option<u64>,
     pub(super) hidden: Hidden,
     pub(super) head: Arc<Head>,
     pub(super) registry: Arc<Registry>,
 }
 
+/// How many heads are looked at for the one that was held.
+const MAX_HEADS: usize = 16;
+
+impl Ledger {
+    /// Whether it is a later state of the ledger `before`, and not that of another table which took the place of the first.
+    async fn follows(&self, before: &Self, table: &Table) -> bool {
+        if self.head.id == before.head.id {
+            return self.head == before.head;
+        }
+        if self.version == before.version {
+            return false;
+        }
+        let mut head = Head::clone(&self.head);
+        for _ in 0..MAX_HEADS {
+            match head.parent {
+                Some(parent) if parent == before.head.id => return true,
+                Some(parent) if parent > before.head.id => {
+                    match Hidden::new(table.location()).read_json(&Hidden::head_path(parent)).await {
+                        Ok(older) => head = older,
+                        Err(_) => return false,
+                    }
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
+/// What belongs to the version of a table that is loaded. The registry may be known from `before`.
+async fn read_ledger(table: &Table, before: Option<&Ledger>) -> Result<Option<Ledger>> {
+    let Some(id) = table.ledger_head().await? else { return Ok(None) };
+    let hidden = Hidden::new(table.location());
+    let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
+    let registry = match before.filter(|before| before.head.registry == head.registry) {
+        Some(before) => Arc::clone(&before.registry),
+        None => Arc::new(hidden.read_json::<Registry>(&head.registry).await?),
+    };
+    Ok(Some(Ledger { version: table.version(), hidden, head: Arc::new(head), registry }))
+}
+
 impl Lake {
     pub(super) fn new(root: Location, runtime: Arc<RuntimeEnv>) -> Self {
-        Self { root, runtime, tables: Mutex::default(), ledgers: Mutex::default() }
+        Self { root, runtime, opened: Mutex::default() }
     }
 
-    /// The table of a source at its latest version.
+    /// The table of a source at its latest version; also one that another writer made.
     ///
     /// # Errors
     /// When its log cannot be read.
     pub(super) async fn table(&self, source: &str) -> Result<Table> {
-        let held = lock(&self.tables).get(source).cloned();
-        let table = match held {
-            Some(mut table) => {
-                table.catch_up().await?;
-                table
-            }
-            None => Table::open(self.root.folder(source)?).await?,
-        };
-        lock(&self.tables).insert(source.to_owned(), table.clone());
-        Ok(table)
+        match self.opened(source).await {
+            Ok((table, _)) => Ok(table),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Table::open(self.root.folder(source)?).await,
+            Err(error) => Err(error),
+        }
     }
 
     /// The table of a source at its latest version, with what belongs to that; `None` without a table.
@@ -57,32 +93,25 @@ impl Lake {
     /// # Errors
     /// When it cannot be read; `Corrupt` when Siltstone did not write it.
     pub(super) async fn opened(&self, source: &str) -> Result<(Table, Option<Ledger>)> {
-        let held = lock(&self.tables).contains_key(source);
-        let mut table = self.table(source).await?;
-        let ledger = match self.ledger(source, &table).await {
-            // Another table may have taken its place, with versions of its own.
-            Err(_) if held => {
-                table.refresh().await?;
-                lock(&self.tables).insert(source.to_owned(), table.clone());
-                self.ledger(source, &table).await?
-            }
-            ledger => ledger?,
-        };
-        Ok((table, ledger))
+        let held = lock(&self.opened).get(source).cloned();
+        if let Some((mut table, before)) = held
+            && table.catch_up().await.is_ok()
+            && let Ok(Some(ledger)) = read_ledger(&table, Some(&before)).await
+            && ledger.follows(&before, &table).await
+        {
+            return Ok((self.hold(source, &table, &ledger), Some(ledger)));
+        }
+        let table = Table::open(self.root.folder(source)?).await?;
+        let ledger = read_ledger(&table, None).await?;
+        Ok(match &ledger {
+            Some(held) => (self.hold(source, &table, held), ledger),
+            None => (table, None),
+        })
     }
 
-    async fn ledger(&self, source: &str, table: &Table) -> Result<Option<Ledger>> {
-        let Some(id) = table.ledger_head().await? else { return Ok(None) };
-        let hidden = Hidden::new(table.location());
-        let head: Head = hidden.read_json(&Hidden::head_path(id)).await?;
-        let held = lock(&self.ledgers).get(source).filter(|held| *held.head == head).cloned();
-        if let Some(held) = held {
-            return Ok(Some(held));
-        }
-        let registry: Registry = hidden.read_json(&head.registry).await?;
-        let ledger = Ledger { hidden, head: Arc::new(head), registry: Arc::new(registry) };
-        lock(&self.ledgers).insert(source.to_owned(), ledger.clone());
-        Ok(Some(ledger))
+    fn hold(&self, source: &str, table: &Table, ledger: &Ledger) -> Table {
+        lock(&self.opened).insert(source.to_owned(), (table.clone(), ledger.clone()));
+        table.clone()
     }
 
     /// A version of a table, as it is queried; with the files of its rows, when they are to be shown.

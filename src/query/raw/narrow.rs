@@ -30,7 +30,7 @@ impl OptimizerRule for NarrowRawScans {
             return Ok(Transformed::no(plan));
         }
         let wanted = vec![Part::All; plan.schema().fields().len()];
-        narrow(plan, wanted)
+        narrow(plan, &wanted)
     }
 }
 
@@ -83,9 +83,9 @@ fn add(expr: &Expr, part: &Part, schema: &DFSchema, wanted: &mut [Part]) -> Resu
     Ok(())
 }
 
-fn narrow(plan: LogicalPlan, wanted: Vec<Part>) -> Result<Transformed<LogicalPlan>> {
+fn narrow(plan: LogicalPlan, wanted: &[Part]) -> Result<Transformed<LogicalPlan>> {
     if let LogicalPlan::TableScan(scan) = plan {
-        return narrow_scan(scan, &wanted);
+        return narrow_scan(scan, wanted);
     }
     let inputs = plan.inputs();
     let mut below: Vec<Vec<Part>> =
@@ -93,18 +93,16 @@ fn narrow(plan: LogicalPlan, wanted: Vec<Part>) -> Result<Transformed<LogicalPla
     let all = |below: &mut Vec<Vec<Part>>| below.iter_mut().flatten().for_each(|part| *part = Part::All);
     match &plan {
         LogicalPlan::Projection(projection) => {
-            for (expr, part) in projection.expr.iter().zip(&wanted) {
+            for (expr, part) in projection.expr.iter().zip(wanted) {
                 add(expr, part, projection.input.schema(), &mut below[0])?;
             }
         }
-        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Limit(_) | LogicalPlan::Repartition(_) => {
-            below[0].clone_from(&wanted);
-            for expr in plan.expressions() {
-                add(&expr, &Part::All, plan.inputs()[0].schema(), &mut below[0])?;
-            }
-        }
-        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
-            below[0].clone_from(&wanted);
+        LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Repartition(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_) => {
+            below[0].clone_from_slice(wanted);
             for expr in plan.expressions() {
                 add(&expr, &Part::All, plan.inputs()[0].schema(), &mut below[0])?;
             }
@@ -116,14 +114,14 @@ fn narrow(plan: LogicalPlan, wanted: Vec<Part>) -> Result<Transformed<LogicalPla
         }
         LogicalPlan::Window(window) => {
             // The columns of the input come first.
-            for (part, wanted) in below[0].iter_mut().zip(&wanted) {
+            for (part, wanted) in below[0].iter_mut().zip(wanted) {
                 part.clone_from(wanted);
             }
             for expr in &window.window_expr {
                 add(expr, &Part::All, window.input.schema(), &mut below[0])?;
             }
         }
-        LogicalPlan::Union(_) => below.iter_mut().for_each(|below| below.clone_from(&wanted)),
+        LogicalPlan::Union(_) => below.iter_mut().for_each(|below| below.clone_from_slice(wanted)),
         LogicalPlan::Join(join) => {
             let left = below[0].len();
             let is_both = join.schema.fields().len() == left + below[1].len();
@@ -145,7 +143,7 @@ fn narrow(plan: LogicalPlan, wanted: Vec<Part>) -> Result<Transformed<LogicalPla
     let mut below = below.into_iter();
     plan.map_children(|child| {
         let wanted = below.next().unwrap_or_else(|| vec![Part::All; child.schema().fields().len()]);
-        narrow(child, wanted)
+        narrow(child, &wanted)
     })
 }
 

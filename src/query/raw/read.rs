@@ -57,7 +57,7 @@ impl Reading {
         let mut decoder = late.as_ref().map_or(&self.plan.whole, |late| late.first).decoder(&self.scan);
         if late.is_some() {
             // All is wanted, and where it lies.
-            decoder.select(vec![Selection::new(vec![0..u64::MAX]); objects.len()]);
+            decoder.select(vec![Selection::all(); objects.len()]);
         }
         (Rows { reading: self, objects, late, left: self.limit, memory }, decoder)
     }

@@ -137,7 +137,7 @@ fn whatever_is_projected_and_filtered_the_rows_are_the_same() {
         serde_json::json!({
             "id": id, "name": format!("n\u{e9}\n{}", id % 7), "at": format!("2025-01-{:02}T00:00:00Z", id % 28 + 1),
             "o": {"x": id % 5, "deep": {"er": {"city": city, "n": id}, "z": [id]}, "big": "y".repeat(id % 50)},
-            "l": [{"a": id}], "half": id as f64 / 2.0, "maybe": if id % 4 == 0 { serde_json::Value::Null } else { id.into() },
+            "l": [{"a": id}], "half": id as f64 / 2.0, "maybe": if id.is_multiple_of(4) { serde_json::Value::Null } else { id.into() },
         })
     };
     let records: Vec<_> = (0..400).map(record).collect();
