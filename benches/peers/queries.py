@@ -59,7 +59,7 @@ SOURCES = {
     },
     "pge": {
         "group": "CITY",
-        "nested": ("COUNTY", "EST_CUSTOMERS"),
+        "nested": ("OUTAGE_CAUSE", "EST_CUSTOMERS"),
         "filter": ("EST_CUSTOMERS", ">", 1),
         "project": ("CITY", "CREW_CURRENT_STATUS", "OUTAGE_CAUSE", "EST_CUSTOMERS", "OUTAGE_START"),
         "lookup": ("OUTAGE_CIRCUIT_ID", 253981105),
@@ -266,12 +266,7 @@ def chdb(job):
         files = job["files"][0] if len(job["files"]) == 1 else files
     sql = statement(job["query"], job, f"file('{files}', '{form}')", lambda path: quoted(path, job["of_side"]))
     told = chdb.query(f"{sql} SETTINGS {', '.join(f'{name} = {value}' for name, value in settings.items())}", "JSONCompactEachRow")
-    return [[number(cell) for cell in json.loads(line)] for line in str(told).splitlines()]
-
-
-def number(cell):
-    """64-bit integers come as text; no text here is one but ids, which all engines show alike."""
-    return cell
+    return [json.loads(line) for line in str(told).splitlines()]
 
 
 def datafusion(job):

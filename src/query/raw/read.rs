@@ -196,6 +196,8 @@ impl PartReader<'_, '_> {
                 let decoded = self.decoder.decode(&lines.window, &[segment]);
                 if let Some(batch) = self.rows.take(&mut self.decoder, &decoded, &lines.window, &[segment])? {
                     self.waiting.push(batch);
+                    let waiting: usize = self.waiting.iter().map(RecordBatch::get_array_memory_size).sum();
+                    self.rows.memory.try_grow(waiting)?;
                 }
                 if self.split.begins_with_line(self.part) == Some(true) {
                     self.send_waiting()?;

@@ -12,6 +12,8 @@ use crate::raw::{Fetcher, RawObject, may_be_lines};
 
 /// How long a reader waits before it looks whether it is still wanted.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How often it waits for one part before it finds the end itself: its reader may be held up by those who wait for this one.
+const MAX_WAITS: u32 = 20;
 
 /// How a part ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,7 @@ impl Split {
         find: impl Fn(usize) -> io::Result<Ending>,
         is_wanted: impl Fn() -> bool,
     ) -> io::Result<bool> {
+        let mut waits = 0;
         loop {
             let mut endings = self.endings();
             let open = endings[..part].iter().position(|ending| *ending != Ending::Line);
@@ -108,10 +111,12 @@ impl Split {
             match endings[open] {
                 Ending::Other => return Ok(false),
                 Ending::Sought if !is_wanted() => return Ok(false),
-                Ending::Sought => {
+                Ending::Sought if waits < MAX_WAITS => {
+                    waits += 1;
                     drop(self.found.wait_timeout(endings, PATIENCE));
                 }
-                Ending::Unknown | Ending::Line => {
+                _ => {
+                    waits = 0;
                     endings[open] = Ending::Sought;
                     drop(endings);
                     let seeker = Seeker { split: self, part: open };
