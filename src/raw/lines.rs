@@ -139,7 +139,8 @@ impl Lines {
             if self.filled >= target {
                 break;
             }
-            let left = usize::try_from(self.size - read_to).unwrap_or(usize::MAX);
+            let to_end = self.end.map_or(self.size, |end| end.saturating_sub(read_to).max(LOOK_BYTES as u64));
+            let left = usize::try_from(to_end.min(self.size - read_to)).unwrap_or(usize::MAX);
             if self.read_some((target - self.filled).min(left))? == 0 {
                 return Err(changed());
             }
@@ -203,9 +204,36 @@ impl Lines {
 mod tests {
     use std::collections::BTreeMap;
 
+    use object_store::ObjectStoreExt as _;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::Location;
+
+    #[test]
+    fn parts_of_objects_of_a_store_are_read_by_their_ranges() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let source = Location::parse("memory:///raw/s").unwrap();
+        let text: String = (0..50_000).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        let path = source.child("a.json").unwrap();
+        let put = runtime.block_on(source.store().put(&path, text.clone().into())).unwrap();
+        let (key, etag) = ("a.json".to_owned(), put.e_tag.unwrap());
+        let object = RawObject { key, etag, size_bytes: text.len() as u64 };
+        let fetcher = Fetcher::new(&source, runtime.handle()).unwrap();
+        assert!(may_be_lines(&fetcher, &object).unwrap());
+        let (mut read, middle) = (String::new(), object.size_bytes / 2);
+        for range in [0..middle, middle..object.size_bytes] {
+            let mut lines = Lines::open(&fetcher, &object, range).unwrap().unwrap();
+            while let Some(segment) = lines.fill().unwrap() {
+                read.push_str(std::str::from_utf8(&lines.window[..segment.end]).unwrap());
+                lines.used(segment.end);
+            }
+        }
+        assert_eq!(read, text);
+        let other = RawObject { etag: "other".to_owned(), ..object };
+        let error = may_be_lines(&fetcher, &other).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StaleNetworkFileHandle);
+    }
 
     proptest! {
         #[test]
