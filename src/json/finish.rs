@@ -41,7 +41,8 @@ pub fn arrow_schema(fields: &[Field]) -> SchemaRef {
 }
 
 impl Decoder {
-    /// Takes the batch of the last window as the columns `fields` (of Arrow schema `schema`).
+    /// Takes the batch of the last window as the columns `fields` (of Arrow schema `schema`). In a column of provenance, which
+    /// only who knows the objects can fill, there are nulls.
     ///
     /// # Errors
     /// [`FinishError::Redo`] when a column is stored in a form narrower than its type that does not determine the value,
@@ -63,6 +64,7 @@ fn struct_arrays(data: &mut StructData, fields: &[Field], rows: usize) -> Result
 /// The array of one field: the children of all its keys, of which at most one has a value in each row.
 fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<ArrayRef, FinishError> {
     if field.keys.is_empty()
+        && !field.is_provenance()
         && let Some(rest) = &mut data.rest
     {
         rest.column.pad(rows);

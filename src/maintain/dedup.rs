@@ -93,6 +93,7 @@ impl Optimizer<'_> {
             run_id: run_id.clone(),
             written_at: format_timestamp(at_micros, false),
             replaced: Vec::new(),
+            taken_out: None,
             totals,
             ..before.clone()
         };

@@ -13,6 +13,7 @@ use siltstone::config::Config;
 use siltstone::maintain::{Vacuumed, vacuum};
 use siltstone::store::Location;
 
+use super::fake_s3::{Condition, FakeS3};
 use super::support::{Numbers, Roots, files_below, write};
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -382,4 +383,43 @@ fn a_retention_of_less_than_a_day_is_refused_and_so_is_a_folder_without_a_table(
     assert!(roots.run(&["vacuum", "t", "--lake", lake(&roots)]).failed(1).contains("nothing is deleted"));
     roots.run(&["vacuum", "--lake", lake(&roots)]).ok();
     assert!(roots.lake.join("t/old.zstd.parquet").exists());
+}
+
+#[test]
+fn uploads_to_s3_that_were_never_finished_are_given_up() {
+    let server = FakeS3::start(Condition::Honoured, |_, _, _| None);
+    let roots = Roots::new();
+    server.put("raw/s/a.json", "{\"id\":1}");
+    server.run(&roots, &["compact", "--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"]).ok();
+    let vacuum = |args: &[&str]| {
+        let ran =
+            server.run(&roots, &[&["vacuum", "s", "--lake", "s3://bucket/lake", "--output", "json"], args].concat());
+        let mut all: Value = serde_json::from_str(&ran.ok()).unwrap();
+        all["sources"][0].take()
+    };
+    // A policy may not allow to list them; all else is done.
+    let refused = vacuum(&[]);
+    assert!(refused["uploads_left"].as_str().unwrap().contains("403 Forbidden AccessDenied"), "{refused}");
+    let text = server.run(&roots, &["vacuum", "s", "--lake", "s3://bucket/lake"]).ok();
+    assert!(text.contains("a lifecycle rule AbortIncompleteMultipartUpload ends them"), "{text}");
+    let now = chrono::Utc::now();
+    let at = |hours: i64| (now - chrono::TimeDelta::hours(hours)).format("%Y-%m-%dT%H:%M:%S.000Z").to_string();
+    let (old, young) = (at(25), at(23));
+    let uploads = [
+        ("lake/s/_delta_log/x.json", "log", &*old),
+        ("lake/s/_siltstone/quarantine/b.parquet", "hidden", &old),
+        ("lake/s/k=a & b/1.zstd.parquet", "old", &old),
+        ("lake/s/k=a & b/1.zstd.parquet", "young", &young),
+        ("lake/s/k=a/2.zstd.parquet", "older", &old),
+        ("lake/s2/k=a/3.zstd.parquet", "other", &old),
+        ("raw/s/b.json", "raw", &old),
+    ];
+    server.set_uploads(&uploads);
+    let dry = vacuum(&["--retention", "1d", "--dry-run"]);
+    let paths = ["_siltstone/quarantine/b.parquet", "k=a & b/1.zstd.parquet", "k=a/2.zstd.parquet"];
+    assert_eq!((&dry["uploads"], &dry["paths"]), (&json!(3), &json!(paths)));
+    assert_eq!(server.uploads().len(), 7);
+    assert_eq!(vacuum(&["--retention", "1d"])["uploads"], 3);
+    assert_eq!(server.uploads(), ["log", "young", "other", "raw"]);
+    assert_eq!(vacuum(&["--retention", "1d"])["uploads"], 0);
 }
