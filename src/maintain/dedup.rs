@@ -108,6 +108,7 @@ impl Optimizer<'_> {
             optimizes_to: None,
             ledger_head: id,
         };
+        self.check_still_there(opened, merged).await?;
         match opened.table.commit(change).await? {
             Outcome::Committed(version) => {
                 count(report, merged);

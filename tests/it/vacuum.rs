@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use siltstone::clock::{Clock, SystemClock};
 use siltstone::compact::{Progress, Report, Request, Silent, Status, compact};
 use siltstone::config::Config;
-use siltstone::maintain::{Vacuumed, vacuum};
+use siltstone::maintain::{OptimizeRequest, Vacuumed, optimize, vacuum};
 use siltstone::store::Location;
 
 use super::fake_s3::{Condition, FakeS3};
@@ -305,6 +305,50 @@ fn a_run_so_long_that_its_files_were_swept_commits_nothing() {
     assert!(error.contains("was deleted while the run was at work"), "{error}");
     assert_eq!((roots.files("s"), roots.status("s")["version"].clone()), (files, version));
     assert_eq!(roots.compact_one(&[]).success_count, 4);
+    assert_sound(&roots);
+}
+
+/// A slow clock; with each look at it, what was merged is gone.
+#[derive(Debug)]
+struct Sweeping(Slow, std::path::PathBuf);
+
+impl Clock for Sweeping {
+    fn now_micros(&self) -> i64 {
+        for path in files_below(&self.1).into_iter().filter(|path| path.contains("merged-")) {
+            std::fs::remove_file(self.1.join(path)).unwrap();
+        }
+        self.0.now_micros()
+    }
+
+    fn new_id(&self) -> String {
+        SystemClock.new_id()
+    }
+
+    fn random_bits(&self) -> u64 {
+        SystemClock.random_bits()
+    }
+}
+
+#[test]
+fn an_optimize_so_long_that_its_files_were_swept_commits_nothing() {
+    let roots = Roots::new();
+    for run in 0..3 {
+        roots.put(&format!("s/{run}.json"), records(run));
+        compact_with(&roots, &SystemClock, &Silent);
+    }
+    let (files, rows) = (roots.files("s"), roots.export_lines("s"));
+    let clock = Sweeping(Slow(AtomicI64::new(SystemClock.now_micros())), roots.lake.clone());
+    let request = OptimizeRequest {
+        lake: Location::parse(lake(&roots)).unwrap(),
+        sources: vec!["s".to_owned()],
+        config: Config::default(),
+        threads: 1,
+        dedup: false,
+    };
+    let done = block_on(optimize(&request, &clock)).unwrap();
+    let error = done.sources[0].error.clone().unwrap();
+    assert!(error.contains("was deleted while the run was at work"), "{error}");
+    assert_eq!((roots.files("s"), roots.export_lines("s")), (files, rows));
     assert_sound(&roots);
 }
 
