@@ -122,7 +122,7 @@ fn rows_are_found_in_merged_and_in_sorted_files_too() {
                 roots.put(
                     &key,
                     format!("{{\"id\":{id},\"kind\":\"k\",\"d\":1.50}}\n{{\"id\":{},\"kind\":\"k\"}}\n", 999 - id),
-                )
+                );
             });
             roots.compact_one(&["--partition-by", "kind", "--threads", "1"]);
         }

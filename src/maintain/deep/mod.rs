@@ -121,6 +121,7 @@ pub async fn verify_deep(raw: &Location, table: &Location, settings: &Settings, 
         rule: settings.rule.clone(),
         envelope_fields: settings.envelope_fields.clone(),
         max_columns: settings.max_columns,
+        max_cells: DecodeOptions::default().max_cells,
         contract: if registry.has_columns() { settings.contract } else { Contract::Evolve },
     };
     decode.rule.inherit_types(&registry.rule);

@@ -74,6 +74,9 @@ impl Subject<'_> {
                     Err(FinishError::Arrow(error)) => return Err(Error::failed("cannot build columns", error)),
                 }
             }
+            if feed.take_rest(decoded.rest, &filled) {
+                continue;
+            }
             if let Filled::Broken { .. } = filled {
                 decoder.close_object();
             } else if !feed.used(decoded.used) {
