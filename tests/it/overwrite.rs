@@ -14,7 +14,7 @@ use siltstone::lake::{StoredFile, Table, verify};
 use siltstone::store::Location;
 use siltstone::store::faults::{AtCall, Fault, FaultStore, Op, Symptom};
 
-use super::support::{Roots, lines};
+use super::support::{Numbers, Roots, lines};
 
 const REPLACE: &str = "provenance = \"raw_object\"\non_overwrite = \"replace\"";
 
@@ -322,6 +322,47 @@ fn a_dry_run_says_which_rows_would_go() {
         "{plan}"
     );
     assert_eq!(ids(&roots)["b.json"], [11, 12, 13]);
+}
+
+#[test]
+fn whatever_changes_in_whatever_order_the_table_is_what_the_raw_objects_hold() {
+    for seed in 0..3 {
+        let mut numbers = Numbers(seed);
+        let sort_by = if seed == 1 { "\nsort_by = [\"id\"]" } else { "" };
+        let roots = configured(&format!("{REPLACE}{sort_by}"));
+        let mut held: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        let mut next = 0;
+        for step in 0..8 {
+            for _ in 0..=numbers.below(3) {
+                let key = format!("{}.json", numbers.below(6));
+                let mut text = String::new();
+                let mut own = Vec::new();
+                for _ in 0..numbers.below(5) {
+                    next += 1;
+                    own.push(next);
+                    let value = if numbers.below(12) == 0 { "\"text\"" } else { "1.50" };
+                    text.push_str(&format!("{{\"id\":{next},\"kind\":\"k{}\",\"v\":{value}}}\n", numbers.below(2)));
+                    if numbers.below(6) == 0 {
+                        text.push_str("malformed\n");
+                    }
+                }
+                roots.put(&format!("s/{key}"), text);
+                held.insert(key, own);
+            }
+            roots.compact_one(&["--partition-by", "kind"]);
+            if numbers.below(3) == 0 {
+                optimize(&roots, &[]);
+            }
+            let expected: BTreeMap<String, Vec<i64>> =
+                held.clone().into_iter().filter(|(_, ids)| !ids.is_empty()).collect();
+            if !expected.is_empty() {
+                assert_eq!(ids(&roots), expected, "seed {seed}, step {step}");
+            }
+            let verified = roots.run_here(&["verify", "s", "--deep"]);
+            assert_eq!(verified.code, 0, "seed {seed}, step {step}: {}", verified.stdout);
+        }
+        assert_eq!(roots.status("s")["objects_consumed"], held.len());
+    }
 }
 
 /// Raw objects and a lake in one store.
