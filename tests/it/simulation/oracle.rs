@@ -1,10 +1,12 @@
 //! What must be true of the table, whatever happened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
+use futures::TryStreamExt as _;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt as _};
+use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use siltstone::compact::{Silent, compact};
@@ -32,6 +34,7 @@ impl World {
         let verified = self.runtime.block_on(verify(&self.table())).unwrap();
         assert_eq!(verified.findings, [], "{}", self.place());
 
+        self.check_time_travel();
         let entries = self.check_ledger(&table, &heads);
         let rows = self.table_rows(&files.keys().map(|path| self.below_table(path)).collect::<Vec<_>>());
         self.check_provenance(&entries, &rows);
@@ -97,19 +100,60 @@ impl World {
                 }
             }
         }
+        // An optimize names the head that there was.
+        heads.dedup();
         (files, heads)
     }
 
+    /// Checks that versions which were current within the retention of every vacuum can still be read.
+    fn check_time_travel(&self) {
+        let (mut files, mut versions) = (BTreeSet::new(), Vec::new());
+        for (version, actions) in self.log_entries().iter().enumerate() {
+            let paths = |kind: &str| -> Vec<String> {
+                actions.iter().filter_map(|action| action.get(kind)).map(|file| decoded(&file["path"])).collect()
+            };
+            let removed = paths("remove");
+            files.retain(|path| !removed.contains(path));
+            files.extend(paths("add"));
+            let path = Path::from(format!("lake/s/_delta_log/{version:020}.json"));
+            let meta = self.runtime.block_on(self.store.head(&path)).unwrap();
+            versions.push((meta.last_modified.timestamp_micros(), files.clone()));
+        }
+        let since = self.time.load(Ordering::SeqCst) - 24 * 3_600_000_000;
+        let ended = versions.iter().skip(1).map(|(at, _)| *at).chain([i64::MAX]);
+        let needed: BTreeSet<&String> =
+            versions.iter().zip(ended).filter(|(_, ended)| *ended > since).flat_map(|((_, files), _)| files).collect();
+        for path in needed {
+            let found = self.runtime.block_on(self.store.head(&self.below_table(path)));
+            assert!(found.is_ok(), "{path} of a version within the retention, {}", self.place());
+        }
+    }
+
+    /// Checks after a vacuum that no data file is there but those of the table.
+    pub(super) fn check_swept(&self) {
+        let (files, _) = self.replay_log();
+        let listed = self.store.list(Some(&Path::from("lake/s"))).try_collect::<Vec<_>>();
+        for meta in self.runtime.block_on(listed).unwrap() {
+            let path = meta.location.as_ref().strip_prefix("lake/s/").unwrap();
+            assert!(path.starts_with('_') || files.contains_key(path), "{path} was left, {}", self.place());
+        }
+    }
+
     /// The entries of the ledger, which is what the commits say.
-    fn check_ledger(&self, table: &Table, heads: &[i64]) -> Vec<Entry> {
+    fn check_ledger(&mut self, table: &Table, heads: &[i64]) -> Vec<Entry> {
         let hidden = Hidden::new(&self.table());
-        self.runtime.block_on(async {
+        let mut seen = std::mem::take(&mut self.heads);
+        let entries = self.runtime.block_on(async {
             assert_eq!(table.ledger_head().await.unwrap(), heads.last().copied(), "{}", self.place());
             let mut parent = None;
             let mut segments = Vec::new();
             let mut objects = 0;
             for id in heads {
-                let head: Head = hidden.read_json(&Hidden::head_path(*id)).await.unwrap();
+                let head = match seen.get(id) {
+                    Some(head) => head.clone(),
+                    None => hidden.read_json::<Head>(&Hidden::head_path(*id)).await.unwrap(),
+                };
+                seen.insert(*id, head.clone());
                 assert_eq!((head.id, head.parent), (*id, parent), "{}", self.place());
                 assert!(head.totals.objects >= objects, "{}", self.place());
                 (parent, segments, objects) = (Some(*id), head.segments, head.totals.objects);
@@ -121,7 +165,9 @@ impl World {
             }
             assert_eq!(entries.len() as u64, objects, "{}", self.place());
             entries
-        })
+        });
+        self.heads = seen;
+        entries
     }
 
     /// Of each consumed object, the rows of one version of it, each once; of others, none.
