@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use futures::{StreamExt as _, TryStreamExt as _};
-
 use super::driver::{Driver, MAX_PLANS, Plan};
 use super::report::{SourceReport, Status};
 use super::rewrite::Rewritten;
@@ -13,9 +11,6 @@ use crate::json::format_timestamp;
 use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append};
 use crate::raw::RawObject;
 use crate::write::DataFile;
-
-/// A run that took half a day looks whether its files are still there: a vacuum spares for a day what no version names.
-const LONG_RUN_MICROS: i64 = 12 * 3_600_000_000;
 
 /// What the workers made of a plan.
 pub(super) struct Made {
@@ -90,7 +85,8 @@ impl Driver<'_> {
             optimizes_to: None,
             ledger_head: id,
         };
-        self.check_files_are_there(plan, &change, at_micros).await?;
+        let paths = change.add.iter().map(|file| file.path.as_str());
+        plan.hidden.require_unswept(paths, at_micros - self.began_micros).await?;
         for _ in 0..MAX_PLANS {
             let outcome = plan.table.commit(change.clone()).await?;
             if outcome != Outcome::Conflict || !is_still_valid(plan, &change).await? {
@@ -98,22 +94,6 @@ impl Driver<'_> {
             }
         }
         Ok(Outcome::Conflict)
-    }
-
-    /// Proves, at the end of a long run, that no vacuum took its first files for those of a dead one.
-    async fn check_files_are_there(&self, plan: &Plan, change: &Change, now_micros: i64) -> Result<()> {
-        if now_micros - self.began_micros < LONG_RUN_MICROS {
-            return Ok(());
-        }
-        let checks = futures::stream::iter(&change.add).map(|file| async {
-            match plan.hidden.is_there(&file.path).await? {
-                true => Ok(()),
-                false => {
-                    Err(Error::new(ErrorKind::Failed, format!("{} was deleted while the run was at work", file.path)))
-                }
-            }
-        });
-        checks.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
     }
 
     /// Writes the registry, the ledger's segment and its head, which count once a commit names the head; its id.

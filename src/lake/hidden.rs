@@ -27,6 +27,9 @@ use super::ranges::RangedFile;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::store::Location;
 
+/// Work that took half a day looks whether what it wrote is still there.
+const LONG_RUN_MICROS: i64 = 12 * 3_600_000_000;
+
 /// An object of a table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stored {
@@ -214,6 +217,24 @@ impl Hidden {
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(Error::failed(format!("cannot look for {path} of {}", self.table.url()), error)),
         }
+    }
+
+    /// Proves, at the end of work that took so long, that no vacuum took the objects it wrote for those of a dead run. Short
+    /// work needs no proof: a vacuum spares for a day what no version names.
+    ///
+    /// # Errors
+    /// `Failed` when one is not there, or that cannot be found out.
+    pub async fn require_unswept<'p>(&self, paths: impl Iterator<Item = &'p str>, took_micros: i64) -> Result<()> {
+        if took_micros < LONG_RUN_MICROS {
+            return Ok(());
+        }
+        let checks = futures::stream::iter(paths).map(|path| async move {
+            match self.is_there(path).await? {
+                true => Ok(()),
+                false => Err(Error::new(ErrorKind::Failed, format!("{path} was deleted while the run was at work"))),
+            }
+        });
+        checks.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
     }
 
     /// Those objects of the table, or of a folder of it, that are `wanted`.

@@ -206,8 +206,9 @@ impl<'a> Optimizer<'a> {
         let workers = self.workers(settings);
         while !groups.is_empty() {
             let rest = groups.split_off(first_commit(&groups));
+            let began_micros = self.clock.now_micros();
             let merged = tokio::task::block_in_place(|| self.merge(&opened, &write, settings, workers, groups))?;
-            self.commit(&mut opened, merged, target_bytes, report).await?;
+            self.commit(&mut opened, merged, target_bytes, began_micros, report).await?;
             groups = rest;
         }
         Ok(())
@@ -269,6 +270,7 @@ impl<'a> Optimizer<'a> {
         opened: &mut Opened,
         mut merged: Vec<Merged>,
         target_bytes: usize,
+        began_micros: i64,
         report: &mut SourceOptimized,
     ) -> Result<()> {
         let run_id = self.clock.new_id();
@@ -276,9 +278,11 @@ impl<'a> Optimizer<'a> {
             if merged.is_empty() {
                 return Ok(());
             }
+            let at_micros = self.clock.now_micros();
+            self.require_unswept(opened, &merged, at_micros - began_micros).await?;
             let change = Change {
                 run_id: run_id.clone(),
-                at_ms: self.clock.now_micros() / 1000,
+                at_ms: at_micros / 1000,
                 fields: None,
                 partitioning: opened.registry.partitioning.clone(),
                 add: merged.iter().flat_map(|group| group.new.iter().cloned()).collect(),
@@ -303,6 +307,12 @@ impl<'a> Optimizer<'a> {
         }
         let lost = format!("{}: other writers were first {MAX_TRIES} times", report.source_id);
         Err(Error::new(ErrorKind::Conflict, lost))
+    }
+
+    /// Proves after long work that no vacuum has deleted what it wrote.
+    pub(super) async fn require_unswept(&self, opened: &Opened, merged: &[Merged], took_micros: i64) -> Result<()> {
+        let written: Vec<String> = merged.iter().flat_map(Merged::written).collect();
+        opened.hidden.require_unswept(written.iter().map(String::as_str), took_micros).await
     }
 
     /// Those of the groups whose files are all still there, and fit the columns that the table has by now.

@@ -16,7 +16,7 @@ pub(super) enum Work {
     Replay,
     /// Merges small files.
     Optimize,
-    /// Takes out rows with the same key, of which there are none, and merges small files.
+    /// Takes out all rows but one of each key, and merges small files.
     Dedup,
     /// Deletes what no version of so many hours needs.
     Vacuum { retention_hours: u32 },
@@ -65,7 +65,7 @@ impl Work {
                 let done = optimize(&request, clock).await?;
                 let source = &done.sources[0];
                 assert_eq!(source.status == Status::Failed, source.error.is_some(), "{done:?}");
-                assert_eq!(source.rows_deduplicated, 0, "{done:?}");
+                assert!(source.rows_deduplicated == 0 || self == Self::Dedup, "{done:?}");
                 Ok(Told { rows: 0, is_failed: source.status == Status::Failed })
             }
             Self::Vacuum { retention_hours } => {

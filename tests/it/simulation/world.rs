@@ -55,10 +55,15 @@ pub(super) struct World {
     pub(super) stored: BTreeMap<String, Vec<Content>>,
     next_id: i64,
     story: Vec<String>,
+    /// The records that have others with the same key, by id: their keys. Only in some histories.
+    pub(super) twins: BTreeMap<i64, u64>,
+    has_twins: bool,
     /// The ids in the table at the last check.
     pub(super) rows: Vec<i64>,
     /// Rows that the runs of the last step said they added, and whether each of them is to be believed to the row.
     pub(super) told: (u64, bool),
+    /// Rows that were taken out by then, as others had the same key.
+    pub(super) deduplicated: u64,
     /// The heads that were in the ledger at a check, by id: older ones go with a vacuum.
     pub(super) heads: BTreeMap<i64, Head>,
 }
@@ -106,7 +111,9 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut numbers = Numbers(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
-        let is_stable = numbers.below(2) == 0;
+        let has_twins = seed % 4 == 1;
+        // Of a version that was not consumed, all rows could seem to be taken out.
+        let is_stable = has_twins || numbers.below(2) == 0;
         let is_sorted = numbers.below(3) == 0;
         let time = Arc::new(AtomicI64::new(1_760_000_000_000_000));
         let mut world = Self {
@@ -120,10 +127,13 @@ impl World {
             runs: 0,
             is_stable,
             stored: BTreeMap::new(),
+            twins: BTreeMap::new(),
+            has_twins,
             next_id: 0,
             story: Vec::new(),
             rows: Vec::new(),
             told: (0, true),
+            deduplicated: 0,
             heads: BTreeMap::new(),
         };
         // An old object, so that there is a source whatever vanishes.
@@ -221,8 +231,7 @@ impl World {
     pub(super) fn request(&self, store: Arc<dyn ObjectStore>) -> Request {
         let mut config = Config::default();
         config.defaults.sort_by = self.is_sorted.then(|| vec!["id".to_owned()]);
-        // There are no two records with one id.
-        config.defaults.dedup = Some(DedupConfig { keys: vec!["id".to_owned()], keep: "last by id".to_owned() });
+        config.defaults.dedup = Some(DedupConfig { keys: vec!["twin".to_owned()], keep: "last by id".to_owned() });
         Request {
             raw: Self::location(Arc::clone(&store), "raw"),
             lake: Self::location(store, "lake"),
@@ -344,6 +353,14 @@ impl World {
             content.ids.push(id);
             let kind = ["a", "b", "c"][self.numbers.below(3) as usize];
             let mut record = json!({"id": id, "kind": kind, "key": key, "v": self.numbers.below(100)});
+            if self.has_twins && self.numbers.below(3) == 0 {
+                let twin = self.numbers.below(4);
+                record["twin"] = json!(format!("twin {twin}"));
+                self.twins.insert(id, twin);
+            } else if id == 0 {
+                // So that there is the column.
+                record["twin"] = json!("none");
+            }
             if wide {
                 match self.numbers.below(6) {
                     0 => record["v"] = json!("text"),
