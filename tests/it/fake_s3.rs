@@ -330,7 +330,8 @@ impl Request {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let query = query.split('&').filter(|pair| !pair.is_empty());
         let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let query = query.map(|(name, value)| (decode(name), decode(value))).collect();
+        // As forms have them: a space is a plus.
+        let query = query.map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect();
         Ok(Some(Self { method, path: decode(path), query, headers, body }))
     }
 }
