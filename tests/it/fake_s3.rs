@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     capacity: AtomicUsize,
     refused: AtomicUsize,
     writes: AtomicUsize,
+    /// The headers of each PUT.
+    puts: Mutex<Vec<BTreeMap<String, String>>>,
     stopped: AtomicBool,
 }
 
@@ -81,6 +83,7 @@ impl FakeS3 {
             capacity: AtomicUsize::new(usize::MAX),
             refused: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
+            puts: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
         let server = Arc::clone(&shared);
@@ -102,6 +105,11 @@ impl FakeS3 {
 
     pub(crate) fn keys(&self) -> Vec<String> {
         self.shared.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// The headers of all PUTs so far.
+    pub(crate) fn puts(&self) -> Vec<BTreeMap<String, String>> {
+        self.shared.puts.lock().unwrap().clone()
     }
 
     /// From now on, refuses what is more than so many requests at once.
@@ -211,6 +219,7 @@ impl Shared {
     }
 
     fn put(&self, request: &Request) -> Answer {
+        self.puts.lock().unwrap().push(request.headers.clone());
         let is_conditional = request.headers.contains_key("if-none-match");
         let refused = || Answer(412, Vec::new(), b"<Error><Code>PreconditionFailed</Code></Error>".to_vec());
         let version = match self.condition {
