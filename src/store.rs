@@ -15,7 +15,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 use discard::Discarding;
@@ -207,5 +207,9 @@ impl Location {
 fn retries() -> RetryConfig {
     let default = RetryConfig::default();
     let attempts = std::env::var("AWS_MAX_ATTEMPTS").ok().and_then(|text| text.parse::<usize>().ok());
-    RetryConfig { max_retries: attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1)), ..default }
+    // The next wait is drawn from 100 ms to so many times the last one. By twice, the default, waits would hardly grow, and ten
+    // retries end within seconds: before a server has started again.
+    let backoff = BackoffConfig { base: 4.0, ..default.backoff.clone() };
+    let max_retries = attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1));
+    RetryConfig { max_retries, backoff, ..default }
 }
