@@ -306,7 +306,8 @@ fn a_source_split_at_random_into_runs_makes_the_table_of_one_run() {
 fn killed_at_random_moments_runs_and_optimizes_make_the_table_of_one_run() {
     let sources = sources();
     let asked: Option<usize> = std::env::var("SILTSTONE_KILLS").ok().map(|text| text.parse().unwrap());
-    let (kills, parts) = asked.map_or((12, 3), |kills| (kills, 2 * PARTS));
+    // So many parts of a source, and kills of one command.
+    let (kills, parts, at_most) = asked.map_or((12, 3, 4), |kills| (kills, 2 * PARTS, 12));
     let mut numbers = Numbers(20_261_121);
     let (mut all_killed, mut lakes) = (0, 0);
     for (n, source) in sources.iter().enumerate() {
@@ -319,10 +320,12 @@ fn killed_at_random_moments_runs_and_optimizes_make_the_table_of_one_run() {
             let parts = parts.min(source.objects.len());
             for (part, objects) in source.objects.chunks(source.objects.len().div_ceil(parts)).enumerate() {
                 killed.store(objects);
-                all_killed += killed.kill(Work::Compact, 4.min(quota.saturating_sub(all_killed)), &mut numbers);
-                if part % 3 == 2 {
-                    all_killed += killed.kill(Work::Optimize, 4.min(quota.saturating_sub(all_killed)), &mut numbers);
+                let works = if part % 3 == 2 { &[Work::Compact, Work::Optimize][..] } else { &[Work::Compact] };
+                for work in works {
+                    let times = at_most.min(quota.saturating_sub(all_killed));
+                    all_killed += killed.kill(*work, times, &mut numbers);
                 }
+                eprintln!("{}: {all_killed} runs were killed so far", source.name);
             }
             killed.assert_same(&at_once);
             lakes += 1;

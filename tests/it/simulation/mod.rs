@@ -51,6 +51,9 @@ fn whatever_goes_wrong_every_record_is_there_exactly_once() {
                     if seed >= first + count {
                         return failed;
                     }
+                    if (seed - first) % 200 == 199 {
+                        eprintln!("{} histories were begun", seed - first + 1);
+                    }
                     let story = std::panic::catch_unwind(|| play(seed));
                     if count == 1 {
                         eprintln!("{story:#?}");
