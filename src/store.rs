@@ -4,6 +4,7 @@ mod discard;
 mod durable;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod profile;
 mod proof;
 mod throttle;
 mod uploads;
@@ -15,11 +16,12 @@ use object_store::aws::AmazonS3Builder;
 use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 use discard::Discarding;
 use durable::Durable;
+use profile::Profile;
 pub use proof::{Check, Race};
 #[cfg(any(feature = "gcp", feature = "azure"))]
 use throttle::Throttling;
@@ -50,10 +52,11 @@ impl std::fmt::Debug for Location {
 impl Location {
     /// Opens a local path or a `file://`, `s3://` or `memory://` URL (`gs://`, `az://` with their features).
     ///
-    /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...).
+    /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...), or from the AWS
+    /// profile that it names.
     ///
     /// # Errors
-    /// `Usage` when the text names no store this build knows.
+    /// `Usage` when the text names no store this build knows, or the profile cannot be used.
     pub fn parse(text: &str) -> Result<Self> {
         if !text.contains("://") {
             return Self::from_path(FsPath::new(text));
@@ -78,9 +81,23 @@ impl Location {
                     .with_bucket_name(bucket)
                     .with_retry(retries())
                     .with_http_connector(kept.clone());
-                if let Ok(endpoint) =
-                    std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"))
+                let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                let profile = match is_set("AWS_ACCESS_KEY_ID") {
+                    true => Profile::default(),
+                    false => Profile::from_env()?,
+                };
+                if let Some((key_id, secret)) = profile.keys {
+                    builder = builder.with_access_key_id(key_id).with_secret_access_key(secret);
+                    if let Some(token) = profile.session_token {
+                        builder = builder.with_token(token);
+                    }
+                }
+                if let Some(region) = profile.region.filter(|_| !is_set("AWS_REGION") && !is_set("AWS_DEFAULT_REGION"))
                 {
+                    builder = builder.with_region(region);
+                }
+                let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"));
+                if let Some(endpoint) = endpoint.ok().or(profile.endpoint_url) {
                     // The client takes it for one, and aborts.
                     if !Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
                         return Err(Error::usage("AWS_ENDPOINT_URL is no URL that begins with http:// or https://"));
@@ -209,5 +226,9 @@ impl Location {
 fn retries() -> RetryConfig {
     let default = RetryConfig::default();
     let attempts = std::env::var("AWS_MAX_ATTEMPTS").ok().and_then(|text| text.parse::<usize>().ok());
-    RetryConfig { max_retries: attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1)), ..default }
+    // The next wait is drawn from 100 ms to so many times the last one. By twice, the default, waits would hardly grow, and ten
+    // retries end within seconds: before a server has started again.
+    let backoff = BackoffConfig { base: 4.0, ..default.backoff.clone() };
+    let max_retries = attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1));
+    RetryConfig { max_retries, backoff, ..default }
 }

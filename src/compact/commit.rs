@@ -72,7 +72,11 @@ impl Driver<'_> {
             Ok(id) => id,
             // Another run drew this id, and perhaps died: it is drawn anew.
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Outcome::Conflict),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // No entry names these files, and none will.
+                plan.hidden.discard(&made.all_files()).await;
+                return Err(error);
+            }
         };
         // Their keys count too: they stand in the table's metadata.
         let before = plan.registry.as_ref().map(|registry| &registry.fields);
@@ -100,7 +104,15 @@ impl Driver<'_> {
         let written = written.chain(books.quarantine.iter().cloned());
         plan.hidden.check_still_there(written, at_micros - self.began_micros).await?;
         for _ in 0..MAX_PLANS {
-            let outcome = plan.table.commit(change.clone()).await?;
+            let outcome = match plan.table.commit(change.clone()).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    if is_surely_without(plan, &change).await {
+                        plan.hidden.discard(&made.all_files()).await;
+                    }
+                    return Err(error);
+                }
+            };
             if outcome != Outcome::Conflict || !is_still_valid(plan, &change).await? {
                 return Ok(outcome);
             }
@@ -156,6 +168,16 @@ async fn is_still_valid(plan: &mut Plan, change: &Change) -> Result<bool> {
     let files = plan.table.files()?;
     let active: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     Ok(change.remove.iter().all(|file| active.contains(file.path.as_str())))
+}
+
+/// Whether a commit that failed did not happen, and will not: a request to another machine may still be under way.
+async fn is_surely_without(plan: &mut Plan, change: &Change) -> bool {
+    if plan.table.location().local().is_none() || plan.table.refresh().await.is_err() {
+        return false;
+    }
+    let is_named = |path: &str| change.add.iter().any(|file| file.path == path);
+    plan.table.version().is_none()
+        || plan.table.files().is_ok_and(|files| !files.iter().any(|file| is_named(&file.path)))
 }
 
 fn unbalanced(what: &str) -> Error {

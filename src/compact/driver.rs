@@ -22,9 +22,9 @@ use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::Reason;
 use crate::lake::{Diff, Found, Head, Hidden, Outcome, Registry, Table};
 use crate::partition::Partitioning;
-use crate::raw::{Fetcher, RawObject, check_source_id, list_objects, list_sources};
+use crate::raw::{Fetcher, RawObject, check_source_id, leads_out, list_objects, list_sources};
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, WriteContext, writer_properties};
+use crate::write::{ROW_GROUP_BYTES, Stored, WriteContext, writer_properties};
 
 /// A commit that loses its race is planned again at most so many times.
 pub(super) const MAX_PLANS: usize = 8;
@@ -54,6 +54,9 @@ impl Request {
             let (sources, others) = list_sources(&self.raw).await?;
             let passed = |name| format!("the folder {name:?} is no source id and was passed over");
             notes.extend(others.into_iter().map(passed));
+            let (outside, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|id| leads_out(&self.raw, id));
+            let passed = |id| format!("the source {id} is a link out of the raw root and was passed over");
+            notes.extend(outside.into_iter().map(passed));
             if sources.is_empty() {
                 return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", self.raw.url())));
             }
@@ -302,6 +305,7 @@ impl<'a> Driver<'a> {
             properties: writer_properties(settings.zstd_level)
                 .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
             row_group_bytes: ROW_GROUP_BYTES,
+            stored: Stored::default(),
         };
         let bytes_read = Arc::new(AtomicU64::new(0));
         let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
@@ -328,7 +332,14 @@ impl<'a> Driver<'a> {
             Ok((self.make(&plan, &context, &setup, tasks)?, setup.workers))
         });
         self.progress.source_ends(&source_id);
-        let (made, workers) = made?;
+        let (made, workers) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // A full disk, say: what every attempt leaves would fill the next one.
+                plan.hidden.discard(&context.write.stored.take()).await;
+                return Err(error);
+            }
+        };
         made.fill(&plan, &mut report);
         let (books, written) = self.books_of_new(&plan, &context, workers, &made).await?;
         let outcome = self.commit(&mut plan, &made, books).await;

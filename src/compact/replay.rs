@@ -153,6 +153,9 @@ impl Driver<'_> {
             self.take(&plan, &context, &setup, &quarantine, found).map(|replayed| Some((replayed, more)))
         });
         self.progress.source_ends(source_id);
+        if replayed.is_err() {
+            plan.hidden.discard(&context.write.stored.take()).await;
+        }
         let Some((replayed, more)) = replayed? else {
             report.error_count = looked_at;
             report.status = Status::PartialSuccess;

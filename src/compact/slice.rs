@@ -448,6 +448,7 @@ impl<'a> Run<'a> {
     fn finish(self) -> Result<Attempt> {
         let fields = self.writer.fields().to_vec();
         let files = self.writer.close()?;
+        self.context.write.stored.add(&self.quarantine_path);
         let quarantine = self.quarantine.finish()?.then_some(self.quarantine_path);
         let is_unreadable =
             |object: &usize| self.unreadable.binary_search_by_key(object, |(object, _)| *object).is_ok();

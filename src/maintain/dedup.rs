@@ -97,7 +97,11 @@ impl Optimizer<'_> {
             totals,
             ..before.clone()
         };
-        opened.hidden.create_json(&Hidden::head_path(id), &head).await?;
+        match opened.hidden.create_json(&Hidden::head_path(id), &head).await {
+            // Another run drew this id, and perhaps died: it is drawn anew.
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
+            written => written?,
+        }
         let change = Change {
             run_id,
             at_ms: at_micros / 1000,

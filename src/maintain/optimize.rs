@@ -26,7 +26,7 @@ use crate::lake::{ActiveFile, Change, Head, Hidden, Outcome, Registry, Table};
 use crate::raw::check_source_id;
 use crate::schema::Type;
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, WriteContext, is_part_of, writer_properties};
+use crate::write::{ROW_GROUP_BYTES, Stored, WriteContext, is_part_of, writer_properties};
 
 /// So many bytes are merged for one commit.
 const COMMIT_BYTES: u64 = 16 << 30;
@@ -225,6 +225,7 @@ impl<'a> Optimizer<'a> {
             properties: writer_properties(settings.zstd_level)
                 .map_err(|error| Error::usage(format!("zstd_level: {error}")))?,
             row_group_bytes: ROW_GROUP_BYTES,
+            stored: Stored::default(),
         })
     }
 

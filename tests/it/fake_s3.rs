@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     capacity: AtomicUsize,
     refused: AtomicUsize,
     writes: AtomicUsize,
+    /// The headers of each PUT.
+    puts: Mutex<Vec<BTreeMap<String, String>>>,
     stopped: AtomicBool,
 }
 
@@ -84,6 +86,7 @@ impl FakeS3 {
             capacity: AtomicUsize::new(usize::MAX),
             refused: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
+            puts: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
         let server = Arc::clone(&shared);
@@ -117,6 +120,11 @@ impl FakeS3 {
     pub(crate) fn uploads(&self) -> Vec<String> {
         let uploads = self.shared.uploads.lock().unwrap();
         uploads.iter().flatten().map(|upload| upload.1.clone()).collect()
+    }
+
+    /// The headers of all PUTs so far.
+    pub(crate) fn puts(&self) -> Vec<BTreeMap<String, String>> {
+        self.shared.puts.lock().unwrap().clone()
     }
 
     /// From now on, refuses what is more than so many requests at once.
@@ -232,6 +240,7 @@ impl Shared {
     }
 
     fn put(&self, request: &Request) -> Answer {
+        self.puts.lock().unwrap().push(request.headers.clone());
         let is_conditional = request.headers.contains_key("if-none-match");
         let refused = || Answer(412, Vec::new(), b"<Error><Code>PreconditionFailed</Code></Error>".to_vec());
         let version = match self.condition {
@@ -379,7 +388,8 @@ impl Request {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let query = query.split('&').filter(|pair| !pair.is_empty());
         let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let query = query.map(|(name, value)| (decode(name), decode(value))).collect();
+        // As forms have them: a space is a plus.
+        let query = query.map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect();
         Ok(Some(Self { method, path: decode(path), query, headers, body }))
     }
 }

@@ -7,6 +7,7 @@
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
 //! | `commit`, `faults`, `kill`, `simulation` | every record exactly once: races, failing stores, kill -9, and all of it by seeds |
+//! | `hostile` | raw objects, names and surroundings that are out to do harm: bounded, told, nothing lost |
 //! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
 //! | `overwrite` | what a changed raw object holds now takes the place of its rows |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
@@ -35,6 +36,7 @@ mod doctor;
 mod errors;
 mod fake_s3;
 mod faults;
+mod hostile;
 mod kill;
 mod optimize;
 mod overwrite;
