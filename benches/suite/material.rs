@@ -10,7 +10,9 @@ use siltstone::partition::Partitioning;
 use siltstone::raw::WINDOW_BYTES;
 use siltstone::schema::{Field, Observation, resolve};
 use siltstone::store::Location;
-use siltstone::write::{DataFile, FanoutWriter, Layout, ROW_GROUP_BYTES, Widened, WriteContext, writer_properties};
+use siltstone::write::{
+    DataFile, FanoutWriter, Layout, ROW_GROUP_BYTES, Stored, Widened, WriteContext, writer_properties,
+};
 use tokio::runtime::Runtime;
 
 use crate::data::Shape;
@@ -107,6 +109,7 @@ impl Writing {
             encoders: Arc::new(encoders),
             properties: writer_properties(settings.zstd_level).unwrap(),
             row_group_bytes: ROW_GROUP_BYTES,
+            stored: Stored::default(),
         };
         Self { context, settings, partitioning: by.clone() }
     }

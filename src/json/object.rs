@@ -255,7 +255,7 @@ impl StructData {
     /// the values of all other keys are skipped.
     pub(super) fn project(&mut self, fields: &[Field]) {
         self.closed = true;
-        if fields.iter().all(|field| !field.keys.is_empty()) {
+        if fields.iter().all(|field| !field.keys.is_empty() || field.is_provenance()) {
             self.rest = None;
         }
         for child in &mut self.children {

@@ -152,7 +152,7 @@ impl RawSources {
             .check_rule(&rule(&settings, Some(&registry)))
             .map_err(|why| Error::usage(format!("{source}: {why}")))?;
         // A table without columns has nothing to keep yet.
-        let contract = if registry.fields.is_empty() { Contract::Evolve } else { settings.contract };
+        let contract = if !registry.has_columns() { Contract::Evolve } else { settings.contract };
         let seen = self.look(source, &fetcher, &settings, ledger, contract, objects, &[])?;
         let next = registry.advance(&seen.observed, &seen.decode, &RunStamp::default());
         let today = SystemClock.now_micros().div_euclid(MICROS_PER_DAY);
@@ -250,7 +250,7 @@ fn rule(settings: &Settings, registry: Option<&Registry>) -> Rule {
     rule
 }
 
-/// Whether a run takes an object of which the ledger says this.
+/// Whether the fresh view has an object of which the ledger says this. What takes the place of old rows does so in a run.
 fn takes(settings: &Settings) -> impl Fn(Found) -> bool + use<> {
     let again = settings.on_overwrite == OnOverwrite::Append;
     move |found| found == Found::New || found == Found::Overwritten && again
@@ -276,6 +276,7 @@ fn empty_registry() -> Registry {
         history: Vec::new(),
         partitioning: Partitioning::default(),
         partitioning_reason: String::new(),
+        provenance: None,
         records_path: Vec::new(),
         rule: Rule::default(),
         observed: Observation::default(),

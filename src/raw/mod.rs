@@ -17,5 +17,5 @@ pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader, is_lasting};
 pub use inflate::{Limits, is_compressed};
 pub use lines::{Lines, may_be_lines};
-pub use listing::{Listing, check_source_id, list_objects, list_sources};
+pub use listing::{Listing, check_source_id, leads_out, list_objects, list_sources};
 pub use object::{ObjectBatch, ObjectRef, RawObject};

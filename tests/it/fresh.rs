@@ -114,6 +114,19 @@ fn objects_that_changed_are_taken_as_a_run_takes_them() {
 }
 
 #[test]
+fn the_column_of_provenance_is_there_on_both_sides() {
+    let roots = Roots::new();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "[defaults]\nprovenance = \"came_from\"\n").unwrap();
+    let config = ["--config", "siltstone.toml"];
+    roots.put_lines("s/a.json", &records(0..2));
+    roots.compact_one(&config);
+    roots.put_lines("s/b.json", &records(2..3));
+    let select = "select id, came_from from s where id > 0 order by id";
+    let ran = roots.run_here(&[&["sql", "--format", "csv", select][..], &config].concat());
+    assert_eq!(ran.ok(), "id,came_from\n1,a.json\n2,b.json\n");
+}
+
+#[test]
 fn sources_of_either_side_alone_have_a_fresh_view() {
     let roots = Roots::new();
     roots.put_lines("old/a.json", &records(0..3));

@@ -101,21 +101,28 @@ impl Stage {
             FinishError::Redo => DataFusionError::Execution("raw objects changed while they were read".to_owned()),
             FinishError::Arrow(error) => error.into(),
         })?;
+        let rows: Vec<(usize, u64)> = rows.collect();
         let mut columns = decoded.columns()[..self.shown].to_vec();
+        for (column, field) in columns.iter_mut().zip(&self.fields) {
+            if field.is_provenance() {
+                *column = paths("", objects, &rows);
+            }
+        }
         columns.extend(partition_columns(&decoded, &self.fields, &self.partitions, scan.ingested_day));
         if self.has_path {
-            columns.push(paths(&scan.base, objects, rows));
+            columns.push(paths(&scan.base, objects, &rows));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(decoded.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 }
 
-fn paths(base: &str, objects: &[RawObject], rows: impl Iterator<Item = (usize, u64)>) -> ArrayRef {
+/// The keys of the objects that rows are of, behind `base`.
+fn paths(base: &str, objects: &[RawObject], rows: &[(usize, u64)]) -> ArrayRef {
     let mut paths = StringBuilder::new();
     for (object, rows) in rows {
-        let path = format!("{base}{}", objects.get(object).map_or("", |object| object.key.as_str()));
-        (0..rows).for_each(|_| paths.append_value(&path));
+        let path = format!("{base}{}", objects.get(*object).map_or("", |object| object.key.as_str()));
+        (0..*rows).for_each(|_| paths.append_value(&path));
     }
     Arc::new(paths.finish())
 }
@@ -141,11 +148,11 @@ impl ReadPlan {
             predicate.map(|predicate| reassign_expr_columns(Arc::clone(predicate), &stage.schema)).transpose()
         };
         // Records are decoded again on their own: an envelope is not at hand then. Paths and partitions come with the first.
-        let records = table.scan.fields.len();
+        let is_of_records = |index: usize| table.scan.fields.get(index).is_some_and(|field| !field.is_provenance());
         let (mut first, mut second) = (filtered.clone(), BTreeMap::new());
         for (index, part) in &given {
             let is_there = filtered.get(index).is_some_and(|there| there.covers(part));
-            match *index < records {
+            match is_of_records(*index) {
                 true if is_there => {}
                 true => drop(second.insert(*index, part.clone())),
                 false => drop(first.insert(*index, part.clone())),
