@@ -193,7 +193,7 @@ impl FanoutWriter {
             Some(writer) => writer,
             None => {
                 let path = self.next_path(key);
-                let properties = self.encodings.fit(&self.context.properties, &batches, &self.fields);
+                let properties = self.encodings.fit(&self.context, &batches, &self.fields);
                 let context = WriteContext { properties, ..self.context.clone() };
                 FileWriter::create(&context, path, key.clone(), with_values)?
             }
