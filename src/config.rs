@@ -16,6 +16,7 @@
 //! "lines[].price" = { type = "decimal(12,2)" }
 //! ```
 
+mod bench;
 mod files;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use bench::{BenchConfig, Prices, Volume};
 pub use files::{Codec, ColumnEncoding, ColumnOptions, Dictionary, Encodings, FileOptions, PageVersion, column_path};
 
 use crate::error::{Error, Result};
@@ -47,6 +49,8 @@ pub struct Config {
     pub lake: Option<String>,
     /// Only one run at a time ever writes to the lake: its store need not honour put-if-absent. Default: false.
     pub single_writer: bool,
+    /// What `bench` reckons with.
+    pub bench: BenchConfig,
     /// What holds for all sources.
     pub defaults: SourceConfig,
     /// What holds for one source; what is unset is taken from `defaults`.
