@@ -28,6 +28,7 @@ fuzz_target!(|data: &[u8]| {
         // What is said of a column that goes into the overflow does not bind.
         rule: if head[8] & 4 > 0 { Rule::default() } else { rule(head[9]) },
         max_columns: if head[8] & 4 > 0 { usize::from(head[8] >> 3 & 7) + 1 } else { DecodeOptions::default().max_columns },
+        max_cells: if head[8] & 64 > 0 { usize::from(head[8] >> 3) } else { DecodeOptions::default().max_cells },
         contract: match head[8] & 3 {
             0 | 1 => Contract::Evolve,
             2 => Contract::AddOnly,

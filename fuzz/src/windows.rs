@@ -89,9 +89,15 @@ pub fn feed(
             read_envelope(&mut reader, objects[segment.object], cut);
             decoder.set_envelope(reader.finish());
         }
-        let decoded = decoder.decode(&window, &segments);
-        take_down(&mut outcome, objects, &decoded, &segments);
-        each(decoder, &decoded);
+        let decoded = loop {
+            let decoded = decoder.decode(&window, &segments);
+            take_down(&mut outcome, objects, &decoded, &segments);
+            each(decoder, &decoded);
+            if decoded.rest.is_empty() {
+                break decoded;
+            }
+            segments = decoded.rest;
+        };
         let tail = segments[segments.len() - 1];
         let rest = &window[tail.start + decoded.used..tail.end];
         let reject = |reason, continued| {
@@ -140,7 +146,7 @@ fn read_envelope(reader: &mut EnvelopeReader, bytes: &[u8], cut: &Cut) {
 
 /// Adds what became of one window to the books.
 fn take_down(outcome: &mut Outcome, objects: &[&[u8]], decoded: &Decoded, segments: &[Segment]) {
-    assert_eq!(decoded.counts.len(), segments.len());
+    assert_eq!(decoded.counts.len() + decoded.rest.len(), segments.len() + usize::from(!decoded.rest.is_empty()));
     for (segment, counts) in segments.iter().zip(&decoded.counts) {
         assert_eq!(counts.records, counts.rows + counts.rejected, "every value found is a row or a reject");
         let (rows, rejected) = &mut outcome.counts[segment.object];

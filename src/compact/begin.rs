@@ -25,7 +25,6 @@ struct Begun {
     /// What a first look at the new objects gave.
     observed: Observation,
     decode: DecodeOptions,
-    window_bytes: usize,
 }
 
 /// What the slices of a run begin with.
@@ -70,7 +69,7 @@ impl Driver<'_> {
         settings: &Settings,
         report: &mut SourceReport,
     ) -> Result<Setup> {
-        let Begun { registry: before, observed: probed, decode, window_bytes } =
+        let Begun { registry: before, observed: probed, decode } =
             self.begin_registry(plan, context, settings, report)?;
         let workers = self.request.threads.min(settings.memory_bytes / 2 / MIN_WORKER_BYTES).max(1);
         let mut known = before.observed.clone();
@@ -79,7 +78,6 @@ impl Driver<'_> {
         }
         let options = SliceOptions {
             decode,
-            window_bytes,
             limits: settings.limits.clone(),
             partitioning: before.partitioning.clone(),
             target_file_bytes: settings.target_file_bytes,
@@ -105,6 +103,7 @@ impl Driver<'_> {
             rule: settings.rule.clone(),
             envelope_fields: settings.envelope_fields.clone(),
             max_columns: settings.max_columns,
+            max_cells: DecodeOptions::default().max_cells,
             // A table without columns has nothing to keep yet.
             contract: if plan.registry.as_ref().is_some_and(|registry| !registry.fields.is_empty()) {
                 settings.contract
@@ -128,9 +127,9 @@ impl Driver<'_> {
             }
             let mut registry = registry.clone();
             registry.records_path = probed.records_path;
-            return Ok(Begun { registry, observed: probed.observed, decode, window_bytes: probed.window_bytes });
+            return Ok(Begun { registry, observed: probed.observed, decode });
         }
-        let Probed { records_path, observed, window_bytes, partitioning: chosen } = probed;
+        let Probed { records_path, observed, partitioning: chosen } = probed;
         let (partitioning, reason) = match wanted {
             Some(wanted) => {
                 let check = |observed: &Observation| {
@@ -162,6 +161,6 @@ impl Driver<'_> {
             observed: Observation::default(),
             fields: Vec::new(),
         };
-        Ok(Begun { registry, observed, decode, window_bytes })
+        Ok(Begun { registry, observed, decode })
     }
 }

@@ -2,10 +2,10 @@
 //! which columns to begin with, so that slices seldom begin again. No type rests on it: all records are observed.
 
 use crate::error::Result;
-use crate::json::{DecodeOptions, Decoder, PADDING, Segment, agreed_path, arrow_schema, shape};
+use crate::json::{DecodeOptions, Decoder, PADDING, agreed_path, arrow_schema, shape};
 use crate::partition::{Expr, Partitioning, Transform};
-use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject, WINDOW_BYTES};
-use crate::schema::{Kind, Observation, Rule, Type, leaves, resolve_ruled};
+use crate::raw::{Feed, Fetcher, Filled, Limits, RawObject};
+use crate::schema::{Kind, Observation, Rule, Type, resolve_ruled};
 
 /// How many objects are looked at, spread evenly over the listing.
 const PROBED_OBJECTS: usize = 16;
@@ -44,8 +44,6 @@ pub(super) struct Probed {
     pub records_path: Vec<String>,
     /// What the records looked like.
     pub observed: Observation,
-    /// Bytes of a window whose rows do not need too much memory.
-    pub window_bytes: usize,
     /// The partitions that the rule chooses, and why.
     pub partitioning: (Partitioning, String),
 }
@@ -85,6 +83,7 @@ pub(super) fn probe(
     let mut decoder = Decoder::new(&options, &Observation::default());
     let mut times: Vec<(String, i64, i64)> = Vec::new();
     for (window, segments) in &windows {
+        // Of very wide records, those in the first batch are enough.
         let decoded = decoder.decode(window, segments);
         if decoded.rows > 0 {
             note_times(&mut decoder, &options.rule, &mut times)?;
@@ -93,18 +92,8 @@ pub(super) fn probe(
     }
     let observed = decoder.observe();
     let bytes: u64 = objects.iter().map(|object| object.size_bytes).sum();
-    let window_bytes = window_bytes(&observed, &options.rule, &windows);
     let partitioning = choose_partitions(&observed, &options.rule, &times, bytes);
-    Ok(Probed { records_path, observed, window_bytes, partitioning })
-}
-
-/// A batch has a cell for each row and column, also where nothing is: small records of many columns get smaller windows.
-fn window_bytes(observed: &Observation, rule: &Rule, windows: &[(Vec<u8>, Vec<Segment>)]) -> usize {
-    const MAX_CELLS: usize = 4 << 20;
-    let bytes: usize = windows.iter().flat_map(|(_, segments)| segments).map(|part| part.end - part.start).sum();
-    let records = (observed.tally.count(Kind::Object) as usize).max(1);
-    let columns = leaves(&resolve_ruled(observed, &[], rule)).max(1);
-    (MAX_CELLS / columns * (bytes / records).max(1)).clamp(PROBED_BYTES, WINDOW_BYTES)
+    Ok(Probed { records_path, observed, partitioning })
 }
 
 /// Looks at some of `objects` for the place of the records in their envelopes; empty: every object is a record. Blocks.

@@ -415,7 +415,8 @@ impl Promotion<'_> {
                 return lost(&slice.objects[object], error).map(Err);
             }
             let decoded = decoder.decode(&feed.window, &feed.segments);
-            let keyed = keys.as_mut().map(|keys| keys.decoder.decode(&feed.window, &feed.segments));
+            let most_rows = if decoded.rest.is_empty() { usize::MAX } else { decoded.rows };
+            let keyed = keys.as_mut().map(|keys| keys.decoder.decode_rows(&feed.window, &feed.segments, most_rows));
             if keyed.is_some_and(|keyed| (keyed.rows, keyed.used) != (decoded.rows, decoded.used)) {
                 return Ok(Err(Lost::OtherRows));
             }
@@ -440,6 +441,9 @@ impl Promotion<'_> {
                 for part in parts.context(|| "cannot split rows by partition".to_owned())? {
                     writer.write(&part.key, &part.batch)?;
                 }
+            }
+            if feed.take_rest(decoded.rest, &filled) {
+                continue;
             }
             if let Filled::Broken { .. } = filled {
                 decoder.close_object();
@@ -501,13 +505,14 @@ impl Promotion<'_> {
         }
         let fields = self.key_fields(fields);
         // Not only of these columns: what others refuse must be refused here, too.
-        let decoder = Decoder::new(&self.options.decode, observed);
+        // And its batches must have the same rows.
+        let options = DecodeOptions { max_cells: usize::MAX, ..self.options.decode.clone() };
+        let decoder = Decoder::new(&options, observed);
         Some(Keys { decoder, schema: arrow_schema(&fields), fields })
     }
 
     fn feed<'s>(&'s self, slice: &'s Slice) -> Feed<'s> {
-        let feed = Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone());
-        feed.with_window_bytes(self.options.window_bytes)
+        Feed::new(&self.context.fetcher, &slice.objects, self.options.limits.clone())
     }
 
     /// The partition expressions that are made of columns.

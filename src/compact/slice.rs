@@ -114,8 +114,6 @@ pub struct SliceOptions {
     pub target_file_bytes: usize,
     /// Bytes that gathered rows and open writers may hold.
     pub memory_bytes: usize,
-    /// Bytes of a window, unless one record needs more.
-    pub window_bytes: usize,
     /// When the run is, in microseconds since 1970-01-01T00:00:00Z.
     pub at_micros: i64,
 }
@@ -296,8 +294,7 @@ impl<'a> Run<'a> {
 
     /// Reads all objects; `Some` when the attempt must be given up.
     fn read_all(&mut self) -> Result<Option<Attempt>> {
-        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone())
-            .with_window_bytes(self.task.options.window_bytes);
+        let mut feed = Feed::new(&self.context.fetcher, self.objects, self.task.options.limits.clone());
         loop {
             let before = feed.bytes_read;
             let filled = feed.fill();
@@ -319,10 +316,13 @@ impl<'a> Run<'a> {
             if let Err((object, error)) = feed.read_envelope(&self.task.options.decode, &mut self.decoder) {
                 return Ok(Some(Attempt::Without(object, error.to_string())));
             }
-            let decoded = self.decoder.decode(&feed.window, &feed.segments);
-            let used = decoded.used;
+            let mut decoded = self.decoder.decode(&feed.window, &feed.segments);
+            let (used, rest) = (decoded.used, std::mem::take(&mut decoded.rest));
             if let Some(redo) = self.store(&feed, decoded)? {
                 return Ok(Some(redo));
+            }
+            if feed.take_rest(rest, &filled) {
+                continue;
             }
             if let Filled::Broken { object, reason } = filled {
                 self.break_off(&feed, object, reason, used)?;
@@ -332,7 +332,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes the rows and rejects of one window.
+    /// Writes the rows and rejects of one batch.
     fn store(&mut self, feed: &Feed<'_>, decoded: Decoded) -> Result<Option<Attempt>> {
         for (segment, counts) in feed.segments.iter().zip(&decoded.counts) {
             let entry = &mut self.entries[segment.object];

@@ -32,8 +32,7 @@ pub(super) fn try_again(
     let mut fates: Vec<_> = portions.iter().map(|portion| Ok(vec![Fates::default(); portion.pieces.len()])).collect();
     let mut decoder = Decoder::new(decode, &setup.before.observed);
     decoder.select(selections.clone());
-    let mut feed =
-        Feed::new(fetcher, objects, setup.options.limits.clone()).with_window_bytes(setup.options.window_bytes);
+    let mut feed = Feed::new(fetcher, objects, setup.options.limits.clone());
     let see = |fates: &mut Vec<Result<Vec<Fates>, String>>, met: Met| {
         if let Some(Ok(fates)) = fates.get_mut(met.object) {
             note(&selections[met.object], fates, &met);
@@ -59,6 +58,9 @@ pub(super) fn try_again(
             let bytes = last.offset + decoded.used as u64..end;
             Met { object: last.object, bytes, fate: Fate::Rejected }
         };
+        if feed.take_rest(decoded.rest, &filled) {
+            continue;
+        }
         if let Filled::Broken { .. } = filled {
             see(&mut fates, rest(u64::MAX));
             decoder.close_object();

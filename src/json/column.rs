@@ -346,6 +346,17 @@ impl Column {
         }
     }
 
+    /// How many cells the arrays of `rows` rows have, here and below.
+    pub(super) fn cells(&self, rows: usize) -> usize {
+        match &self.data {
+            Data::Empty | Data::Skip => 0,
+            Data::Struct(data) => data.children.iter().map(|child| child.column.cells(rows)).sum(),
+            Data::List(list) => rows + list.element.cells(list.element.len),
+            Data::Map(map) => rows + map.value.len + map.value.cells(map.value.len),
+            _ => rows,
+        }
+    }
+
     /// Adds what the current batch saw to the totals, at its end. Says whether a kind, a key, a meeting of rivals or a
     /// dictionary was seen for the first time. `object_of` gives the number of the raw object that a row came from.
     pub(super) fn commit(&mut self, object_of: &dyn Fn(usize) -> u32) -> bool {

@@ -18,16 +18,27 @@ impl From<FaultAt> for Faulty {
 }
 
 /// What an attempt at a batch comes upon, and buffers that its values share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempt {
     /// A column must become wider: what it could not hold was counted but stored as null.
     pub(super) conflicts: bool,
     /// Keys that stood before in the same object.
     pub(super) duplicate_keys: u64,
+    /// Rows that the batch may have.
+    pub(super) most_rows: usize,
+    /// The batch is to end before the window.
+    pub(super) is_full: bool,
     /// A string with its escapes resolved.
     text: Vec<u8>,
     /// Entries of a dictionary in the order of their keys.
     order: Vec<usize>,
+}
+
+impl Attempt {
+    pub(super) fn new(most_rows: usize) -> Self {
+        let (text, order) = (Vec::new(), Vec::new());
+        Self { conflicts: false, duplicate_keys: 0, most_rows, is_full: false, text, order }
+    }
 }
 
 /// Reads values at a position of a window into columns.

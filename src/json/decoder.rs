@@ -1,6 +1,6 @@
 //! The decoder: windows of raw bytes in, column batches and observations out, in one pass.
 //!
-//! A batch is all records that end in one window. The decoder reads it optimistically and begins it again (the bytes are
+//! A batch is all records that end in one window, or fewer where they have very many columns. The decoder reads it optimistically and begins it again (the bytes are
 //! still there) in two cases, both rare:
 //! - columns must become wider: again with the wider columns, when the window was read to its end;
 //! - a record is faulty: again at once, now checking each record before its values are stored.
@@ -27,6 +27,9 @@ const CHECKED_TAIL: usize = if cfg!(any(test, fuzzing)) { 64 } else { 64 << 10 }
 /// How many columns the records of a source may have unless it is said otherwise.
 pub const MAX_COLUMNS: usize = 2_000;
 
+/// How many cells a batch has, about: at 8 bytes for most.
+const MAX_CELLS: usize = 4 << 20;
+
 /// What bounds and shapes decoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecodeOptions {
@@ -40,6 +43,8 @@ pub struct DecodeOptions {
     pub rule: Rule,
     /// Keys that records may have columns for; past it, the members of all others go into one column of JSON text.
     pub max_columns: usize,
+    /// A batch ends when it has about so many cells. There is one for each row and column, also where nothing is.
+    pub max_cells: usize,
     /// How those columns of the seed may change that a table has (whose observations bear a column's name).
     pub contract: Contract,
 }
@@ -52,6 +57,7 @@ impl Default for DecodeOptions {
             envelope_fields: Vec::new(),
             rule: Rule::default(),
             max_columns: MAX_COLUMNS,
+            max_cells: MAX_CELLS,
             contract: Contract::default(),
         }
     }
@@ -169,12 +175,14 @@ pub struct Counts {
 pub struct Decoded {
     /// Rows in the batch.
     pub rows: usize,
-    /// For each segment, what became of it.
+    /// For each segment that the batch holds something of, what became of it.
     pub counts: Vec<Counts>,
+    /// What the batch left of the window, as it was full: the segments that must be decoded next, of the same window.
+    pub rest: Vec<Segment>,
     /// What was rejected.
     pub rejects: Vec<Reject>,
-    /// How many bytes of the last segment were used. Smaller than its length only when it is not the last of its
-    /// object: the rest must stand at the begin of the next window.
+    /// How many bytes of the last of these segments were used. Smaller than its length only when the batch was full, or
+    /// when it is not the last of its object: then the rest must stand at the begin of the next window.
     pub used: usize,
     /// Keys that stood before in the same object; the last value was kept. (In JSON text all are kept, and not counted.)
     pub duplicate_keys: u64,
@@ -191,15 +199,14 @@ pub struct Decoder {
     path: Arc<[String]>,
     max_depth: usize,
     max_columns: usize,
+    max_cells: usize,
     /// Paths of the envelope's members that records get, and the keys that they get them under.
     members: Arc<[Vec<String>]>,
     member_keys: Vec<String>,
-    /// The JSON texts of the unfinished object's members, with padding.
-    envelope: Envelope,
-    /// Those of the object that the next window begins and does not end: the unfinished one may end in it before.
+    /// The envelope of the object that the next window begins and does not end.
     next_envelope: Envelope,
-    /// The state within the object that the last window did not end.
-    open: Option<Framer>,
+    /// The object that the last batch did not end.
+    open: Option<Unfinished>,
     largest_record: usize,
     /// The batch was given away.
     taken: bool,
@@ -207,6 +214,14 @@ pub struct Decoder {
     unexplained: Vec<(usize, u64)>,
     /// What is wanted of each raw object, by the caller's number; empty: all of all.
     selections: Arc<[Selection]>,
+}
+
+/// The state within an object that was not decoded to its end.
+#[derive(Debug, Clone)]
+struct Unfinished {
+    framer: Framer,
+    /// The JSON texts of its envelope's members, with padding.
+    envelope: Envelope,
 }
 
 /// Why an attempt at a batch was given up.
@@ -223,9 +238,9 @@ impl Decoder {
             path: options.records_path.clone().into(),
             max_depth: options.max_depth,
             max_columns: options.max_columns,
+            max_cells: options.max_cells,
             members: options.envelope_fields.clone().into(),
             member_keys: options.envelope_fields.iter().map(|path| format!("envelope.{}", path.join("."))).collect(),
-            envelope: Envelope::default(),
             next_envelope: Envelope::default(),
             open: None,
             largest_record: 0,
@@ -264,7 +279,7 @@ impl Decoder {
         (!std::mem::replace(&mut self.taken, true)).then_some(&mut self.root)
     }
 
-    /// Decodes all records that end in the window `bytes`.
+    /// Decodes all records that end in the window `bytes`, unless there is a [`rest`](Decoded::rest).
     ///
     /// The segments follow one another in it, each with [`PADDING`](super::PADDING) zero bytes behind it. Only the last
     /// may be unfinished, and it goes on in the first segment of the next window.
@@ -272,13 +287,21 @@ impl Decoder {
     /// # Panics
     /// When a segment or its padding is not within the window, or when the window has 2 GiB or more.
     pub fn decode(&mut self, bytes: &[u8], segments: &[Segment]) -> Decoded {
+        self.decode_rows(bytes, segments, usize::MAX)
+    }
+
+    /// [`decode`](Self::decode), with the end of the batch behind row `rows` at the latest.
+    ///
+    /// # Panics
+    /// As it does.
+    pub fn decode_rows(&mut self, bytes: &[u8], segments: &[Segment], rows: usize) -> Decoded {
         assert!(i32::try_from(bytes.len()).is_ok(), "the offsets of strings and lists have 31 bits");
         let mut checked = !is_utf8(bytes, segments);
         self.taken = false;
         self.unexplained.clear();
         loop {
             self.root.begin();
-            match self.attempt(bytes, segments, checked) {
+            match self.attempt(bytes, segments, rows, checked) {
                 Ok((mut decoded, open)) => {
                     let ends: Vec<u64> = decoded
                         .counts
@@ -293,14 +316,11 @@ impl Decoder {
                         segments.get(segment).map_or(0, |segment| segment.object as u32)
                     });
                     self.open = open;
-                    if segments.last().is_some_and(|segment| segment.offset == 0 && !segment.last) {
-                        self.envelope = std::mem::take(&mut self.next_envelope);
-                    }
                     return decoded;
                 }
                 Err(Again::Wider) => {
-                    if let Data::Struct(data) = &mut self.root.data
-                        && data.is_too_wide(self.max_columns)
+                    if self.is_too_wide()
+                        && let Data::Struct(data) = &mut self.root.data
                     {
                         data.overflow(self.max_columns);
                         self.root.collapsed = true;
@@ -328,13 +348,13 @@ impl Decoder {
 
     /// Gives up the object that the last window did not end: what is still to come of it is one reject.
     pub fn lose(&mut self) {
-        let framer = self.framer();
-        self.open.get_or_insert(framer).lose();
+        let unfinished = Unfinished { framer: self.framer(), envelope: Envelope::default() };
+        self.open.get_or_insert(unfinished).framer.lose();
     }
 
     /// Whether what is still to come of the unfinished object was given up.
     pub fn is_lost(&self) -> bool {
-        self.open.as_ref().is_some_and(Framer::is_lost)
+        self.open.as_ref().is_some_and(|open| open.framer.is_lost())
     }
 
     /// Forgets the unfinished object.
@@ -350,29 +370,27 @@ impl Decoder {
         &mut self,
         bytes: &[u8],
         segments: &[Segment],
+        rows: usize,
         checked: bool,
-    ) -> Result<(Decoded, Option<Framer>), Again> {
+    ) -> Result<(Decoded, Option<Unfinished>), Again> {
         let mut decoded = Decoded::default();
         let mut open = self.open.clone();
-        let mut attempt = Attempt::default();
-        for segment in segments {
+        let mut attempt = Attempt::new(rows);
+        for (index, segment) in segments.iter().enumerate() {
             let padded = &bytes[segment.start..segment.end + PADDING];
             let window = Window::new(padded);
-            let envelope = if self.members.is_empty() || segment.offset > 0 {
-                self.envelope.clone()
-            } else if !segment.last {
-                self.next_envelope.clone()
-            } else {
-                let mut reader = EnvelopeReader { framer: self.framer().with_members(&self.members) };
-                reader.read(padded, true);
-                reader.finish()
-            };
-            let mut framer = open.take().unwrap_or_else(|| self.framer());
+            let mut object = open.take().unwrap_or_else(|| self.begin_object(segment, padded));
             let mut cursor = Cursor { window, at: 0, max_depth: self.max_depth, depth: 0, attempt: &mut attempt };
-            let counts = self.segment(&mut cursor, &mut framer, *segment, &envelope, checked, &mut decoded)?;
+            let counts = self.segment(&mut cursor, &mut object, *segment, checked, &mut decoded)?;
             decoded.counts.push(counts);
-            if !segment.last {
-                open = Some(framer);
+            if attempt.is_full || !segment.last {
+                open = Some(object);
+            }
+            if attempt.is_full {
+                let (start, offset) = (segment.start + decoded.used, segment.offset + decoded.used as u64);
+                decoded.rest.push(Segment { start, offset, ..*segment });
+                decoded.rest.extend(&segments[index + 1..]);
+                break;
             }
         }
         if attempt.conflicts {
@@ -383,16 +401,37 @@ impl Decoder {
         Ok((decoded, open))
     }
 
+    /// The state before the object that `segment`, whose bytes are `padded`, begins.
+    fn begin_object(&self, segment: &Segment, padded: &[u8]) -> Unfinished {
+        let envelope = if self.members.is_empty() {
+            Envelope::default()
+        } else if !segment.last {
+            self.next_envelope.clone()
+        } else {
+            let mut reader = EnvelopeReader { framer: self.framer().with_members(&self.members) };
+            reader.read(padded, true);
+            reader.finish()
+        };
+        Unfinished { framer: self.framer(), envelope }
+    }
+
+    /// Whether the batch ends with the record that was stored last. Its cells are counted now and then.
+    fn is_full(&self, most_rows: usize) -> bool {
+        let rows = self.root.len;
+        let is_due = rows.is_power_of_two() || rows.is_multiple_of(1024);
+        rows >= most_rows || is_due && self.root.cells(rows) > self.max_cells
+    }
+
     fn segment(
         &mut self,
         cursor: &mut Cursor<'_>,
-        framer: &mut Framer,
+        object: &mut Unfinished,
         segment: Segment,
-        envelope: &Envelope,
         checked: bool,
         decoded: &mut Decoded,
     ) -> Result<Counts, Again> {
         let window = cursor.window;
+        let Unfinished { framer, envelope } = object;
         let mut counts = Counts::default();
         let values_before = framer.values();
         let selections = Arc::clone(&self.selections);
@@ -479,6 +518,15 @@ impl Decoder {
                         selection.note(segment.object, place_of(start, cursor.at), Fate::Row, &mut decoded.met);
                     }
                     framer.passed(&window, start, cursor.at);
+                    if self.is_too_wide() {
+                        // At once: columns for all keys of a window may need more memory than there is.
+                        return Err(Again::Wider);
+                    }
+                    if self.is_full(cursor.attempt.most_rows) {
+                        cursor.attempt.is_full = true;
+                        at = cursor.at;
+                        break;
+                    }
                     cursor.at
                 }
                 Step::NotAnObject(start, stop) => {
@@ -548,9 +596,14 @@ impl Decoder {
         Some((refusal, end))
     }
 
+    /// Whether records have more keys than may have columns.
+    fn is_too_wide(&self) -> bool {
+        matches!(&self.root.data, Data::Struct(data) if data.is_too_wide(self.max_columns))
+    }
+
     /// Stores the record at the cursor as the next row.
     fn record(&mut self, cursor: &mut Cursor<'_>, envelope: &Envelope) -> Result<(), Again> {
-        let (row, max_columns) = (self.root.len, self.max_columns);
+        let row = self.root.len;
         let Data::Struct(data) = &mut self.root.data else { return Err(Again::Checked) };
         cursor.object(data, row).map_err(|_| Again::Checked)?;
         if let Some(rest) = &mut data.rest {
@@ -574,7 +627,6 @@ impl Decoder {
                 member.value(&mut child.column).map_err(|_| Again::Checked)?;
             }
         }
-        cursor.attempt.conflicts |= data.is_too_wide(max_columns);
         self.root.count(Kind::Object);
         self.root.len += 1;
         Ok(())

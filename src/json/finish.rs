@@ -1,5 +1,6 @@
 //! From a decoder's columns to Arrow arrays of given column types.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -17,7 +18,7 @@ use super::convert::convert;
 use super::decoder::Decoder;
 use super::object::StructData;
 use super::storage::{Bytes, Data};
-use crate::schema::{Field, Type, arrow_field, arrow_fields, data_type, element_field, entries_field};
+use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
 
 /// The columns of a batch cannot be given the types asked for.
 #[derive(Debug)]
@@ -50,23 +51,44 @@ impl Decoder {
         let root = self.take_root().ok_or(FinishError::Redo)?;
         let rows = root.len;
         let Data::Struct(data) = &mut root.data else { return Err(FinishError::Redo) };
-        let arrays = struct_arrays(data, fields, rows)?;
+        let arrays = struct_arrays(data, fields, rows, &mut Nulls::default())?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
     }
 }
 
-fn struct_arrays(data: &mut StructData, fields: &[Field], rows: usize) -> Result<Vec<ArrayRef>, FinishError> {
-    fields.iter().map(|field| field_array(data, field, rows)).collect()
+/// Arrays of nothing but nulls, of each type one, which all columns share that have no value.
+#[derive(Default)]
+struct Nulls(HashMap<DataType, ArrayRef>);
+
+impl Nulls {
+    fn array(&mut self, ty: &Type, rows: usize) -> ArrayRef {
+        let ty = data_type(ty);
+        if let Some(array) = self.0.get(&ty).filter(|array| array.len() >= rows) {
+            return array.slice(0, rows);
+        }
+        let array = new_null_array(&ty, rows);
+        self.0.insert(ty, Arc::clone(&array));
+        array
+    }
+}
+
+fn struct_arrays(
+    data: &mut StructData,
+    fields: &[Field],
+    rows: usize,
+    none: &mut Nulls,
+) -> Result<Vec<ArrayRef>, FinishError> {
+    fields.iter().map(|field| field_array(data, field, rows, none)).collect()
 }
 
 /// The array of one field: the children of all its keys, of which at most one has a value in each row.
-fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<ArrayRef, FinishError> {
+fn field_array(data: &mut StructData, field: &Field, rows: usize, none: &mut Nulls) -> Result<ArrayRef, FinishError> {
     if field.keys.is_empty()
         && let Some(rest) = &mut data.rest
     {
         rest.column.pad(rows);
-        return array(&mut rest.column, &field.ty);
+        return array(&mut rest.column, &field.ty, none);
     }
     let mut joined: Option<ArrayRef> = None;
     for key in &field.keys {
@@ -75,7 +97,7 @@ fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<Arra
             continue;
         }
         child.column.pad(rows);
-        let array = array(&mut child.column, &field.ty)?;
+        let array = array(&mut child.column, &field.ty, none)?;
         joined = Some(match joined {
             None => array,
             Some(before) => {
@@ -87,15 +109,18 @@ fn field_array(data: &mut StructData, field: &Field, rows: usize) -> Result<Arra
             }
         });
     }
-    Ok(joined.unwrap_or_else(|| new_null_array(&data_type(&field.ty), rows)))
+    Ok(joined.unwrap_or_else(|| none.array(&field.ty, rows)))
 }
 
-fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
+fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, FinishError> {
     let rows = column.len;
     let nulls = column.nulls.finish();
+    if nulls.as_ref().is_some_and(|nulls| nulls.null_count() == rows) {
+        return Ok(none.array(ty, rows));
+    }
     let holds_nothing = matches!(ty, Type::Text) && column.holds_nothing();
     Ok(match (&mut column.data, ty) {
-        (Data::Empty | Data::Skip, ty) => new_null_array(&data_type(ty), rows),
+        (Data::Empty | Data::Skip, ty) => none.array(ty, rows),
         (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values), nulls)),
         (Data::Double(values), Type::Double) => Arc::new(Float64Array::new(take(values), nulls)),
         (Data::Bool(values), Type::Bool) => {
@@ -117,18 +142,18 @@ fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
         (Data::Date(values), Type::Date) => Arc::new(Date32Array::new(take(values), nulls)),
         (Data::Text(text), Type::Text) | (Data::Json(text), Type::Json) => strings(text, nulls)?,
         (Data::Struct(data), Type::Struct(fields)) => {
-            let arrays = struct_arrays(data, fields, rows)?;
+            let arrays = struct_arrays(data, fields, rows, none)?;
             Arc::new(StructArray::try_new_with_length(arrow_fields(fields), arrays, nulls, rows)?)
         }
         (Data::List(list), Type::List(element)) => {
-            let values = array(&mut list.element, element)?;
+            let values = array(&mut list.element, element, none)?;
             let offsets = offsets(&mut list.offsets);
             Arc::new(ListArray::try_new(element_field(element), offsets, values, nulls)?)
         }
         (Data::Map(map), Type::Map(value)) => {
             let entries = entries_field(value);
             let keys = strings(&mut map.keys, None)?;
-            let values = array(&mut map.value, value)?;
+            let values = array(&mut map.value, value, none)?;
             let DataType::Struct(fields) = entries.data_type() else {
                 return Err(ArrowError::SchemaError("map entries are a struct".to_owned()).into());
             };
@@ -136,9 +161,7 @@ fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
             Arc::new(MapArray::try_new(Arc::new(entries), offsets(&mut map.offsets), pairs, nulls, false)?)
         }
         // Nothing but null, {} and [] so far: where such values need a type, it is that of null strings.
-        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => {
-            new_null_array(&DataType::Utf8, rows)
-        }
+        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => none.array(ty, rows),
         (data, ty) => {
             // Stored in a narrower form: its own type first, then the conversion that is known to lose nothing.
             let Some(own) = own_scalar_type(data) else { return Err(FinishError::Redo) };
@@ -150,7 +173,7 @@ fn array(column: &mut Column, ty: &Type) -> Result<ArrayRef, FinishError> {
                 Some(nulls) => column.nulls.append_buffer(&nulls),
                 None => column.nulls.append_n_non_nulls(rows),
             }
-            let narrow = array(column, &own)?;
+            let narrow = array(column, &own, none)?;
             convert(&narrow, &own, ty)?
         }
     })
@@ -213,12 +236,12 @@ pub fn reshape(
     after: &[Field],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
-    let rows = batch.num_rows();
+    let (rows, mut none) = (batch.num_rows(), Nulls::default());
     let arrays: Result<Vec<ArrayRef>, ArrowError> = after
         .iter()
         .map(|field| match before.iter().position(|old| old.name == field.name) {
             Some(index) => convert(batch.column(index), &before[index].ty, &field.ty),
-            None => Ok(new_null_array(arrow_field(field).data_type(), rows)),
+            None => Ok(none.array(&field.ty, rows)),
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
@@ -76,9 +76,20 @@ pub fn split(
     rows.into_iter()
         .map(|(codes, rows)| {
             let key = columns.iter().zip(&codes).map(|(column, code)| column.text(*code)).collect();
-            Ok(Part { key, batch: take_record_batch(batch, &UInt32Array::from(rows))? })
+            Ok(Part { key, batch: take_rows(batch, &UInt32Array::from(rows))? })
         })
         .collect()
+}
+
+/// These rows of a batch. Columns without a value go on sharing their nulls.
+fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let of_column = |column: &ArrayRef| {
+        let has_none = column.null_count() == column.len();
+        if has_none { Ok(column.slice(0, rows.len())) } else { take(column, rows, None) }
+    };
+    let columns = batch.columns().iter().map(of_column).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
 }
 
 /// The partition values of one expression for each row.

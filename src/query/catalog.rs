@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, describe};
 use crate::json::DecodeOptions;
 use crate::lake::{Diff, Found, Head, Hidden, Quarantine, Registry, Table};
 use crate::raw::{Fetcher, RawObject, list_objects};
-use crate::schema::{Contract, Observation, resolve_ruled};
+use crate::schema::{Observation, resolve_ruled};
 use crate::store::Location;
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -210,7 +210,7 @@ impl RawTables {
                 rule: rule.clone(),
                 envelope_fields: settings.envelope_fields.clone(),
                 max_columns: settings.max_columns,
-                contract: Contract::Evolve,
+                ..DecodeOptions::default()
             };
             observed.merge(&observe(&fetcher, &unseen, &decode, &settings.limits, self.threads)?);
             Ok::<_, Error>(decode)

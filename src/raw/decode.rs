@@ -22,7 +22,7 @@ pub enum Ended {
     },
 }
 
-/// Decodes window after window, with a decoder that was made with `options`, and shows each batch to `visit`.
+/// Decodes batch after batch, with a decoder that was made with `options`, and shows each batch to `visit`.
 pub fn decode_objects(
     feed: Feed<'_>,
     options: &DecodeOptions,
@@ -50,9 +50,12 @@ pub fn decode_segments(
         if let Err((object, error)) = feed.read_envelope(options, decoder) {
             return Ended::Unreadable { object, error };
         }
-        let decoded = decoder.decode(&feed.window, &feed.segments);
+        let mut decoded = decoder.decode(&feed.window, &feed.segments);
         if visit(decoder, &decoded, &feed.segments).is_break() {
             return Ended::Stopped;
+        }
+        if feed.take_rest(std::mem::take(&mut decoded.rest), &filled) {
+            continue;
         }
         if let Filled::Broken { .. } = filled {
             decoder.close_object();

@@ -31,6 +31,10 @@ pub struct Feed<'a> {
     /// The parts of the window, in order.
     pub segments: Vec<Segment>,
     window_bytes: usize,
+    /// What the next fill says, as the decoder left something of the window.
+    again: Option<Filled>,
+    /// The window was decoded in part.
+    is_rest: bool,
     /// Decompressed bytes read so far.
     pub bytes_read: u64,
 }
@@ -90,6 +94,8 @@ impl<'a> Feed<'a> {
             filled: 0,
             segments: Vec::new(),
             window_bytes: WINDOW_BYTES,
+            again: None,
+            is_rest: false,
             bytes_read: 0,
         }
     }
@@ -99,6 +105,22 @@ impl<'a> Feed<'a> {
     pub fn with_window_bytes(mut self, window_bytes: usize) -> Self {
         self.window_bytes = window_bytes.max(PADDING);
         self
+    }
+
+    /// Takes what the decoder left of the window, which was filled as `filled` says: the next fill gives it. Returns whether
+    /// there is any; if not, the decoder is to be told of `filled`, and the feed of what was [`used`](Self::used).
+    #[must_use]
+    pub fn take_rest(&mut self, rest: Vec<Segment>, filled: &Filled) -> bool {
+        if rest.is_empty() {
+            return false;
+        }
+        self.segments = rest;
+        self.again = Some(match filled {
+            Filled::Broken { object, reason } => Filled::Broken { object: *object, reason: *reason },
+            // What could not be read is known by now.
+            Filled::Ready | Filled::Unreadable { .. } => Filled::Ready,
+        });
+        true
     }
 
     /// Tells how many bytes of the last segment the decoder used. Returns false when an unfinished object has a record
@@ -122,7 +144,8 @@ impl<'a> Feed<'a> {
     /// # Errors
     /// When the object cannot be read again; its number is given, too.
     pub fn read_envelope(&self, options: &DecodeOptions, decoder: &mut Decoder) -> Result<(), (usize, io::Error)> {
-        if let Some(segment) = self.segments.last().filter(|segment| decoder.wants_envelope(segment)) {
+        let mut last = self.segments.last().filter(|_| !self.is_rest);
+        if let Some(segment) = last.take_if(|segment| decoder.wants_envelope(segment)) {
             let envelope = self.envelope(segment.object, options).map_err(|error| (segment.object, error))?;
             decoder.set_envelope(envelope);
         }
@@ -153,8 +176,12 @@ impl<'a> Feed<'a> {
         self.segments.last().map_or(&[], |segment| &self.window[segment.start + used..segment.end])
     }
 
-    /// Makes the next window.
+    /// Makes the next window, or gives what is left of the last.
     pub fn fill(&mut self) -> Filled {
+        self.is_rest = self.again.is_some();
+        if let Some(filled) = self.again.take() {
+            return filled;
+        }
         let carried = self.carry();
         self.segments.clear();
         // A record that filled the last window needs a larger one.

@@ -1,8 +1,10 @@
 //! One Parquet file: batches in, columns encoded in parallel, a [`DataFile`] out.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -27,15 +29,15 @@ use crate::config::FileOptions;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{arrow_schema, reshape};
 use crate::partition::PartitionKey;
-use crate::schema::{Field, Type};
+use crate::schema::{Field, data_type};
 use crate::store::Location;
 
 /// The only column of a file whose rows have no value in any column: Parquet counts rows by columns. It is always null and
 /// belongs to no table, whose column names have no dash.
 pub const NO_VALUES: &str = "siltstone-no-values";
 
-/// The levels of so many columns, and those of one field more, are in memory at a time at most: where most values are
-/// missing, they are larger than the values.
+/// So many columns, and those of one field more, are encoded at a time at most: where most values are missing, their levels
+/// are larger than the values, and each has an encoder and a compressor.
 const MAX_COLUMNS_AT_ONCE: usize = 64;
 
 /// A finished data file, as plain data.
@@ -109,8 +111,38 @@ pub(super) struct FileWriter {
     fields: Vec<Field>,
     schema: SchemaRef,
     parquet: SerializedFileWriter<Sink>,
-    factory: ArrowRowGroupWriterFactory,
+    columns: Vec<ColumnGroup>,
     row_groups: usize,
+}
+
+/// Columns that are encoded at the same time.
+struct ColumnGroup {
+    fields: Range<usize>,
+    factory: ArrowRowGroupWriterFactory,
+}
+
+impl ColumnGroup {
+    fn new(schema: &SchemaRef, fields: Range<usize>, properties: &WriterPropertiesPtr) -> Result<Self, ParquetError> {
+        let part = Arc::new(schema.project(&fields.clone().collect::<Vec<_>>())?);
+        let parquet_schema = ArrowSchemaConverter::new().convert(&part)?;
+        // Only a file of just these columns has a factory for them.
+        let file = SerializedFileWriter::new(io::sink(), parquet_schema.root_schema_ptr(), Arc::clone(properties))?;
+        Ok(Self { fields, factory: ArrowRowGroupWriterFactory::new(&file, part) })
+    }
+
+    /// All columns of `schema`, in their order.
+    fn all(schema: &SchemaRef, properties: &WriterPropertiesPtr) -> Result<Vec<Self>, ParquetError> {
+        let mut groups = Vec::new();
+        let (mut first, mut columns) = (0, 0);
+        for (index, field) in schema.fields().iter().enumerate() {
+            columns += leaf_count(field.data_type());
+            if columns >= MAX_COLUMNS_AT_ONCE || index + 1 == schema.fields().len() {
+                groups.push(Self::new(schema, first..index + 1, properties)?);
+                (first, columns) = (index + 1, 0);
+            }
+        }
+        Ok(groups)
+    }
 }
 
 impl FileWriter {
@@ -132,8 +164,8 @@ impl FileWriter {
         let parquet =
             SerializedFileWriter::new(sink, parquet_schema.root_schema_ptr(), Arc::clone(&context.properties))
                 .context(describe)?;
-        let factory = ArrowRowGroupWriterFactory::new(&parquet, Arc::clone(&schema));
-        Ok(Self { context: context.clone(), path, partition, fields, schema, parquet, factory, row_groups: 0 })
+        let columns = ColumnGroup::all(&schema, &context.properties).context(describe)?;
+        Ok(Self { context: context.clone(), path, partition, fields, schema, parquet, columns, row_groups: 0 })
     }
 
     pub(super) fn fields(&self) -> &[Field] {
@@ -150,28 +182,30 @@ impl FileWriter {
     }
 
     fn try_write(&mut self, batches: Vec<RecordBatch>, fields: &[Field]) -> Result<(), ParquetError> {
-        let mut writers = self.factory.create_column_writers(self.row_groups)?.into_iter();
-        let batches = batches.into_iter().map(|batch| self.reshape(&batch, fields)).collect::<Result<Vec<_>, _>>()?;
+        let mut batches =
+            batches.into_iter().map(|batch| self.reshape(&batch, fields)).collect::<Result<Vec<_>, _>>()?;
         let mut chunks: Vec<ArrowColumnChunk> = Vec::new();
-        let mut columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)> = Vec::new();
-        for (index, field) in self.schema.fields().iter().enumerate() {
-            let first = columns.len();
-            for batch in &batches {
-                for (leaf, levels) in compute_leaves(field, batch.column(index))?.into_iter().enumerate() {
-                    if columns.len() == first + leaf {
-                        let more = || ParquetError::General("more leaves than columns".to_owned());
-                        columns.push((writers.next().ok_or_else(more)?, Vec::with_capacity(batches.len())));
+        for group in &self.columns {
+            let mut writers = group.factory.create_column_writers(self.row_groups)?.into_iter();
+            let mut columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)> = Vec::new();
+            for index in group.fields.clone() {
+                let (first, field) = (columns.len(), self.schema.field(index));
+                for batch in &batches {
+                    for (leaf, levels) in compute_leaves(field, batch.column(index))?.into_iter().enumerate() {
+                        if columns.len() == first + leaf {
+                            let more = || ParquetError::General("more leaves than columns".to_owned());
+                            columns.push((writers.next().ok_or_else(more)?, Vec::with_capacity(batches.len())));
+                        }
+                        columns[first + leaf].1.push(levels);
                     }
-                    columns[first + leaf].1.push(levels);
                 }
             }
-            if columns.len() >= MAX_COLUMNS_AT_ONCE {
-                chunks.append(&mut self.encode(std::mem::take(&mut columns))?);
+            if group.fields.end == self.schema.fields().len() {
+                // The arrays go as their columns are done.
+                batches.clear();
             }
+            chunks.append(&mut self.encode(columns)?);
         }
-        // The arrays go as their columns are done.
-        drop(batches);
-        chunks.append(&mut self.encode(columns)?);
         let mut group = self.parquet.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
@@ -257,7 +291,7 @@ impl GatheringWriter {
     pub fn sorted_by(&mut self, names: &[String]) {
         let leaf = |name: &String| {
             let before: Vec<&Field> = self.fields.iter().take_while(|field| field.name != *name).collect();
-            let leaves: usize = before.into_iter().map(|field| leaf_count(&field.ty)).sum();
+            let leaves: usize = before.into_iter().map(|field| leaf_count(&data_type(&field.ty))).sum();
             SortingColumn { column_idx: leaves as i32, descending: false, nulls_first: false }
         };
         let columns = names.iter().map(leaf).collect();
@@ -335,12 +369,20 @@ pub fn write_file(
 }
 
 /// How many Parquet columns a column of this type has.
-fn leaf_count(ty: &Type) -> usize {
+fn leaf_count(ty: &DataType) -> usize {
     match ty {
-        Type::Struct(fields) => fields.iter().map(|field| leaf_count(&field.ty)).sum(),
-        Type::List(element) => leaf_count(element),
-        Type::Map(value) => 1 + leaf_count(value),
+        DataType::Struct(fields) => fields.iter().map(|field| leaf_count(field.data_type())).sum(),
+        DataType::List(inner) | DataType::Map(inner, _) => leaf_count(inner.data_type()),
         _ => 1,
+    }
+}
+
+/// What an array holds in memory: nothing, if it is all null, as such arrays share what they hold.
+fn memory_bytes(array: &ArrayRef) -> usize {
+    match array.as_struct_opt() {
+        _ if array.null_count() == array.len() => 0,
+        Some(fields) => fields.columns().iter().map(memory_bytes).sum(),
+        None => array.get_array_memory_size(),
     }
 }
 
@@ -355,7 +397,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn push(&mut self, batch: RecordBatch) {
-        self.bytes += batch.get_array_memory_size();
+        self.bytes += batch.columns().iter().map(memory_bytes).sum::<usize>();
         self.count += batch.num_rows();
         self.batches.push(batch);
     }

@@ -182,3 +182,49 @@ fn a_window_full_of_conflicts_is_read_a_few_times_only() {
     assert!(read.fields.iter().all(|field| field.ty == Type::Text));
     assert_eq!(read.rows.len(), 300);
 }
+
+#[test]
+fn a_batch_ends_when_it_has_many_cells() {
+    let text: String = (0..600).map(|row| format!("{{\"k{row}\":{row}}}\n")).collect();
+    let mut window = text.clone().into_bytes();
+    window.resize(text.len() + PADDING, 0);
+    let options = DecodeOptions { max_cells: 10_000, ..DecodeOptions::default() };
+    let mut decoder = Decoder::new(&options, &Observation::default());
+    let mut segments = vec![Segment { object: 0, start: 0, end: text.len(), offset: 0, last: true }];
+    let mut rows = Vec::new();
+    while !segments.is_empty() {
+        let decoded = decoder.decode(&window, &segments);
+        let keys = decoder.observe().fields.len();
+        // They are counted at powers of two.
+        assert!(decoded.rows * keys <= 4 * options.max_cells, "{} rows of {keys} columns", decoded.rows);
+        rows.push(decoded.rows);
+        segments = decoded.rest;
+    }
+    assert!(rows.len() > 5);
+    assert_eq!(rows.iter().sum::<usize>(), 600);
+}
+
+#[test]
+fn a_window_of_many_keys_is_given_up_as_soon_as_they_are_too_many() {
+    // Columns for all 20,000 keys would have 400 million cells.
+    let text: String = (0..20_000).map(|row| format!("{{\"k{row}\":{row}}}\n")).collect();
+    let mut window = text.clone().into_bytes();
+    window.resize(text.len() + PADDING, 0);
+    let options = DecodeOptions { max_columns: 10, ..DecodeOptions::default() };
+    let mut decoder = Decoder::new(&options, &Observation::default());
+    let segments = [Segment { object: 0, start: 0, end: text.len(), offset: 0, last: true }];
+    let begun = std::time::Instant::now();
+    assert_eq!(decoder.decode(&window, &segments).rows, 20_000);
+    assert!(begun.elapsed().as_secs() < 5, "it took {:?}", begun.elapsed());
+    let seen = decoder.observe();
+    assert_eq!((seen.fields.len(), seen.overflow), (10, true));
+}
+
+#[test]
+fn members_of_an_envelope_stay_with_its_records_in_whatever_batch_they_are() {
+    let options = DecodeOptions { envelope_fields: vec![vec!["n".to_owned()]], max_cells: 0, ..at_path(&["items"]) };
+    let objects = [1, 2].map(|n| format!("{{\"items\":[{{\"a\":{n}}},{{\"a\":{n}}},{{\"a\":{n}}}],\"n\":{n}}}"));
+    let objects: Vec<&[u8]> = objects.iter().map(|text| text.as_bytes()).collect();
+    let read = read_with(&options, &objects, &[usize::MAX]);
+    assert_eq!(read.rows, [1, 1, 1, 2, 2, 2].map(|n| format!("{{\"a\":{n},\"envelope.n\":{n}}}")));
+}

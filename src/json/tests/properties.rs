@@ -243,11 +243,12 @@ proptest! {
 
     #[test]
     fn how_the_input_is_cut_changes_nothing(
-        objects in vec(document(), 1..4), sizes in sizes(), path in path(), max_depth in 1..6_usize
+        objects in vec(document(), 1..4), sizes in sizes(), path in path(), max_depth in 1..6_usize,
+        max_cells in prop_oneof![Just(usize::MAX), 0..16_usize]
     ) {
         let options = DecodeOptions { max_depth: if max_depth < 3 { 128 } else { max_depth }, ..at_path(path) };
         let whole = read_with(&options, &slices(&objects), &[usize::MAX]);
-        let cut = read_with(&options, &slices(&objects), &sizes);
+        let cut = read_with(&DecodeOptions { max_cells, ..options }, &slices(&objects), &sizes);
         prop_assert_eq!(&whole.rejects, &cut.rejects);
         prop_assert_eq!(&whole.counts, &cut.counts);
         prop_assert_eq!(&whole.observation, &cut.observation);
