@@ -27,7 +27,7 @@ use crate::lake::{Change, Hidden, StoredFile, Table};
 use crate::partition::{PartitionKey, split};
 use crate::raw::{Ended, Feed, Fetcher, Limits, RawObject, decode_objects};
 use crate::store::Location;
-use crate::write::{DataFile, FanoutWriter, Layout, Sink, Widened, WriteContext};
+use crate::write::{DataFile, FanoutWriter, Layout, Sink, Widened, WriteContext, worker_bytes};
 
 /// Rows that are put in order, or compared, at once.
 const BATCH_ROWS: usize = 16 << 10;
@@ -57,8 +57,9 @@ pub(super) fn write(sample: &Sample, choice: &Choice, to: &Location, tools: &Too
 fn write_parquet(sample: &Sample, choice: &Choice, to: &Location, tools: &Tools) -> Result<Vec<DataFile>> {
     let options = Arc::new(choice.files.clone());
     let context = WriteContext::new(to, &tools.runtime, &tools.encoders, &options)?;
-    // No row group shall be smaller than was asked for, for want of memory.
-    let layout = Layout { target_file_bytes: choice.target_file_bytes, memory_bytes: usize::MAX / 4, ingested_day: 0 };
+    // The memory that one worker of a run has, as row groups depend on it.
+    let memory_bytes = worker_bytes(&choice.files);
+    let layout = Layout { target_file_bytes: choice.target_file_bytes, memory_bytes, ingested_day: 0 };
     let mut writer = FanoutWriter::new(context, choice.partition_by.clone(), layout, "bench".to_owned());
     if writer.widen(sample.fields.clone())? != Widened::Yes {
         return Err(Error::new(ErrorKind::Failed, "the columns of the sample changed"));

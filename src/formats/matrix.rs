@@ -146,7 +146,7 @@ impl Matrix {
             Some(values) => values.clone(),
             None => default.iter().copied().filter(fits).collect(),
         };
-        for bytes in given(&self.row_group_bytes, &[8 * MIB, 32 * MIB, 512 * MIB]) {
+        for bytes in given(&self.row_group_bytes, &[8 * MIB, 32 * MIB, 256 * MIB]) {
             cells.vary(Axis::RowGroup, |choice| choice.files.row_group_bytes = bytes.max(1));
         }
         for rows in self.row_group_rows.iter().flatten() {
