@@ -109,6 +109,7 @@ impl Sample {
             rule: settings.rule.clone(),
             envelope_fields: settings.envelope_fields.clone(),
             max_columns: settings.max_columns,
+            max_cells: DecodeOptions::default().max_cells,
             contract: Contract::Evolve,
         };
         let observed = observe(fetcher, objects, &decode, limits, threads)?;
@@ -118,7 +119,8 @@ impl Sample {
         let (mut batches, mut raw_bytes, mut failed) = (Vec::new(), 0, None);
         let feed = Feed::new(fetcher, objects, limits.clone());
         let ended = decode_segments(feed, &decode, &mut decoder, |decoder, decoded, segments| {
-            let (last, whole) = segments.split_last().map_or((0, segments), |(_, whole)| (decoded.used, whole));
+            let held = &segments[..decoded.counts.len().min(segments.len())];
+            let (last, whole) = held.split_last().map_or((0, held), |(_, whole)| (decoded.used, whole));
             raw_bytes += (whole.iter().map(|part| part.end - part.start).sum::<usize>() + last) as u64;
             if decoded.rows > 0 {
                 match decoder.finish(&fields, &schema) {

@@ -29,7 +29,7 @@ fn put_orders(roots: &Roots, records: u64) {
             "id": format!("order-{:08x}", n.wrapping_mul(2_654_435_761) as u32),
             "number": n,
             "created_at": format!("2025-02-{day:02}T{hour:02}:05:06Z"),
-            "country": ["de", "fr", "it", "es"][(n % 4) as usize],
+            "country": (["de", "fr", "it", "es"][(n % 4) as usize]),
             "paid": n % 3 == 0,
             "total": n as f64 * 1.25,
             "note": if n % 5 == 0 { Value::Null } else { json!(format!("a note, number {n}")) },
