@@ -48,13 +48,18 @@ impl Stopwatch {
 
     /// Seconds since the begin.
     pub fn seconds(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64()
+        whole_micros(self.begun.elapsed().as_secs_f64())
     }
 
     /// Seconds that this process had of all cores since the begin; 0 where the system does not tell.
     pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds() - self.cpu_begun
+        whole_micros(cpu_seconds() - self.cpu_begun)
     }
+}
+
+/// Seconds without digits that no clock has: so that they are the same when they are read back from text.
+fn whole_micros(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
 }
 
 #[cfg(unix)]

@@ -295,7 +295,7 @@ fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
     let (number, unit) =
         units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes))).unwrap_or((text, 1.0));
     let bytes = number.trim().parse::<f64>().map_err(|_| wrong())? * unit;
-    if bytes >= 1.0 && bytes <= 1e15 { Ok(bytes as u64) } else { Err(wrong()) }
+    if (1.0..=1e15).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(super) struct Tools {
 pub(super) fn write(sample: &Sample, choice: &Choice, to: &Location, tools: &Tools) -> Result<Vec<DataFile>> {
     match choice.format {
         Format::Parquet => write_parquet(sample, choice, to, tools),
-        Format::Json => write_json(sample, to, tools, |bytes| Ok(bytes), "json"),
+        Format::Json => write_json(sample, to, tools, Ok, "json"),
         Format::JsonGz => write_json(sample, to, tools, gzip, "json.gz"),
         Format::Avro => write_avro(sample, to, tools),
         Format::Arrow => write_arrow(sample, to, tools),
@@ -153,6 +153,7 @@ fn write_json(
     Ok(files)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as it would be handed on unpacked")]
 fn gzip(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::new(6));
     encoder.write_all(&bytes)?;

@@ -198,7 +198,7 @@ impl Seen {
             match ty {
                 Type::Text => array.as_string::<i32>().iter().for_each(|value| seen.see(value.map(fnv1a))),
                 Type::Int64 => {
-                    array.as_primitive::<Int64Type>().iter().for_each(|value| seen.see(value.map(|v| v as u64)))
+                    array.as_primitive::<Int64Type>().iter().for_each(|value| seen.see(value.map(|v| v as u64)));
                 }
                 Type::Bool => array.as_boolean().iter().for_each(|value| seen.see(value.map(u64::from))),
                 _ => return None,
@@ -260,7 +260,7 @@ fn days(arrays: &[&ArrayRef], ty: &Type) -> Option<f64> {
         match ty {
             _ if array.null_count() > 0 => return None,
             Type::Timestamp { .. } => {
-                array.as_primitive::<TimestampMicrosecondType>().values().iter().copied().for_each(see)
+                array.as_primitive::<TimestampMicrosecondType>().values().iter().copied().for_each(see);
             }
             Type::Date => array
                 .as_primitive::<Date32Type>()

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use tokio::runtime::Handle;
 
 use super::cell::{Cell, ColumnBytes, QueryRun, Stored, WriteRun};
@@ -230,7 +230,7 @@ impl<'a> Search<'a> {
             let bytes = hidden.read(&file.path).await?;
             let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes);
             let footer = footer.context(|| format!("cannot read {}", file.path))?;
-            for chunk in footer.row_groups().iter().flat_map(|group| group.columns()) {
+            for chunk in footer.row_groups().iter().flat_map(RowGroupMetaData::columns) {
                 let column: &mut ColumnBytes = stored.columns.entry(chunk.column_path().string()).or_default();
                 column.bytes += chunk.compressed_size().max(0) as u64;
                 for encoding in chunk.encodings().map(|encoding| encoding.to_string()) {

@@ -224,7 +224,7 @@ fn a_window_of_many_keys_is_given_up_as_soon_as_they_are_too_many() {
 fn members_of_an_envelope_stay_with_its_records_in_whatever_batch_they_are() {
     let options = DecodeOptions { envelope_fields: vec![vec!["n".to_owned()]], max_cells: 0, ..at_path(&["items"]) };
     let objects = [1, 2].map(|n| format!("{{\"items\":[{{\"a\":{n}}},{{\"a\":{n}}},{{\"a\":{n}}}],\"n\":{n}}}"));
-    let objects: Vec<&[u8]> = objects.iter().map(|text| text.as_bytes()).collect();
+    let objects: Vec<&[u8]> = objects.iter().map(String::as_bytes).collect();
     let read = read_with(&options, &objects, &[usize::MAX]);
     assert_eq!(read.rows, [1, 1, 1, 2, 2, 2].map(|n| format!("{{\"a\":{n},\"envelope.n\":{n}}}")));
 }
