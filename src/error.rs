@@ -94,7 +94,7 @@ fn without_markup(text: String) -> String {
         plain.push_str(&format!(": {message}"));
     }
     if matches!(code, "SignatureDoesNotMatch" | "InvalidAccessKeyId" | "InvalidToken" | "ExpiredToken") {
-        plain.push_str(" (the credentials in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN are refused)");
+        plain.push_str(" (the credentials in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or of the AWS profile, are refused)");
     }
     plain + after
 }

@@ -5,8 +5,10 @@ mod discard;
 mod durable;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod profile;
 mod proof;
 mod throttle;
+mod uploads;
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -15,14 +17,18 @@ use object_store::aws::AmazonS3Builder;
 use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
 pub use counting::{Counted, Counting};
 use discard::Discarding;
 use durable::Durable;
+use profile::Profile;
 pub use proof::{Check, Race};
+#[cfg(any(feature = "gcp", feature = "azure"))]
 use throttle::Throttling;
+use uploads::Kept;
+pub use uploads::{Upload, Uploads};
 
 use crate::error::{Context, Error, Result};
 
@@ -33,6 +39,8 @@ pub struct Location {
     store: Arc<dyn ObjectStore>,
     /// The same store, listing page by page; stores over HTTP can.
     pages: Option<Arc<dyn PaginatedListStore>>,
+    /// Its unfinished uploads; S3 can tell of them.
+    uploads: Option<Arc<Uploads>>,
     local: Option<PathBuf>,
 }
 
@@ -46,10 +54,11 @@ impl std::fmt::Debug for Location {
 impl Location {
     /// Opens a local path or a `file://`, `s3://` or `memory://` URL (`gs://`, `az://` with their features).
     ///
-    /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...).
+    /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...), or from the AWS
+    /// profile that it names.
     ///
     /// # Errors
-    /// `Usage` when the text names no store this build knows.
+    /// `Usage` when the text names no store this build knows, or the profile cannot be used.
     pub fn parse(text: &str) -> Result<Self> {
         if !text.contains("://") {
             return Self::from_path(FsPath::new(text));
@@ -66,16 +75,31 @@ impl Location {
                 let path = url.to_file_path().map_err(|()| Error::usage(format!("{text:?} names no local path")))?;
                 Self::from_path(&path)
             }
-            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), pages: None, local: None }),
+            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), pages: None, uploads: None, local: None }),
             "s3" | "s3a" => {
                 let bucket = url.host_str().ok_or_else(|| Error::usage(format!("{text:?} names no bucket")))?;
+                let kept = Kept::default();
                 let mut builder = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
                     .with_retry(retries())
-                    .with_http_connector(Throttling);
-                if let Ok(endpoint) =
-                    std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"))
+                    .with_http_connector(kept.clone());
+                let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                let profile = match is_set("AWS_ACCESS_KEY_ID") {
+                    true => Profile::default(),
+                    false => Profile::from_env()?,
+                };
+                if let Some((key_id, secret)) = profile.keys {
+                    builder = builder.with_access_key_id(key_id).with_secret_access_key(secret);
+                    if let Some(token) = profile.session_token {
+                        builder = builder.with_token(token);
+                    }
+                }
+                if let Some(region) = profile.region.filter(|_| !is_set("AWS_REGION") && !is_set("AWS_DEFAULT_REGION"))
                 {
+                    builder = builder.with_region(region);
+                }
+                let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"));
+                if let Some(endpoint) = endpoint.ok().or(profile.endpoint_url) {
                     // The client takes it for one, and aborts.
                     if !Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
                         return Err(Error::usage("AWS_ENDPOINT_URL is no URL that begins with http:// or https://"));
@@ -83,7 +107,9 @@ impl Location {
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self::over_http(url, store))
+                let store = Arc::new(store);
+                let uploads = kept.uploads(&store).map(Arc::new);
+                Ok(Self { uploads, ..Self::over_http(url, store) })
             }
             #[cfg(feature = "gcp")]
             "gs" => {
@@ -92,7 +118,7 @@ impl Location {
                     .with_retry(retries())
                     .with_http_connector(Throttling);
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self::over_http(url, store))
+                Ok(Self::over_http(url, Arc::new(store)))
             }
             #[cfg(feature = "azure")]
             "az" | "abfs" | "abfss" => {
@@ -101,7 +127,7 @@ impl Location {
                     .with_retry(retries())
                     .with_http_connector(Throttling);
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self::over_http(url, store))
+                Ok(Self::over_http(url, Arc::new(store)))
             }
             scheme => Err(Error::usage(format!("no store for {scheme}:// in this build ({text})"))),
         }
@@ -114,17 +140,16 @@ impl Location {
         let absolute = absolute.canonicalize().unwrap_or(absolute);
         let url = Url::from_directory_path(&absolute)
             .map_err(|()| Error::usage(format!("{} is no absolute path", absolute.display())))?;
-        Ok(Self { url, store: Arc::new(Durable::default()), pages: None, local: Some(absolute) })
+        Ok(Self { url, store: Arc::new(Durable::default()), pages: None, uploads: None, local: Some(absolute) })
     }
 
-    fn over_http(url: Url, store: impl ObjectStore + PaginatedListStore) -> Self {
-        let store = Arc::new(store);
-        Self { url, store: Arc::clone(&store) as _, pages: Some(store), local: None }
+    fn over_http(url: Url, store: Arc<impl ObjectStore + PaginatedListStore>) -> Self {
+        Self { url, store: Arc::clone(&store) as _, pages: Some(store), uploads: None, local: None }
     }
 
     /// A folder in a store that is at hand. `url` must end with a slash.
     pub fn with_store(url: Url, store: Arc<dyn ObjectStore>) -> Self {
-        Self { url, store, pages: None, local: None }
+        Self { url, store, pages: None, uploads: None, local: None }
     }
 
     /// The same folder, where writing and deleting only seem to happen.
@@ -137,7 +162,7 @@ impl Location {
     #[must_use]
     pub fn counted(&self) -> (Self, Arc<Counting>) {
         let counting = Arc::new(Counting::new(Arc::clone(&self.store)));
-        (Self { url: self.url.clone(), store: Arc::clone(&counting) as _, pages: None, local: None }, counting)
+        (Self::with_store(self.url.clone(), Arc::clone(&counting) as _), counting)
     }
 
     /// The folder's URL, ending with a slash.
@@ -153,6 +178,11 @@ impl Location {
     /// The store as one that lists page by page, when it can.
     pub fn pages(&self) -> Option<&Arc<dyn PaginatedListStore>> {
         self.pages.as_ref()
+    }
+
+    /// The unfinished uploads of the store, when it can tell of them.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_deref()
     }
 
     /// The folder in the local file system, when it is there.
@@ -188,7 +218,13 @@ impl Location {
             .push(name)
             .push("");
         let local = self.local.as_ref().map(|local| local.join(name));
-        Ok(Self { url, store: Arc::clone(&self.store), pages: self.pages.clone(), local })
+        Ok(Self {
+            url,
+            store: Arc::clone(&self.store),
+            pages: self.pages.clone(),
+            uploads: self.uploads.clone(),
+            local,
+        })
     }
 }
 
@@ -199,5 +235,9 @@ impl Location {
 fn retries() -> RetryConfig {
     let default = RetryConfig::default();
     let attempts = std::env::var("AWS_MAX_ATTEMPTS").ok().and_then(|text| text.parse::<usize>().ok());
-    RetryConfig { max_retries: attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1)), ..default }
+    // The next wait is drawn from 100 ms to so many times the last one. By twice, the default, waits would hardly grow, and ten
+    // retries end within seconds: before a server has started again.
+    let backoff = BackoffConfig { base: 4.0, ..default.backoff.clone() };
+    let max_retries = attempts.map_or(default.max_retries, |attempts| attempts.saturating_sub(1));
+    RetryConfig { max_retries, backoff, ..default }
 }

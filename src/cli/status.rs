@@ -12,7 +12,7 @@ use crate::error::{Context as _, ErrorKind, Result};
 use crate::lake::{Diff, Found, Head, Hidden, Totals};
 use crate::maintain::is_small;
 use crate::partition::PartitionKey;
-use crate::raw::{check_source_id, list_objects, list_sources};
+use crate::raw::{check_source_id, leads_out, list_objects, list_sources};
 use crate::store::Location;
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     sources.iter().try_for_each(|source| check_source_id(source))?;
     if sources.is_empty() {
         if let Some(raw) = &raw {
-            sources.extend(list_sources(raw).await?.0);
+            sources.extend(list_sources(raw).await?.0.into_iter().filter(|id| !leads_out(raw, id)));
         }
         match list_sources(&lake).await {
             Ok((found, _)) => sources.extend(found),

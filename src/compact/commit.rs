@@ -1,10 +1,9 @@
 //! The end of a run: the books are checked, the ledger and its head are written, and one commit takes all in.
 
-use std::collections::HashSet;
-
-use futures::{StreamExt as _, TryStreamExt as _};
+use std::collections::{BTreeSet, HashSet};
 
 use super::driver::{Driver, MAX_PLANS, Plan};
+use super::replace::Lessened;
 use super::report::{SourceReport, Status};
 use super::rewrite::Rewritten;
 use super::slice::SliceResult;
@@ -13,9 +12,6 @@ use crate::json::format_timestamp;
 use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append};
 use crate::raw::RawObject;
 use crate::write::DataFile;
-
-/// A run that took half a day looks whether its files are still there: a vacuum spares for a day what no version names.
-const LONG_RUN_MICROS: i64 = 12 * 3_600_000_000;
 
 /// What the workers made of a plan.
 pub(super) struct Made {
@@ -26,6 +22,10 @@ pub(super) struct Made {
     pub discarded: Vec<String>,
     /// Objects left for another run, and why.
     pub unreadable: Vec<(RawObject, String)>,
+    /// The files that lose rows, as the objects that these are of changed.
+    pub lessened: Vec<Lessened>,
+    /// The entries of the old versions of these objects.
+    pub taken_out: Vec<Entry>,
 }
 
 /// What the ledger will say.
@@ -39,6 +39,8 @@ pub(super) struct Books {
     pub quarantine: Vec<String>,
     /// The quarantine files that there were and that are not among them.
     pub replaced_files: Vec<String>,
+    /// Sums over the entries that go, as their objects changed; `deduplicated`: their rows that were taken out before.
+    pub taken_out: Option<Totals>,
 }
 
 impl Books {
@@ -70,7 +72,11 @@ impl Driver<'_> {
             Ok(id) => id,
             // Another run drew this id, and perhaps died: it is drawn anew.
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Outcome::Conflict),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // No entry names these files, and none will.
+                plan.hidden.discard(&made.all_files()).await;
+                return Err(error);
+            }
         };
         // Their keys count too: they stand in the table's metadata.
         let before = plan.registry.as_ref().map(|registry| &registry.fields);
@@ -79,6 +85,10 @@ impl Driver<'_> {
         for (old, new) in &made.rewritten.files {
             remove.push(old.clone());
             add.push(new.clone());
+        }
+        for Lessened { old, new, .. } in &made.lessened {
+            remove.push(old.clone());
+            add.extend(new.clone());
         }
         let change = Change {
             run_id: self.run_id.clone(),
@@ -90,30 +100,24 @@ impl Driver<'_> {
             optimizes_to: None,
             ledger_head: id,
         };
-        self.check_files_are_there(plan, &change, at_micros).await?;
+        let written = change.add.iter().map(|file| file.path.clone()).chain(made.lessened_files());
+        let written = written.chain(books.quarantine.iter().cloned());
+        plan.hidden.check_still_there(written, at_micros - self.began_micros).await?;
         for _ in 0..MAX_PLANS {
-            let outcome = plan.table.commit(change.clone()).await?;
+            let outcome = match plan.table.commit(change.clone()).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    if is_surely_without(plan, &change).await {
+                        plan.hidden.discard(&made.all_files()).await;
+                    }
+                    return Err(error);
+                }
+            };
             if outcome != Outcome::Conflict || !is_still_valid(plan, &change).await? {
                 return Ok(outcome);
             }
         }
         Ok(Outcome::Conflict)
-    }
-
-    /// Proves, at the end of a long run, that no vacuum took its first files for those of a dead one.
-    async fn check_files_are_there(&self, plan: &Plan, change: &Change, now_micros: i64) -> Result<()> {
-        if now_micros - self.began_micros < LONG_RUN_MICROS {
-            return Ok(());
-        }
-        let checks = futures::stream::iter(&change.add).map(|file| async {
-            match plan.hidden.is_there(&file.path).await? {
-                true => Ok(()),
-                false => {
-                    Err(Error::new(ErrorKind::Failed, format!("{} was deleted while the run was at work", file.path)))
-                }
-            }
-        });
-        checks.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
     }
 
     /// Writes the registry, the ledger's segment and its head, which count once a commit names the head; its id.
@@ -128,11 +132,13 @@ impl Driver<'_> {
         let parent = plan.head.as_ref();
         let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
         let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
-        books.replaced.iter().for_each(|entry| totals.subtract(entry));
+        books.replaced.iter().chain(&made.taken_out).for_each(|entry| totals.subtract(entry));
+        totals.deduplicated -= books.taken_out.map_or(0, |gone| gone.deduplicated);
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
         plan.hidden.create_json(&registry_path, &made.registry).await?;
-        let segments = append(&plan.hidden, parent, id, entries).await?;
+        let gone = made.taken_out.iter().map(|entry| &entry.object).collect();
+        let segments = append(&plan.hidden, parent, id, entries, &gone).await?;
         let head = Head {
             id,
             parent: parent.map(|head| head.id),
@@ -142,6 +148,7 @@ impl Driver<'_> {
             registry: registry_path,
             quarantine: books.quarantine.clone(),
             replaced: books.replaced_files.clone(),
+            taken_out: books.taken_out,
             totals,
         };
         plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
@@ -161,6 +168,16 @@ async fn is_still_valid(plan: &mut Plan, change: &Change) -> Result<bool> {
     let files = plan.table.files()?;
     let active: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     Ok(change.remove.iter().all(|file| active.contains(file.path.as_str())))
+}
+
+/// Whether a commit that failed did not happen, and will not: a request to another machine may still be under way.
+async fn is_surely_without(plan: &mut Plan, change: &Change) -> bool {
+    if plan.table.location().local().is_none() || plan.table.refresh().await.is_err() {
+        return false;
+    }
+    let is_named = |path: &str| change.add.iter().any(|file| file.path == path);
+    plan.table.version().is_none()
+        || plan.table.files().is_ok_and(|files| !files.iter().any(|file| is_named(&file.path)))
 }
 
 fn unbalanced(what: &str) -> Error {
@@ -195,7 +212,7 @@ impl Made {
             .iter()
             .flat_map(|result| result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
         let rewritten = self.rewritten.files.iter().map(|(_, new)| new.path.clone());
-        files.chain(rewritten).chain(self.discarded.iter().cloned()).collect()
+        files.chain(rewritten).chain(self.lessened_files()).chain(self.discarded.iter().cloned()).collect()
     }
 
     /// Proves that every record found is a row or in quarantine, and that every row is in a file.
@@ -216,6 +233,13 @@ impl Made {
                 )));
             }
         }
+        for Lessened { old, new, gone } in &self.lessened {
+            let stayed = new.as_ref().map_or(0, |new| new.row_count);
+            if old.row_count != stayed + gone {
+                let why = format!("of {} rows of {}, {gone} were to go and {stayed} stay", old.row_count, old.path);
+                return Err(unbalanced(&why));
+            }
+        }
         Ok(())
     }
 
@@ -229,11 +253,19 @@ impl Made {
         report.bytes_in = self.results.iter().map(|result| result.bytes_in).sum();
         report.bytes_out = files().map(|file| file.size_bytes).sum();
         report.files = files().count() as u64;
+        report.rows_replaced = self.rows_gone();
         let changes = self.registry.changes_since(plan.registry.as_ref());
         report.schema_changes = changes.iter().map(ToString::to_string).collect();
         for (object, why) in &self.unreadable {
             report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
             report.status = Status::PartialSuccess;
+        }
+        let replaced: BTreeSet<&String> = self.taken_out.iter().map(|entry| &entry.object.key).collect();
+        for key in replaced {
+            let rows = plan.old.rows_of(key);
+            report.notes.push(format!(
+                "{key} changed after it was consumed; what it holds now took the place of its {rows} rows"
+            ));
         }
         let duplicates: u64 = self.results.iter().map(|result| result.duplicate_keys).sum();
         if duplicates > 0 {

@@ -7,14 +7,13 @@
 
 use std::collections::HashSet;
 
-use futures::TryStreamExt as _;
-use object_store::ObjectStore as _;
+use object_store::ObjectStoreExt as _;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::hidden::Hidden;
 use super::ledger::Head;
-use super::table::Table;
+use super::table::{LEDGER_APP, Table};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{Time, time};
 use crate::write::merged_id;
@@ -43,60 +42,41 @@ impl Retained {
         let Some(last) = table.ledger_head().await? else { return Ok(retained) };
         let hidden = Hidden::new(table.location());
         retained.files.extend(table.files()?.into_iter().map(|file| file.path));
-        retained.add_entries(table, &hidden, cutoff_ms - MARGIN_MS).await?;
+        let last = retained.add_entries(table, cutoff_ms - MARGIN_MS, last).await?;
         retained.add_heads(&hidden, last, cutoff_ms - MARGIN_MS).await?;
         let records = retained.files.iter().filter_map(|path| merged_id(path).map(Hidden::origins_path));
         retained.hidden.extend(records);
         Ok(retained)
     }
 
-    /// Adds the files that entries since `cutoff_ms` name.
-    async fn add_entries(&mut self, table: &Table, hidden: &Hidden, cutoff_ms: i64) -> Result<()> {
-        let describe = || format!("cannot list the log of the table {}", table.location().url());
-        let mut listed = table.location().store().list(Some(&table.location().child(LOG)?));
-        let mut entries = Vec::new();
-        while let Some(object) = listed.try_next().await.context(describe)? {
-            let version = object.location.filename().and_then(|name| name.strip_suffix(".json"));
-            let version = version.filter(|version| version.len() == 20).and_then(|version| version.parse::<u64>().ok());
-            // Versions that came since the table was loaded only add.
-            let version = version.filter(|version| Some(*version) <= table.version());
-            entries.extend(version.map(|version| (version, object.last_modified.timestamp_millis())));
+    /// Adds the files that entries since `cutoff_ms` name; the ledger's head in the last entry that names one, unless it is
+    /// `last`.
+    ///
+    /// Entries are asked for by name, and so are those behind the version that was loaded: a listing that is late must not
+    /// cost files.
+    async fn add_entries(&mut self, table: &Table, cutoff_ms: i64, mut last: i64) -> Result<i64> {
+        let Some(loaded) = table.version() else { return Ok(last) };
+        let mut version = loaded + 1;
+        while let Some(entry) = LogEntry::read(table, version).await? {
+            self.files.extend(entry.files);
+            last = entry.head.unwrap_or(last);
+            version += 1;
         }
-        entries.sort_unstable();
-        let mut expected = table.version();
-        for (version, stored_at_ms) in entries.into_iter().rev() {
-            if expected != Some(version) {
-                break;
-            }
-            expected = version.checked_sub(1);
-            let bytes = hidden.read(&format!("{LOG}/{version:020}.json")).await?;
-            let mut at_ms = stored_at_ms;
-            let mut named = Vec::new();
-            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let action: Value = serde_json::from_slice(line).map_err(|error| {
-                    Error::new(ErrorKind::Corrupt, format!("version {version} of the log is damaged: {error}"))
-                })?;
-                let stamp = action["commitInfo"]["timestamp"].as_i64();
-                at_ms = at_ms.max(stamp.unwrap_or(at_ms));
-                let paths = ["add", "remove"].into_iter().filter_map(|kind| action[kind]["path"].as_str());
-                named.extend(paths.map(|path| percent_decode_str(path).decode_utf8_lossy().into_owned()));
-            }
-            if at_ms < cutoff_ms {
-                // What it removed was no longer needed then.
-                return Ok(());
-            }
-            self.files.extend(named);
-        }
-        match expected {
-            None => Ok(()),
-            Some(version) => {
+        for version in (0..=loaded).rev() {
+            let Some(entry) = LogEntry::read(table, version).await? else {
                 let message = format!(
                     "version {version} of {} is gone from the log: it is not known which files versions within the retention need",
                     table.location().url()
                 );
-                Err(Error::new(ErrorKind::Corrupt, message))
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            };
+            if entry.at_ms < cutoff_ms {
+                // What it removed was no longer needed then.
+                break;
             }
+            self.files.extend(entry.files);
         }
+        Ok(last)
     }
 
     /// Adds what heads name that were current since `cutoff_ms`.
@@ -120,6 +100,43 @@ impl Retained {
                 None => return Ok(()),
             }
         }
+    }
+}
+
+/// An entry of the log.
+#[derive(Debug)]
+struct LogEntry {
+    /// When it was written, or a little later.
+    at_ms: i64,
+    /// The files that it adds or removes.
+    files: Vec<String>,
+    /// The ledger's head.
+    head: Option<i64>,
+}
+
+impl LogEntry {
+    /// Reads the entry of a version, if there is one.
+    async fn read(table: &Table, version: u64) -> Result<Option<Self>> {
+        let describe = || format!("cannot read version {version} of the log of {}", table.location().url());
+        let path = table.location().child(&format!("{LOG}/{version:020}.json"))?;
+        let found = match table.location().store().get(&path).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found.context(describe)?,
+        };
+        let mut entry = Self { at_ms: found.meta.last_modified.timestamp_millis(), files: Vec::new(), head: None };
+        let bytes = found.bytes().await.context(describe)?;
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let action: Value = serde_json::from_slice(line).map_err(|error| {
+                Error::new(ErrorKind::Corrupt, format!("version {version} of the log is damaged: {error}"))
+            })?;
+            entry.at_ms = action["commitInfo"]["timestamp"].as_i64().map_or(entry.at_ms, |at| at.max(entry.at_ms));
+            let paths = ["add", "remove"].into_iter().filter_map(|kind| action[kind]["path"].as_str());
+            entry.files.extend(paths.map(|path| percent_decode_str(path).decode_utf8_lossy().into_owned()));
+            if action["txn"]["appId"] == LEDGER_APP {
+                entry.head = action["txn"]["version"].as_i64().or(entry.head);
+            }
+        }
+        Ok(Some(entry))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::store::Location;
 use crate::write::{DataFile, NO_VALUES};
 
 /// The `txn` application id whose version names the ledger's head.
-const LEDGER_APP: &str = "siltstone.ledger";
+pub(super) const LEDGER_APP: &str = "siltstone.ledger";
 /// The key under which a commit carries the id of the run that made it.
 const RUN_ID: &str = "siltstone.runId";
 /// A checkpoint is written every so many versions.

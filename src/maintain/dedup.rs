@@ -93,10 +93,15 @@ impl Optimizer<'_> {
             run_id: run_id.clone(),
             written_at: format_timestamp(at_micros, false),
             replaced: Vec::new(),
+            taken_out: None,
             totals,
             ..before.clone()
         };
-        opened.hidden.create_json(&Hidden::head_path(id), &head).await?;
+        match opened.hidden.create_json(&Hidden::head_path(id), &head).await {
+            // Another run drew this id, and perhaps died: it is drawn anew.
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
+            written => written?,
+        }
         let change = Change {
             run_id,
             at_ms: at_micros / 1000,
@@ -107,6 +112,7 @@ impl Optimizer<'_> {
             optimizes_to: None,
             ledger_head: id,
         };
+        self.check_still_there(opened, merged).await?;
         match opened.table.commit(change).await? {
             Outcome::Committed(version) => {
                 count(report, merged);

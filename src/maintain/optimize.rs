@@ -123,6 +123,8 @@ pub(super) struct Optimizer<'a> {
     pub lake: &'a Location,
     pub threads: usize,
     pub clock: &'a dyn Clock,
+    /// When it was begun, in microseconds since 1970-01-01T00:00:00Z.
+    began_micros: i64,
     encoders: Arc<ThreadPool>,
 }
 
@@ -170,7 +172,7 @@ impl<'a> Optimizer<'a> {
             .thread_name(|n| format!("encode-{n}"))
             .build()
             .context(|| "cannot start threads".to_owned())?;
-        Ok(Self { lake, threads, clock, encoders: Arc::new(encoders) })
+        Ok(Self { lake, threads, clock, began_micros: clock.now_micros(), encoders: Arc::new(encoders) })
     }
 
     /// Optimizes one table. What was done before a failure is in the report, too.
@@ -256,6 +258,12 @@ impl<'a> Optimizer<'a> {
         }
     }
 
+    /// Proves that no vacuum took what was merged in a long run for what a dead one left.
+    pub(super) async fn check_still_there(&self, opened: &Opened, merged: &[Merged]) -> Result<()> {
+        let ran_micros = self.clock.now_micros() - self.began_micros;
+        opened.hidden.check_still_there(merged.iter().flat_map(Merged::written), ran_micros).await
+    }
+
     /// Makes the next version.
     async fn commit(
         &self,
@@ -269,6 +277,7 @@ impl<'a> Optimizer<'a> {
             if merged.is_empty() {
                 return Ok(());
             }
+            self.check_still_there(opened, &merged).await?;
             let change = Change {
                 run_id: run_id.clone(),
                 at_ms: self.clock.now_micros() / 1000,

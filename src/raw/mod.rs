@@ -15,5 +15,5 @@ pub use decode::{Ended, decode_objects, decode_segments};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
 pub use fetch::{Fetcher, RawReader, is_lasting};
 pub use inflate::{Limits, is_compressed};
-pub use listing::{Listing, check_source_id, list_objects, list_sources};
+pub use listing::{Listing, check_source_id, leads_out, list_objects, list_sources};
 pub use object::{ObjectBatch, ObjectRef, RawObject};

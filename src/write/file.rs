@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
@@ -72,6 +72,8 @@ pub struct WriteContext {
     pub options: Arc<FileOptions>,
     /// The same for Parquet, with what was learned of the columns of a file.
     pub(super) properties: WriterPropertiesPtr,
+    /// What was stored.
+    pub stored: Stored,
 }
 
 impl WriteContext {
@@ -93,7 +95,24 @@ impl WriteContext {
             encoders: Arc::clone(encoders),
             options: Arc::clone(options),
             properties,
+            stored: Stored::default(),
         })
+    }
+}
+
+/// The paths of all files that were stored, below the table's folder: whoever gives up takes them back by these.
+#[derive(Debug, Clone, Default)]
+pub struct Stored(Arc<Mutex<Vec<String>>>);
+
+impl Stored {
+    /// Notes a file that is about to be stored.
+    pub fn add(&self, path: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    }
+
+    /// The paths so far, which are forgotten.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -250,6 +269,7 @@ impl FileWriter {
         let path = self.path.clone();
         let metadata = self.parquet.finish().context(|| format!("cannot write {path}"))?;
         let size_bytes = self.parquet.bytes_written() as u64;
+        self.context.stored.add(&path);
         self.parquet.inner_mut().finish().context(|| format!("cannot store {path}"))?;
         Ok(DataFile {
             path,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::fake_s3::{Condition, FakeS3, SECRET, TOKEN, Trouble, run_on};
-use super::support::{Ran, Roots, files_below};
+use super::support::{Ran, Roots, files_below, write};
 
 const ROOTS: [&str; 4] = ["--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"];
 
@@ -144,7 +144,7 @@ fn a_store_that_asks_for_less_gets_fewer_requests_at_once() {
 fn no_command_that_fails_shows_a_secret_and_a_wrong_secret_is_one_clear_line() {
     let wrong = FakeS3::start(Condition::Honoured, |_, _, _| Some(Trouble::WrongSecret));
     let roots = Roots::new();
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 14] = [
         &["compact", "--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"],
         &["compact", "s", "--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"],
         &["plan", "--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"],
@@ -153,6 +153,9 @@ fn no_command_that_fails_shows_a_secret_and_a_wrong_secret_is_one_clear_line() {
         &["schema", "s", "--lake", "s3://bucket/lake"],
         &["status", "--lake", "s3://bucket/lake"],
         &["verify", "--lake", "s3://bucket/lake"],
+        &["optimize", "--lake", "s3://bucket/lake"],
+        &["vacuum", "--lake", "s3://bucket/lake"],
+        &["manifest", "s", "--lake", "s3://bucket/lake"],
         &["quarantine", "list", "s", "--lake", "s3://bucket/lake"],
         &["quarantine", "replay", "s", "--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"],
         &["doctor", "s3://bucket/lake"],
@@ -173,4 +176,70 @@ fn no_command_that_fails_shows_a_secret_and_a_wrong_secret_is_one_clear_line() {
             }
         }
     }
+}
+
+#[test]
+fn keys_come_from_the_profile_that_is_named_and_the_environment_comes_before() {
+    let (server, roots) = (FakeS3::start(Condition::Honoured, no_trouble), Roots::new());
+    server.put("raw/s/1.json", r#"{"id":1}"#);
+    let home = roots.dir.path();
+    let text = format!(
+        "[other]\naws_access_key_id = AKOTHER\naws_secret_access_key = {SECRET}\n[default]\naws_access_key_id = AKDEFAULT\n\
+         aws_secret_access_key = {SECRET}\naws_session_token = {TOKEN}\n"
+    );
+    write(&home.join(".aws/credentials"), text);
+    let config = format!("[profile other]\nregion = eu-central-1\nendpoint_url = {}\n", server.endpoint);
+    write(&home.join(".aws/config"), config);
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = roots.command(&[&["compact"], &ROOTS[..]].concat());
+        std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        Ran::of(command.env("HOME", home).envs(variables.iter().copied()))
+    };
+    let id = server.puts().len();
+    run(&[("AWS_PROFILE", "other")]).ok();
+    let signed = |from: usize, by: &str| {
+        let puts = server.puts();
+        puts.len() > from && puts[from..].iter().all(|headers| headers["authorization"].contains(by))
+    };
+    assert!(signed(id, "Credential=AKOTHER/") && signed(id, "/eu-central-1/s3/"));
+    let endpoint = ("AWS_ENDPOINT_URL", &*server.endpoint);
+    let from = server.puts().len();
+    server.put("raw/s/2.json", r#"{"id":2}"#);
+    run(&[endpoint, ("AWS_REGION", "us-west-2")]).ok();
+    assert!(signed(from, "Credential=AKDEFAULT/") && signed(from, "/us-west-2/s3/"));
+    assert!(server.puts()[from..].iter().all(|headers| headers["x-amz-security-token"] == TOKEN));
+    let from = server.puts().len();
+    server.put("raw/s/3.json", r#"{"id":3}"#);
+    let keys = [("AWS_ACCESS_KEY_ID", "AKENV"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_PROFILE", "other"), endpoint];
+    run(&keys).ok();
+    assert!(signed(from, "Credential=AKENV/"));
+    let message = run(&[("AWS_PROFILE", "gone"), endpoint]).failed(2);
+    assert!(message.contains("there is no AWS profile gone") && !message.contains(SECRET), "{message}");
+}
+
+#[test]
+fn encryption_by_a_key_of_the_store_is_asked_for_with_every_object_that_is_written() {
+    let (server, roots) = (FakeS3::start(Condition::Honoured, no_trouble), Roots::new());
+    server.put("raw/s/1.json", r#"{"id":1}"#);
+    let key = "arn:aws:kms:us-east-1:111122223333:key/1234";
+    let mut command = roots.command(&[&["compact"], &ROOTS[..]].concat());
+    command
+        .env("AWS_ENDPOINT_URL", &server.endpoint)
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_SERVER_SIDE_ENCRYPTION", "aws:kms")
+        .env("AWS_SSE_KMS_KEY_ID", key)
+        .env("AWS_SSE_BUCKET_KEY_ENABLED", "true");
+    Ran::of(&mut command).ok();
+    let puts = server.puts();
+    assert!(puts.len() > 5);
+    for headers in puts {
+        assert_eq!(headers.get("x-amz-server-side-encryption").map(String::as_str), Some("aws:kms"), "{headers:?}");
+        assert_eq!(headers["x-amz-server-side-encryption-aws-kms-key-id"], key);
+        assert_eq!(headers["x-amz-server-side-encryption-bucket-key-enabled"], "true");
+    }
+    assert_eq!(rows(&server, &roots), "1,1");
 }

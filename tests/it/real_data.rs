@@ -2,6 +2,7 @@
 //!
 //! `SILTSTONE_REAL_DATA` names a raw root of such data; without it nothing is done here, and a line says so. Of a source of
 //! more than a few megabytes, objects are taken at even distances, unless `SILTSTONE_REAL_DATA_ALL=1` asks for all of them.
+//! `SILTSTONE_KILLS` says how many runs are killed in all (default 12).
 //! `SILTSTONE_BIN` names another binary than the one of this build, best one that is built for release:
 //!
 //! ```sh
@@ -13,10 +14,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
+use super::kill::copy_folder;
 use super::support::{Numbers, Ran, Roots, files_below, write};
 
 /// Stored bytes of a source that are taken unless all are asked for.
@@ -80,6 +83,13 @@ impl Source {
     }
 }
 
+/// What is killed.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Compact,
+    Optimize,
+}
+
 /// A lake that takes a source part by part.
 struct World<'a> {
     roots: Roots,
@@ -102,6 +112,12 @@ impl<'a> World<'a> {
 
     /// Stores these objects of the source and compacts them.
     fn add<'o>(&self, objects: impl IntoIterator<Item = &'o String>) {
+        self.store(objects);
+        self.compact();
+    }
+
+    /// Stores these objects of the source.
+    fn store<'o>(&self, objects: impl IntoIterator<Item = &'o String>) {
         for object in objects {
             let (from, to) = (self.source.folder.join(object), self.path(object));
             std::fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -109,7 +125,47 @@ impl<'a> World<'a> {
                 std::fs::copy(&from, &to).unwrap();
             }
         }
-        self.compact();
+    }
+
+    fn command_of(&self, work: Work) -> Command {
+        let lake = self.roots.lake.to_str().unwrap();
+        match work {
+            Work::Compact => {
+                let raw = self.roots.raw.to_str().unwrap();
+                let by = self.source.partition_by();
+                self.command(&["compact", "--output", "json", "--partition-by", by, "--raw", raw, "--lake", lake])
+            }
+            Work::Optimize => self.command(&["optimize", &self.source.name, "--output", "json", "--lake", lake]),
+        }
+    }
+
+    /// Kills a command at random moments, so many times at most, and lets another one complete; how many were killed before
+    /// they ended.
+    fn kill(&self, work: Work, times: usize, numbers: &mut Numbers) -> usize {
+        // How long it takes as a whole, here and now.
+        let copy = World::new(self.source);
+        copy_folder(&self.roots.raw, &copy.roots.raw);
+        if self.roots.lake.exists() {
+            copy_folder(&self.roots.lake, &copy.roots.lake);
+        }
+        let began = Instant::now();
+        assert_eq!(Ran::of(&mut copy.command_of(work)).code, 0);
+        let whole_us = began.elapsed().as_micros() as u64;
+        let mut killed = 0;
+        for _ in 0..times {
+            let mut child = self.command_of(work).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(numbers.below(whole_us + 1)));
+            child.kill().unwrap();
+            if child.wait().unwrap().code().is_some() {
+                break;
+            }
+            killed += 1;
+        }
+        let ran = Ran::of(&mut self.command_of(work));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let text = Ran::of(&mut self.command(&["verify", "--lake", self.roots.lake.to_str().unwrap()])).ok();
+        assert!(text.ends_with(": nothing wrong\n"), "{text}");
+        killed
     }
 
     /// Where an object of the source is stored.
@@ -244,6 +300,38 @@ fn a_source_split_at_random_into_runs_makes_the_table_of_one_run() {
         }
         by_parts.assert_same(&at_once);
     }
+}
+
+#[test]
+fn killed_at_random_moments_runs_and_optimizes_make_the_table_of_one_run() {
+    let sources = sources();
+    let asked: Option<usize> = std::env::var("SILTSTONE_KILLS").ok().map(|text| text.parse().unwrap());
+    // So many parts of a source, and kills of one command.
+    let (kills, parts, at_most) = asked.map_or((12, 3, 4), |kills| (kills, 2 * PARTS, 12));
+    let mut numbers = Numbers(20_261_121);
+    let (mut all_killed, mut lakes) = (0, 0);
+    for (n, source) in sources.iter().enumerate() {
+        let at_once = World::new(source);
+        at_once.add(&source.objects);
+        // Those of the sources before, and this one's share.
+        let quota = kills * (n + 1) / sources.len();
+        while all_killed < quota {
+            let killed = World::new(source);
+            let parts = parts.min(source.objects.len());
+            for (part, objects) in source.objects.chunks(source.objects.len().div_ceil(parts)).enumerate() {
+                killed.store(objects);
+                let works = if part % 3 == 2 { &[Work::Compact, Work::Optimize][..] } else { &[Work::Compact] };
+                for work in works {
+                    let times = at_most.min(quota.saturating_sub(all_killed));
+                    all_killed += killed.kill(*work, times, &mut numbers);
+                }
+                eprintln!("{}: {all_killed} runs were killed so far", source.name);
+            }
+            killed.assert_same(&at_once);
+            lakes += 1;
+        }
+    }
+    eprintln!("{all_killed} runs were killed, over {lakes} lakes");
 }
 
 #[test]

@@ -131,6 +131,94 @@ fn keys_that_the_client_cannot_express_do_not_hold_up_a_source() {
     assert_eq!(bucket.compact()["objects"], 0);
 }
 
+/// What commands make of objects of drifting columns and odd keys, round by round.
+fn behaviour(put: &dyn Fn(&str, &[u8]), run: &dyn Fn(&[&str], Roles) -> Ran) -> Vec<Value> {
+    let both = |args: &[&str]| run(args, Roles::Both).ok();
+    let lake = |args: &[&str]| run(args, Roles::Lake).ok();
+    let json = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    let sorted = |text: String| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        json!(lines)
+    };
+    let mut seen = Vec::new();
+    let keys = ["a b", "ü€😀", "a+b", "100%", "k=v", "%2F", "deep/er", "plain"];
+    for round in 0..4 {
+        for (n, key) in keys.iter().enumerate() {
+            let id = (round * keys.len() + n) as i64;
+            let kind = ["even", "odd"][n % 2];
+            let mut record = json!({"id": id, "kind": kind, "v": id, "n": {"x": [id]}, "at": "2025-02-03T04:05:06Z"});
+            match (round, n) {
+                (1, 3) => record["v"] = json!(0.10),
+                (2, 4) => record["v"] = json!("text"),
+                (3, 5) => record["n"] = json!({"x": [{"y": 1}]}),
+                _ => {}
+            }
+            put(&format!("s/{key}/{round}.json"), format!("{record}\nno json\n").as_bytes());
+        }
+        let report = json(both(&["compact", "s", "--partition-by", "kind", "--output", "json"]));
+        let source = &report["sources"][0];
+        seen.push(json!([source["objects"], source["success_count"], source["error_count"], source["schema_changes"]]));
+        seen.push(json(both(&["compact", "s", "--output", "json"]))["sources"][0]["objects"].clone());
+        if round % 2 == 1 {
+            let done = json(lake(&["optimize", "s", "--output", "json"]));
+            seen.push(json!([done["sources"][0]["files_merged"], done["sources"][0]["rows"]]));
+            let swept = json(lake(&["vacuum", "s", "--retention", "1d", "--output", "json"]));
+            seen.push(swept["sources"][0]["data_files"].clone());
+        }
+        seen.push(sorted(lake(&["export", "s"])));
+        seen.push(json(lake(&["schema", "s", "--format", "json"]))["columns"].clone());
+        seen.push(lake(&["quarantine", "list", "s", "--format", "ndjson"]).lines().count().into());
+        seen.push(json!(both(&[
+            "sql",
+            "--format",
+            "csv",
+            "select kind, count(*), min(v) from lake.s group by kind order by kind"
+        ])));
+        seen.push(json!(both(&["sql", "--format", "csv", "select count(*), count(distinct id) from raw.s"])));
+        assert!(lake(&["verify", "s"]).ends_with(": nothing wrong\n"));
+    }
+    seen
+}
+
+/// The roots that a command is told.
+#[derive(Clone, Copy)]
+enum Roles {
+    Both,
+    Lake,
+}
+
+#[test]
+fn commands_over_a_bucket_give_what_they_give_over_folders() {
+    let Some(bucket) = Bucket::create("behaviour") else { return };
+    let roots = Roots::new();
+    let local = behaviour(&|key, bytes| roots.put(key, bytes), &|args, roles| match roles {
+        Roles::Both => roots.run_here(args),
+        Roles::Lake => roots.run(&[args, &["--lake", roots.lake.to_str().unwrap()]].concat()),
+    });
+    let lake = format!("s3://{}/lake", bucket.name);
+    let remote = behaviour(
+        &|key, bytes| {
+            let encoded: String = key
+                .bytes()
+                .map(|byte| match byte {
+                    b'/' | b'a'..=b'z' | b'0'..=b'9' | b'.' => char::from(byte).to_string(),
+                    byte => format!("%{byte:02X}"),
+                })
+                .collect();
+            bucket.put(&encoded, bytes);
+        },
+        &|args, roles| match roles {
+            Roles::Both => bucket.run(args),
+            Roles::Lake => bucket.run_bare(&[args, &["--lake", &lake]].concat()),
+        },
+    );
+    assert_eq!(local.len(), remote.len());
+    for (local, remote) in local.iter().zip(&remote) {
+        assert_eq!(local, remote);
+    }
+}
+
 #[test]
 fn of_eight_runs_at_once_each_object_goes_to_one() {
     let Some(bucket) = Bucket::create("eight") else { return };

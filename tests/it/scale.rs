@@ -1,14 +1,13 @@
 //! Runs over very many raw objects: what was consumed before costs its listing and no memory.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use siltstone::raw::list_objects;
 use siltstone::store::Location;
 
-use super::support::{Ran, Roots, write};
+use super::support::{Roots, measured, write};
 
 /// Stores objects of one record, one for each number, `in_folder` to a folder, which lie in folders of a hundred.
 fn put_objects(roots: &Roots, numbers: impl Iterator<Item = usize>, in_folder: usize) {
@@ -54,30 +53,6 @@ fn a_run_finds_what_is_new_among_many_objects_that_were_consumed() {
         serde_json::json!({"n": 20_004, "low": -4})
     );
     assert_eq!(roots.status("s")["objects_new"], 0);
-}
-
-/// Runs a command; what it gave, how long it took, and the most memory that it held, in MiB.
-fn measured(mut command: Command) -> (Ran, Duration, u64) {
-    let began = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_kib = 0;
-    let took = loop {
-        let ended = child.try_wait().unwrap().is_some();
-        let took = began.elapsed();
-        if ended {
-            break took;
-        }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        peak_kib = peak.unwrap_or(peak_kib).max(peak_kib);
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().unwrap_or(-1);
-    (Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) }, took, peak_kib / 1024)
 }
 
 /// Lists a source as a run does, and does nothing with what it finds. How many objects, and how long it took.

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use siltstone::compact::{Report, SourceReport};
@@ -191,6 +192,30 @@ impl Ran {
         }
         self.stderr
     }
+}
+
+/// Runs a command; what it gave, how long it took, and the most memory that it held, in MiB.
+pub(crate) fn measured(mut command: Command) -> (Ran, Duration, u64) {
+    let began = Instant::now();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    let took = loop {
+        let ended = child.try_wait().unwrap().is_some();
+        let took = began.elapsed();
+        if ended {
+            break took;
+        }
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak_kib = peak.unwrap_or(peak_kib).max(peak_kib);
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap_or(-1);
+    (Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) }, took, peak_kib / 1024)
 }
 
 /// The folder of the crate.

@@ -53,6 +53,13 @@ pub(super) fn folder_error(folder: &Path, error: std::io::Error) -> Error {
     }
 }
 
+/// Whether a folder is a link out of the one it is in.
+pub(super) fn leads_out(folder: &Path) -> bool {
+    let is_link = std::fs::symlink_metadata(folder).is_ok_and(|data| data.is_symlink());
+    let within = folder.parent().and_then(|parent| parent.canonicalize().ok());
+    is_link && !within.is_some_and(|parent| folder.canonicalize().is_ok_and(|target| target.starts_with(parent)))
+}
+
 /// What stands for the ETag of a local file.
 pub(in crate::raw) fn local_etag(metadata: &std::fs::Metadata) -> impl std::fmt::Display {
     let (inode, length) = (metadata.ino(), metadata.len());
@@ -178,6 +185,10 @@ impl Walk {
     /// Walks until the end, or until nobody takes what is found. Blocks.
     fn run(root: &Path, sender: mpsc::Sender<Keys>) -> Result<()> {
         let bounds = root.canonicalize().map_err(|error| folder_error(root, error))?;
+        if leads_out(root) {
+            let message = format!("{} is a link out of the raw root, which is not followed", root.display());
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
         let root = Arc::new(Root { path: root.to_owned(), bounds });
         let mut walk = Self { keys: Keys::new(Arc::clone(&root)), root, sender };
         if walk.folder("")?.is_continue() {

@@ -59,6 +59,12 @@ pub async fn list_sources(raw: &Location) -> Result<(Vec<String>, Vec<String>)> 
     Ok((good, bad))
 }
 
+/// Whether a source of a local raw root is a link to a folder outside it: such a link is not followed, as it could make a
+/// table of what is nobody's raw data.
+pub fn leads_out(raw: &Location, id: &str) -> bool {
+    raw.local().is_some_and(|root| local::leads_out(&root.join(id)))
+}
+
 /// Lists a source's objects at any depth. Names that begin with a dot are passed over.
 ///
 /// # Errors

@@ -1,10 +1,12 @@
 //! What must be true of the table, whatever happened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
+use futures::TryStreamExt as _;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStoreExt as _};
+use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use siltstone::compact::{Silent, compact};
@@ -32,14 +34,18 @@ impl World {
         let verified = self.runtime.block_on(verify(&self.table())).unwrap();
         assert_eq!(verified.findings, [], "{}", self.place());
 
+        self.check_time_travel();
         let entries = self.check_ledger(&table, &heads);
         let rows = self.table_rows(&files.keys().map(|path| self.below_table(path)).collect::<Vec<_>>());
-        self.check_provenance(&entries, &rows);
+        self.check_provenance(&entries, &rows, heads.last().map_or(0, |id| self.heads[id].totals.deduplicated));
         let ids: Vec<i64> = rows.iter().map(|(id, _)| *id).collect();
-        let kept: BTreeSet<&i64> = ids.iter().collect();
-        assert!(self.rows.iter().all(|id| kept.contains(id)), "rows were lost, {}", self.place());
+        let kept: BTreeSet<i64> = ids.iter().copied().collect();
+        assert!(self.rows.iter().all(|id| self.is_accounted(*id, &kept)), "rows were lost, {}", self.place());
+        let deduplicated = heads.last().map_or(0, |id| self.heads[id].totals.deduplicated);
         // What is told is what happened; a run that could not tell may have done more.
-        let (grown, (told, is_all)) = ((ids.len() - self.rows.len()) as u64, self.told);
+        let (grown, (told, is_all)) =
+            (ids.len() as u64 + deduplicated - self.rows.len() as u64 - self.deduplicated, self.told);
+        self.deduplicated = deduplicated;
         assert!(if is_all { grown == told } else { grown >= told }, "{grown} rows, told {told}, {}", self.place());
         (self.rows, self.told) = (ids, (0, true));
     }
@@ -51,7 +57,8 @@ impl World {
         let there: BTreeSet<i64> = rows.iter().map(|(id, _)| *id).collect();
         for (key, versions) in &self.stored {
             let is_there = self.read(&Path::from(format!("raw/s/{key}"))).is_some();
-            let is_consumed = versions.iter().any(|content| content.ids.iter().all(|id| there.contains(id)));
+            let is_whole = |ids: &[i64]| ids.iter().all(|id| self.is_accounted(*id, &there));
+            let is_consumed = versions.iter().any(|content| is_whole(&content.ids));
             assert!(is_consumed || !is_there, "{key} is not in the table, {}", self.place());
         }
         if !self.is_stable {
@@ -66,7 +73,8 @@ impl World {
         let fresh = self.runtime.block_on(table).unwrap().files().unwrap();
         let paths: Vec<Path> =
             fresh.iter().map(|file| Path::from_url_path(format!("fresh/s/{}", file.path)).unwrap()).collect();
-        let fresh = self.table_rows(&paths);
+        let mut fresh = self.table_rows(&paths);
+        fresh.retain(|(id, _)| there.contains(id));
         for (one, other) in rows.iter().zip(&fresh) {
             assert_eq!(one, other, "{}", self.place());
         }
@@ -97,19 +105,60 @@ impl World {
                 }
             }
         }
+        // An optimize names the head that there was.
+        heads.dedup();
         (files, heads)
     }
 
+    /// Checks that versions which were current within the retention of every vacuum can still be read.
+    fn check_time_travel(&self) {
+        let (mut files, mut versions) = (BTreeSet::new(), Vec::new());
+        for (version, actions) in self.log_entries().iter().enumerate() {
+            let paths = |kind: &str| -> Vec<String> {
+                actions.iter().filter_map(|action| action.get(kind)).map(|file| decoded(&file["path"])).collect()
+            };
+            let removed = paths("remove");
+            files.retain(|path| !removed.contains(path));
+            files.extend(paths("add"));
+            let path = Path::from(format!("lake/s/_delta_log/{version:020}.json"));
+            let meta = self.runtime.block_on(self.store.head(&path)).unwrap();
+            versions.push((meta.last_modified.timestamp_micros(), files.clone()));
+        }
+        let since = self.time.load(Ordering::SeqCst) - 24 * 3_600_000_000;
+        let ended = versions.iter().skip(1).map(|(at, _)| *at).chain([i64::MAX]);
+        let needed: BTreeSet<&String> =
+            versions.iter().zip(ended).filter(|(_, ended)| *ended > since).flat_map(|((_, files), _)| files).collect();
+        for path in needed {
+            let found = self.runtime.block_on(self.store.head(&self.below_table(path)));
+            assert!(found.is_ok(), "{path} of a version within the retention, {}", self.place());
+        }
+    }
+
+    /// Checks after a vacuum that no data file is there but those of the table.
+    pub(super) fn check_swept(&self) {
+        let (files, _) = self.replay_log();
+        let listed = self.store.list(Some(&Path::from("lake/s"))).try_collect::<Vec<_>>();
+        for meta in self.runtime.block_on(listed).unwrap() {
+            let path = meta.location.as_ref().strip_prefix("lake/s/").unwrap();
+            assert!(path.starts_with('_') || files.contains_key(path), "{path} was left, {}", self.place());
+        }
+    }
+
     /// The entries of the ledger, which is what the commits say.
-    fn check_ledger(&self, table: &Table, heads: &[i64]) -> Vec<Entry> {
+    fn check_ledger(&mut self, table: &Table, heads: &[i64]) -> Vec<Entry> {
         let hidden = Hidden::new(&self.table());
-        self.runtime.block_on(async {
+        let mut seen = std::mem::take(&mut self.heads);
+        let entries = self.runtime.block_on(async {
             assert_eq!(table.ledger_head().await.unwrap(), heads.last().copied(), "{}", self.place());
             let mut parent = None;
             let mut segments = Vec::new();
             let mut objects = 0;
             for id in heads {
-                let head: Head = hidden.read_json(&Hidden::head_path(*id)).await.unwrap();
+                let head = match seen.get(id) {
+                    Some(head) => head.clone(),
+                    None => hidden.read_json::<Head>(&Hidden::head_path(*id)).await.unwrap(),
+                };
+                seen.insert(*id, head.clone());
                 assert_eq!((head.id, head.parent), (*id, parent), "{}", self.place());
                 assert!(head.totals.objects >= objects, "{}", self.place());
                 (parent, segments, objects) = (Some(*id), head.segments, head.totals.objects);
@@ -121,11 +170,19 @@ impl World {
             }
             assert_eq!(entries.len() as u64, objects, "{}", self.place());
             entries
-        })
+        });
+        self.heads = seen;
+        entries
+    }
+
+    /// Whether the row of a record is there, or one with the same key that counts more.
+    fn is_accounted(&self, id: i64, there: &BTreeSet<i64>) -> bool {
+        let is_twin = |other: &i64| self.twins.get(other).is_some_and(|twin| Some(twin) == self.twins.get(&id));
+        there.contains(&id) || there.range(id + 1..).any(is_twin)
     }
 
     /// Of each consumed object, the rows of one version of it, each once; of others, none.
-    fn check_provenance(&self, entries: &[Entry], rows: &[(i64, Value)]) {
+    fn check_provenance(&self, entries: &[Entry], rows: &[(i64, Value)], deduplicated: u64) {
         for pair in rows.windows(2) {
             assert_ne!(pair[0].0, pair[1].0, "a row is there twice, {}", self.place());
         }
@@ -136,13 +193,13 @@ impl World {
             let key = &entry.object.key;
             assert!(keys.insert(key), "{key} was consumed twice, {}", self.place());
             let versions = self.stored.get(key).unwrap_or_else(|| panic!("{key} was never stored, {}", self.place()));
-            let is_whole = |ids: &[i64]| ids.iter().all(|id| there.contains(id));
+            let is_whole = |ids: &[i64]| ids.iter().all(|id| self.is_accounted(*id, &there));
             let whole: Vec<_> = versions.iter().filter(|content| is_whole(&content.ids)).collect();
             let [content] = whole[..] else { panic!("{} versions of {key} are there, {}", whole.len(), self.place()) };
             assert_eq!((entry.rows_out, entry.quarantined), (content.ids.len() as u64, content.malformed), "{key}");
             expected += content.ids.len();
         }
-        assert_eq!(rows.len(), expected, "{}", self.place());
+        assert_eq!(rows.len() + deduplicated as usize, expected, "{}", self.place());
     }
 
     /// The rows of data files, by `id`, without nulls.

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use serde_json::{Value, json};
 use siltstone::clock::Clock;
-use siltstone::compact::{Report, Request, Silent, Status, compact};
-use siltstone::config::Config;
+use siltstone::compact::{Request, Silent, Status, compact};
+use siltstone::config::{Config, DedupConfig};
+use siltstone::lake::Head;
+use siltstone::maintain::vacuum;
 use siltstone::store::Location;
 use siltstone::store::faults::{FaultStore, Rates, Seeded};
 
+use super::timed::Timed;
 use super::turns::{Ends, InTurn, Turns};
+use super::work::{Told, Work};
 use crate::support::Numbers;
 
 /// What one version of a raw object holds.
@@ -27,14 +30,24 @@ pub(super) struct Content {
     pub(super) malformed: u64,
 }
 
+const HOUR_MICROS: i64 = 3_600_000_000;
+/// Time that may pass between two calls of a writer.
+const LONGEST_PAUSE_MICROS: u64 = 10 * HOUR_MICROS as u64;
+/// Time that may pass so in one step: no run may last longer than what a vacuum spares.
+const PAUSES_MICROS: i64 = 20 * HOUR_MICROS;
+
 /// One history.
 pub(super) struct World {
     pub(super) seed: u64,
-    pub(super) store: Arc<InMemory>,
+    pub(super) store: Arc<Timed>,
     pub(super) runtime: tokio::runtime::Runtime,
     numbers: Numbers,
     /// Microseconds since 1970.
-    time: Arc<AtomicI64>,
+    pub(super) time: Arc<AtomicI64>,
+    /// So many microseconds may still pass at once in this step.
+    pauses: Arc<AtomicI64>,
+    /// Whether rows of merged files are sorted.
+    is_sorted: bool,
     runs: u64,
     /// Whether raw objects stay as they are once they are stored. Then all values follow from them.
     pub(super) is_stable: bool,
@@ -42,36 +55,24 @@ pub(super) struct World {
     pub(super) stored: BTreeMap<String, Vec<Content>>,
     next_id: i64,
     story: Vec<String>,
+    /// The records that have others with the same key, by id: their keys. Only in some histories.
+    pub(super) twins: BTreeMap<i64, u64>,
+    has_twins: bool,
     /// The ids in the table at the last check.
     pub(super) rows: Vec<i64>,
     /// Rows that the runs of the last step said they added, and whether each of them is to be believed to the row.
     pub(super) told: (u64, bool),
-}
-
-/// What a writer does. Further kinds of work (optimize, vacuum) are further variants, in [`Work::ALL`], and arms in [`Work::run`].
-#[derive(Debug, Clone, Copy)]
-enum Work {
-    Compact,
-}
-
-impl Work {
-    const ALL: [Self; 1] = [Self::Compact];
-
-    fn draw(numbers: &mut Numbers) -> Self {
-        Self::ALL[numbers.below(Self::ALL.len() as u64) as usize]
-    }
-
-    async fn run(self, request: &Request, clock: &dyn Clock) -> siltstone::error::Result<Report> {
-        match self {
-            Self::Compact => compact(request, clock, &Silent).await,
-        }
-    }
+    /// Rows that were taken out by then, as others had the same key.
+    pub(super) deduplicated: u64,
+    /// The heads that were in the ledger at a check, by id: older ones go with a vacuum.
+    pub(super) heads: BTreeMap<i64, Head>,
 }
 
 /// Time that passes by draws, and ids that tell the run.
 #[derive(Debug)]
 struct MadeUp {
     time: Arc<AtomicI64>,
+    pauses: Arc<AtomicI64>,
     run: u64,
     ids: AtomicU64,
     /// How many different bits there are: few, so that two writers draw the same.
@@ -81,7 +82,11 @@ struct MadeUp {
 
 impl Clock for MadeUp {
     fn now_micros(&self) -> i64 {
-        self.time.fetch_add(1_000, Ordering::SeqCst)
+        let nth = self.ids.fetch_add(1, Ordering::SeqCst);
+        let mut numbers = Numbers(self.seed ^ self.run << 20 ^ nth << 40);
+        let pause = if numbers.below(20) == 0 { numbers.below(LONGEST_PAUSE_MICROS) as i64 } else { 0 };
+        let passed = if self.pauses.fetch_sub(pause, Ordering::SeqCst) < pause { 0 } else { pause };
+        self.time.fetch_add(1_000 + passed, Ordering::SeqCst)
     }
 
     fn new_id(&self) -> String {
@@ -97,28 +102,39 @@ impl Clock for MadeUp {
 
 /// What became of one writer.
 struct Ended {
+    work: Work,
     dead: bool,
-    outcome: Result<Report, String>,
+    outcome: Result<Told, String>,
 }
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut numbers = Numbers(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
-        let is_stable = numbers.below(2) == 0;
+        let has_twins = seed % 4 == 1;
+        // Of a version that was not consumed, all rows could seem to be taken out.
+        let is_stable = has_twins || numbers.below(2) == 0;
+        let is_sorted = numbers.below(3) == 0;
+        let time = Arc::new(AtomicI64::new(1_760_000_000_000_000));
         let mut world = Self {
             seed,
-            store: Arc::new(InMemory::new()),
+            store: Arc::new(Timed::new(Arc::clone(&time))),
             runtime,
             numbers,
-            time: Arc::new(AtomicI64::new(1_760_000_000_000_000)),
+            time,
+            pauses: Arc::default(),
+            is_sorted,
             runs: 0,
             is_stable,
             stored: BTreeMap::new(),
+            twins: BTreeMap::new(),
+            has_twins,
             next_id: 0,
             story: Vec::new(),
             rows: Vec::new(),
             told: (0, true),
+            deduplicated: 0,
+            heads: BTreeMap::new(),
         };
         // An old object, so that there is a source whatever vanishes.
         world.put_object("anchor.json", false);
@@ -126,7 +142,7 @@ impl World {
     }
 
     pub(super) fn steps(&mut self) -> u64 {
-        3 + self.numbers.below(5)
+        4 + self.numbers.below(10)
     }
 
     pub(super) fn story(self) -> Vec<String> {
@@ -152,6 +168,10 @@ impl World {
 
     /// Something happens to the raw objects; then writers go to work.
     pub(super) fn step(&mut self) {
+        // Hours, and now and then days.
+        let hours = if self.numbers.below(3) == 0 { 60 } else { 8 };
+        self.time.fetch_add(self.numbers.below(hours * HOUR_MICROS as u64) as i64, Ordering::SeqCst);
+        self.pauses.store(PAUSES_MICROS, Ordering::SeqCst);
         for _ in 0..self.numbers.below(4) {
             let wide = self.numbers.below(3) == 0;
             let key = format!("{}.json", self.numbers.below(30));
@@ -191,28 +211,40 @@ impl World {
         self.check_complete();
     }
 
+    /// A vacuum long after all: what is left is what the table needs.
+    pub(super) fn sweep(&mut self) {
+        self.time.fetch_add(30 * 24 * HOUR_MICROS, Ordering::SeqCst);
+        let clock = self.clock();
+        let retention_hours = 24;
+        let swept = self.runtime.block_on(vacuum(&self.table(), retention_hours, false, &clock)).unwrap();
+        self.story.push(format!("swept: {} data files", swept.data_files));
+        self.check_swept();
+    }
+
     fn clock(&mut self) -> MadeUp {
         self.runs += 1;
         let random = if self.seed.is_multiple_of(3) { 8 } else { 1 << 24 };
-        let time = Arc::clone(&self.time);
-        time.fetch_add(self.numbers.below(20_000_000_000) as i64, Ordering::SeqCst);
-        MadeUp { time, run: self.runs, ids: AtomicU64::new(0), random, seed: self.seed }
+        let (time, pauses) = (Arc::clone(&self.time), Arc::clone(&self.pauses));
+        MadeUp { time, pauses, run: self.runs, ids: AtomicU64::new(0), random, seed: self.seed }
     }
 
     pub(super) fn request(&self, store: Arc<dyn ObjectStore>) -> Request {
+        let mut config = Config::default();
+        config.defaults.sort_by = self.is_sorted.then(|| vec!["id".to_owned()]);
+        config.defaults.dedup = Some(DedupConfig { keys: vec!["twin".to_owned()], keep: "last by id".to_owned() });
         Request {
             raw: Self::location(Arc::clone(&store), "raw"),
             lake: Self::location(store, "lake"),
             sources: vec!["s".to_owned()],
             partition_by: Some("kind".parse().unwrap()),
-            config: Config::default(),
+            config,
             threads: 1,
         }
     }
 
     /// So many writers at once, each with faults of its own.
     fn write(&mut self, writers: usize) {
-        let rate = [0, 50, 200, 600][self.numbers.below(4) as usize];
+        let rate = [0, 10, 50, 50, 200, 600][self.numbers.below(6) as usize];
         // Two writers that change raw objects at once would do so in no order.
         let unstable = if self.is_stable || writers > 1 { 0 } else { rate };
         let rates = Rates {
@@ -237,7 +269,8 @@ impl World {
                 let schedule = Arc::new(InTurn { turns: Arc::clone(&turns), me, faults });
                 let store = Arc::new(FaultStore::new(self.sound(), schedule));
                 let request = self.request(Arc::clone(&store) as _);
-                (me, Work::draw(&mut self.numbers), self.clock(), store, request)
+                let work = Work::draw(&mut self.numbers);
+                (me, work, self.clock(), store, request)
             })
             .collect();
         let play = |me: usize, work: Work, clock: &MadeUp, store: &FaultStore, request: &Request| {
@@ -245,7 +278,7 @@ impl World {
             turns.wait(me);
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             let outcome = runtime.block_on(work.run(request, clock)).map_err(|error| error.to_string());
-            Ended { dead: store.is_dead(), outcome }
+            Ended { work, dead: store.is_dead(), outcome }
         };
         let ended: Vec<Ended> = std::thread::scope(|scope| {
             let players = players
@@ -254,26 +287,18 @@ impl World {
             players.collect::<Vec<_>>().into_iter().map(|player| player.join().unwrap()).collect()
         });
         self.told = (0, true);
-        for Ended { dead, outcome } in ended {
+        for Ended { work, dead, outcome } in ended {
             let told = match &outcome {
-                Ok(report) => {
-                    let source = &report.sources[0];
-                    let is_failed = source.status == Status::Failed;
-                    assert_eq!(is_failed, source.error.is_some(), "{report:?}, {}", self.place());
-                    if !is_failed {
-                        self.told.0 += source.success_count;
-                    }
-                    self.told.1 &= !is_failed;
-                    format!("{:?}: {} rows", source.status, source.success_count)
+                Ok(told) => {
+                    self.told.0 += told.rows;
+                    format!("{}: {} rows", if told.is_failed { "failed" } else { "ended" }, told.rows)
                 }
-                Err(_) => {
-                    self.told.1 = false;
-                    "could not begin".to_owned()
-                }
+                Err(_) => "could not begin".to_owned(),
             };
-            // Who died may have committed.
-            self.told.1 &= !dead;
-            self.story.push(format!("{writers} writers at rate {rate}, dead {dead}: {told}"));
+            // Who died, or could not tell, may have committed.
+            let is_whole = !dead && outcome.is_ok_and(|told| !told.is_failed);
+            self.told.1 &= is_whole || !work.adds_rows();
+            self.story.push(format!("{work:?} of {writers} writers at rate {rate}, dead {dead}: {told}"));
         }
         // What a listing that is late or a reply that is lost hides is not the raw objects' fault.
         let there: Vec<String> = self.runtime.block_on(async {
@@ -294,7 +319,8 @@ impl World {
         let entries = self.log_entries();
         let count = if entries.is_empty() { 0 } else { 1 + self.numbers.below(12) };
         for version in entries.len() as u64..entries.len() as u64 + count {
-            let entry = json!({"commitInfo": {"timestamp": 1, "operation": "OTHER", "engineInfo": "another"}});
+            let at_ms = self.time.load(Ordering::SeqCst) / 1000;
+            let entry = json!({"commitInfo": {"timestamp": at_ms, "operation": "OTHER", "engineInfo": "another"}});
             let path = Path::from(format!("{log}/{version:020}.json"));
             self.runtime.block_on(self.store.put(&path, format!("{entry}\n").into_bytes().into())).unwrap();
         }
@@ -327,6 +353,14 @@ impl World {
             content.ids.push(id);
             let kind = ["a", "b", "c"][self.numbers.below(3) as usize];
             let mut record = json!({"id": id, "kind": kind, "key": key, "v": self.numbers.below(100)});
+            if self.has_twins && self.numbers.below(3) == 0 {
+                let twin = self.numbers.below(4);
+                record["twin"] = json!(format!("twin {twin}"));
+                self.twins.insert(id, twin);
+            } else if id == 0 {
+                // So that there is the column.
+                record["twin"] = json!("none");
+            }
             if wide {
                 match self.numbers.below(6) {
                     0 => record["v"] = json!("text"),
