@@ -16,16 +16,22 @@
 //! "lines[].price" = { type = "decimal(12,2)" }
 //! ```
 
+mod bench;
+mod files;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
+pub use bench::{BenchConfig, Prices, Volume};
+pub use files::{Codec, ColumnEncoding, ColumnOptions, Dictionary, Encodings, FileOptions, PageVersion, column_path};
+
 use crate::error::{Error, Result};
 use crate::json::MAX_COLUMNS;
 use crate::partition::Partitioning;
 use crate::raw::Limits;
-use crate::schema::{Contract, Forced, Rule, fold};
+use crate::schema::{Contract, Forced, Rule, fold, path_steps};
 
 /// The largest record that may be asked for: a window of twice its size must be addressable by 31 bits.
 const MAX_RECORD_BYTES: usize = 512 << 20;
@@ -43,6 +49,8 @@ pub struct Config {
     pub lake: Option<String>,
     /// Only one run at a time ever writes to the lake: its store need not honour put-if-absent. Default: false.
     pub single_writer: bool,
+    /// What `bench` reckons with.
+    pub bench: BenchConfig,
     /// What holds for all sources.
     pub defaults: SourceConfig,
     /// What holds for one source; what is unset is taken from `defaults`.
@@ -66,8 +74,24 @@ pub struct SourceConfig {
     pub columns: BTreeMap<String, ColumnConfig>,
     /// Columns (leaves) that a table may have. Default 2,000.
     pub max_columns: Option<usize>,
-    /// zstd level of data files, 1 to 22. Default 3.
+    /// How data files are compressed: `none`, `snappy`, `lz4`, `gzip 6`, `zstd 3`. Default: `zstd` of `zstd_level`.
+    pub codec: Option<Codec>,
+    /// zstd level of data files, 1 to 22, unless `codec` is given. Default 3.
     pub zstd_level: Option<i32>,
+    /// A row group has about this many bytes in memory at most, before it is encoded. Default 128 MiB.
+    pub row_group_bytes: Option<usize>,
+    /// A row group has about so many rows at most. Default 1,048,576.
+    pub row_group_rows: Option<usize>,
+    /// A page has about this many bytes at most, before it is compressed. Default 1 MiB.
+    pub page_bytes: Option<usize>,
+    /// A page has about so many rows at most. Default 20,000.
+    pub page_rows: Option<usize>,
+    /// The version of data pages, 1 or 2. Default 1, which every reader takes.
+    pub page_version: Option<PageVersion>,
+    /// Which columns have a dictionary: `off`, `on` or `learned`. Default `learned`.
+    pub dictionary: Option<Dictionary>,
+    /// How values without a dictionary are encoded: `plain`, `delta`, `split` or `learned`. Default `learned`.
+    pub encodings: Option<Encodings>,
     /// A data file is ended at about this many bytes. Default 256 MiB.
     pub target_file_bytes: Option<usize>,
     /// Decompressed bytes of one raw object. Default 1 GiB.
@@ -150,6 +174,12 @@ pub struct ColumnConfig {
     pub drop: bool,
     /// Its name in the table.
     pub rename: Option<String>,
+    /// Whether it has a dictionary. Default: as `dictionary` says.
+    pub dictionary: Option<bool>,
+    /// How its values are encoded without one. Default: as `encodings` says.
+    pub encoding: Option<ColumnEncoding>,
+    /// Whether it has a bloom filter. Default: no.
+    pub bloom: bool,
 }
 
 /// The settings of a source, complete and checked.
@@ -167,8 +197,8 @@ pub struct Settings {
     pub rule: Rule,
     /// Columns (leaves) that a table may have.
     pub max_columns: usize,
-    /// zstd level of data files.
-    pub zstd_level: i32,
+    /// How data files are written.
+    pub files: FileOptions,
     /// A data file is ended at about this many bytes.
     pub target_file_bytes: usize,
     /// What bounds raw objects.
@@ -220,18 +250,39 @@ impl Config {
         }
         let partition_by = setting!(partition_by).map(|text| text.parse::<Partitioning>());
         let limits = Limits::default();
-        let zstd_level = setting!(zstd_level).unwrap_or(3);
-        if !(1..=22).contains(&zstd_level) {
-            return Err(wrong("zstd_level", format!("{zstd_level} is not within 1 to 22")));
+        // Of the source's own words, and of the defaults', the codec goes before the level.
+        let codec = |config: &SourceConfig| config.codec.or(config.zstd_level.map(Codec::Zstd));
+        let codec = own.and_then(codec).or_else(|| codec(&self.defaults)).unwrap_or(Codec::Zstd(3));
+        if let Codec::Zstd(level) = codec
+            && !(1..=22).contains(&level)
+        {
+            return Err(wrong("zstd_level", format!("{level} is not within 1 to 22")));
         }
         let record_bytes = setting!(max_record_bytes).unwrap_or(limits.record_bytes);
         if record_bytes > MAX_RECORD_BYTES {
             return Err(wrong("max_record_bytes", format!("{record_bytes} is more than {MAX_RECORD_BYTES}")));
         }
         let mut rule = Rule::default();
+        let mut columns = BTreeMap::new();
         for (path, column) in self.defaults.columns.iter().chain(own.iter().flat_map(|own| &own.columns)) {
             set_rule(&mut rule, path, column).map_err(|why| wrong("columns", format!("{path}: {why}")))?;
+            let said = ColumnOptions { dictionary: column.dictionary, encoding: column.encoding, bloom: column.bloom };
+            let path = column_path(path).map_err(|why| wrong("columns", why))?;
+            columns.insert(path, said);
         }
+        columns.retain(|_, said| *said != ColumnOptions::default());
+        let default = FileOptions::default();
+        let files = FileOptions {
+            codec,
+            row_group_bytes: setting!(row_group_bytes).unwrap_or(default.row_group_bytes).max(1),
+            row_group_rows: setting!(row_group_rows).unwrap_or(default.row_group_rows).max(1),
+            page_bytes: setting!(page_bytes).unwrap_or(default.page_bytes).max(1),
+            page_rows: setting!(page_rows).unwrap_or(default.page_rows).max(1),
+            page_version: setting!(page_version).unwrap_or(default.page_version),
+            dictionary: setting!(dictionary).unwrap_or(default.dictionary),
+            encodings: setting!(encodings).unwrap_or(default.encodings),
+            columns,
+        };
         let provenance = setting!(provenance);
         if let Some(name) = provenance.as_ref().filter(|name| fold(name) != **name) {
             return Err(wrong("provenance", no_name(name)));
@@ -248,7 +299,7 @@ impl Config {
             max_columns: setting!(max_columns).unwrap_or(MAX_COLUMNS).max(1),
             partition_by: partition_by.transpose().map_err(|why| wrong("partition_by", why))?,
             records_path: setting!(records).map(|path| split_path(&path)),
-            zstd_level,
+            files,
             target_file_bytes: setting!(target_file_bytes).unwrap_or(256 << 20).max(1),
             limits: Limits {
                 object_bytes: setting!(max_object_bytes).unwrap_or(limits.object_bytes),
@@ -291,12 +342,22 @@ fn split_path(path: &str) -> Vec<String> {
     path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 
+/// Whether anything but how it is stored is said of a column.
+fn says_anything(column: &ColumnConfig) -> bool {
+    let is_stored = column.dictionary.is_some() || column.encoding.is_some() || column.bloom;
+    column.drop || column.ty.is_some() || column.rename.is_some() || !is_stored
+}
+
 fn no_name(name: &str) -> String {
     format!("{name:?} is no name of a column: at most 255 of a-z, 0-9 and _")
 }
 
 /// Adds what is said of the column at `path`.
 fn set_rule(rule: &mut Rule, path: &str, column: &ColumnConfig) -> std::result::Result<(), String> {
+    if !says_anything(column) {
+        // Only how it is stored: the values of maps, for one, are told from fields by the data alone.
+        return path_steps(path).map(drop);
+    }
     let at = rule.at_path(path)?;
     let is_key = !path.ends_with("[]") && !path.ends_with("{}");
     if column.drop && (column.ty.is_some() || column.rename.is_some()) {

@@ -11,12 +11,13 @@
 //! The modules below stand in the order of the data's way; each uses only those before it. `schema`, `json` and
 //! `partition` are pure: no I/O, no async, no clock. See `docs/architecture.md` for the decisions.
 
-// The order of dependence: error, clock, store, schema, json, raw, partition, config, write, lake, compact, maintain, query, cli.
+// The order of dependence: error, clock, store, schema, json, raw, partition, config, write, lake, compact, maintain, query, formats, cli.
 pub mod cli;
 pub mod clock;
 pub mod compact;
 pub mod config;
 pub mod error;
+pub mod formats;
 pub mod json;
 pub mod lake;
 pub mod maintain;

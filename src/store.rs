@@ -1,5 +1,6 @@
 //! Where raw objects and lake tables lie: the one place that turns a URL or a path into a store.
 
+mod counting;
 mod discard;
 mod durable;
 #[cfg(feature = "faults")]
@@ -19,6 +20,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use url::Url;
 
+pub use counting::{Counted, Counting};
 use discard::Discarding;
 use durable::Durable;
 use profile::Profile;
@@ -154,6 +156,13 @@ impl Location {
     #[must_use]
     pub fn without_writing(&self) -> Self {
         Self { store: Arc::new(Discarding(Arc::clone(&self.store))), ..self.clone() }
+    }
+
+    /// The same folder, where what is read is counted.
+    #[must_use]
+    pub fn counted(&self) -> (Self, Arc<Counting>) {
+        let counting = Arc::new(Counting::new(Arc::clone(&self.store)));
+        (Self::with_store(self.url.clone(), Arc::clone(&counting) as _), counting)
     }
 
     /// The folder's URL, ending with a slash.

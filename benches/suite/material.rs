@@ -10,9 +10,7 @@ use siltstone::partition::Partitioning;
 use siltstone::raw::WINDOW_BYTES;
 use siltstone::schema::{Field, Observation, resolve};
 use siltstone::store::Location;
-use siltstone::write::{
-    DataFile, FanoutWriter, Layout, ROW_GROUP_BYTES, Stored, Widened, WriteContext, writer_properties,
-};
+use siltstone::write::{DataFile, FanoutWriter, Layout, Widened, WriteContext};
 use tokio::runtime::Runtime;
 
 use crate::data::Shape;
@@ -102,15 +100,8 @@ impl Writing {
     pub(crate) fn new(to: &Location, by: &Partitioning, runtime: &Runtime) -> Self {
         let settings = Config::default().settings("events").unwrap();
         let encoders = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let context = WriteContext {
-            store: Arc::clone(to.store()),
-            table: to.prefix().unwrap(),
-            runtime: runtime.handle().clone(),
-            encoders: Arc::new(encoders),
-            properties: writer_properties(settings.zstd_level).unwrap(),
-            row_group_bytes: ROW_GROUP_BYTES,
-            stored: Stored::default(),
-        };
+        let options = Arc::new(settings.files.clone());
+        let context = WriteContext::new(to, runtime.handle(), &Arc::new(encoders), &options).unwrap();
         Self { context, settings, partitioning: by.clone() }
     }
 

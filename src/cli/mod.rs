@@ -8,6 +8,7 @@
 //! | 2 | wrong usage or configuration |
 //! | 3 | something was quarantined, with `--fail-on-quarantine` |
 
+mod bench;
 mod compact;
 mod doctor;
 mod export;
@@ -73,6 +74,8 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
     /// Check that log, files, ledger and quarantine agree, and that every reader can read every file.
     Verify(verify::VerifyArgs),
+    /// Measure ways to store a source's records (codec, encodings, order, partitions), and advise one.
+    Bench(bench::BenchArgs),
     /// Prove that a store honours what tables rely on, also when several runs write at once.
     Doctor(doctor::DoctorArgs),
 }
@@ -159,7 +162,8 @@ pub fn execute(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::failed("cannot start the I/O runtime", error)),
     };
-    let done = load_config(args.config.as_deref()).and_then(|config| {
+    let config_path = args.config;
+    let done = load_config(config_path.as_deref()).and_then(|config| {
         runtime.block_on(async {
             match args.command {
                 Command::Compact(command) => compact::run(command, config).await,
@@ -173,6 +177,7 @@ pub fn execute(args: Args) -> ExitCode {
                 Command::Status(command) => status::run(command, config).await,
                 Command::Quarantine(command) => quarantine::run(command, config).await,
                 Command::Verify(command) => verify::run(command, config).await,
+                Command::Bench(command) => bench::run(command, config, config_path.as_deref()).await,
                 Command::Doctor(command) => doctor::run(command, config).await,
             }
         })

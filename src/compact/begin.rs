@@ -12,12 +12,10 @@ use crate::json::DecodeOptions;
 use crate::lake::Registry;
 use crate::raw::RawObject;
 use crate::schema::{Contract, Observation, Rule, resolve_ruled};
+use crate::write::worker_bytes;
 
 /// With less memory than this for each, there are fewer workers.
 const MIN_WORKER_BYTES: usize = 48 << 20;
-/// What gathered rows and open writers of one worker may hold at most.
-const MAX_WORKER_BYTES: usize = 96 << 20;
-
 /// What is known before the first slice.
 struct Begun {
     /// The registry that it builds on.
@@ -82,7 +80,7 @@ impl Driver<'_> {
             partitioning: before.partitioning.clone(),
             provenance: before.provenance.clone(),
             target_file_bytes: settings.target_file_bytes,
-            memory_bytes: (settings.memory_bytes / 2 / workers).min(MAX_WORKER_BYTES),
+            memory_bytes: (settings.memory_bytes / 2 / workers).min(worker_bytes(&settings.files)),
             at_micros: self.clock.now_micros(),
         };
         Ok(Setup { before, known, options, workers, run_id: self.run_id.clone() })

@@ -24,7 +24,7 @@ use crate::lake::{Diff, Found, Head, Hidden, Outcome, Registry, Table};
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, RawObject, check_source_id, leads_out, list_objects, list_sources};
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, Stored, WriteContext, writer_properties};
+use crate::write::WriteContext;
 
 /// A commit that loses its race is planned again at most so many times.
 pub(super) const MAX_PLANS: usize = 8;
@@ -297,16 +297,8 @@ impl<'a> Driver<'a> {
         source_id: &str,
         runtime: &Handle,
     ) -> Result<SliceContext> {
-        let write = WriteContext {
-            store: Arc::clone(plan.table.location().store()),
-            table: plan.table.location().prefix()?,
-            runtime: runtime.clone(),
-            encoders: Arc::clone(&self.encoders),
-            properties: writer_properties(settings.zstd_level)
-                .map_err(|error| Error::usage(format!("zstd_level of source {source_id}: {error}")))?,
-            row_group_bytes: ROW_GROUP_BYTES,
-            stored: Stored::default(),
-        };
+        let options = Arc::new(settings.files.clone());
+        let write = WriteContext::new(plan.table.location(), runtime, &self.encoders, &options)?;
         let bytes_read = Arc::new(AtomicU64::new(0));
         let stored_bytes = plan.new.iter().map(|object| object.size_bytes).sum();
         self.progress.source_begins(source_id, plan.new.len() as u64, stored_bytes, Arc::clone(&bytes_read));

@@ -26,7 +26,7 @@ use crate::lake::{ActiveFile, Change, Head, Hidden, Outcome, Registry, Table};
 use crate::raw::check_source_id;
 use crate::schema::Type;
 use crate::store::Location;
-use crate::write::{ROW_GROUP_BYTES, Stored, WriteContext, is_part_of, writer_properties};
+use crate::write::{WriteContext, is_part_of};
 
 /// So many bytes are merged for one commit.
 const COMMIT_BYTES: u64 = 16 << 30;
@@ -217,16 +217,8 @@ impl<'a> Optimizer<'a> {
 
     /// Where and how files are written.
     pub(super) fn write_context(&self, opened: &Opened, settings: &Settings) -> Result<WriteContext> {
-        Ok(WriteContext {
-            store: Arc::clone(opened.table.location().store()),
-            table: opened.table.location().prefix()?,
-            runtime: Handle::current(),
-            encoders: Arc::clone(&self.encoders),
-            properties: writer_properties(settings.zstd_level)
-                .map_err(|error| Error::usage(format!("zstd_level: {error}")))?,
-            row_group_bytes: ROW_GROUP_BYTES,
-            stored: Stored::default(),
-        })
+        let options = Arc::new(settings.files.clone());
+        WriteContext::new(opened.table.location(), &Handle::current(), &self.encoders, &options)
     }
 
     /// How many groups are merged at a time.

@@ -11,7 +11,9 @@
 //! A dictionary of values that seldom repeat costs a hash of every value, is dropped when its page is full, and leaves a
 //! larger file. Lengths of strings apart from their bytes leave text that compresses better, and hexadecimal digits, which
 //! have nothing to find but their entropy, are done best by the lowest level. All of these encodings are read by Trino and
-//! Athena, Spark from 3.3 on, DuckDB, Polars and Arrow; BYTE_STREAM_SPLIT is not, and not written.
+//! Athena, Spark from 3.3 on, DuckDB, Polars and Arrow; BYTE_STREAM_SPLIT is not, and only written when it is asked for.
+//!
+//! This is what is learned. [`FileOptions`] may say otherwise, for all columns or for one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -26,7 +28,9 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterPropertiesBuilder, WriterPropertiesPtr};
 use parquet::schema::types::ColumnPath;
 
-use crate::schema::{Field, Type};
+use super::file::WriteContext;
+use crate::config::{Codec, ColumnEncoding, ColumnOptions, Dictionary, Encodings as EncodingRule, FileOptions};
+use crate::schema::{Field, Type, fold};
 
 /// So many values are looked at in each column.
 const SAMPLED_VALUES: usize = 10_000;
@@ -57,6 +61,8 @@ pub(super) struct Encodings {
 struct Choice {
     /// `None`: with a dictionary.
     encoding: Option<Encoding>,
+    /// How values are encoded that a dictionary has no room for; `None`: as Parquet has it.
+    overflow: Option<Encoding>,
     /// At the lowest level.
     fast: bool,
 }
@@ -65,22 +71,27 @@ impl Encodings {
     /// `properties` with what fits the columns `fields` of `batches`, and what was learned before.
     pub(super) fn fit(
         &mut self,
-        properties: &WriterPropertiesPtr,
+        context: &WriteContext,
         batches: &[RecordBatch],
         fields: &[Field],
     ) -> WriterPropertiesPtr {
+        let (properties, options) = (&context.properties, &context.options);
         let mut builder = Some(properties.as_ref().clone().into_builder());
         for (index, field) in fields.iter().enumerate() {
             let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(index)).collect();
-            let mut at = Leaf { path: vec![field.name.clone()], repeated: false };
+            let mut at = Leaf { path: vec![field.name.clone()], said: key_of(field), repeated: false };
             visit(&arrays, &field.ty, &mut at, &mut |leaf, arrays, ty| {
                 let path = ColumnPath::new(leaf.path.clone());
-                let level = match properties.compression(&path) {
-                    Compression::ZSTD(level) => level.compression_level(),
+                let level = match options.codec {
+                    Codec::Zstd(level) => level,
                     _ => 1,
                 };
-                let choice = self.choose(&path, arrays, ty, level);
-                builder = builder.take().map(|builder| choice.apply(builder, path, ty, leaf.repeated));
+                let said = options.columns.get(&leaf.said).copied().unwrap_or_default();
+                let choice = self.choose(&path, arrays, ty, level).overruled(options, said, ty);
+                builder = builder.take().map(|builder| {
+                    let builder = choice.apply(builder, path.clone(), ty, options.codec, leaf.repeated);
+                    if said.bloom { with_bloom_filter(builder, path, arrays) } else { builder }
+                });
             });
         }
         builder.map_or_else(|| properties.clone(), |builder| builder.build().into())
@@ -97,30 +108,61 @@ impl Encodings {
                 self.columns.insert(path.clone(), (discriminant(ty), choice));
                 choice
             }
-            None => Choice { encoding: None, fast: false },
+            None => Choice::dictionary(ty),
         }
     }
 }
 
 impl Choice {
+    /// A dictionary, as far as it goes.
+    fn dictionary(ty: &Type) -> Self {
+        let overflow = matches!(ty, Type::Text | Type::Json).then_some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        Self { encoding: None, overflow, fast: false }
+    }
+
+    /// What is left of it where the options say otherwise.
+    fn overruled(mut self, options: &FileOptions, said: ColumnOptions, ty: &Type) -> Self {
+        // What has only two values gains nothing by any of this.
+        let Some(wanted) = wanted_encoding(options.encodings, said.encoding, ty) else { return self };
+        let dictionary = match (said.dictionary, said.encoding, options.dictionary) {
+            (Some(wanted), ..) => wanted,
+            // Who names an encoding wants to see it.
+            (None, Some(_), _) => false,
+            (None, None, Dictionary::On) => true,
+            (None, None, Dictionary::Off) => false,
+            (None, None, Dictionary::Learned) => self.encoding.is_none(),
+        };
+        let learned = self.encoding.or(self.overflow);
+        if dictionary {
+            let overflow = wanted.or(Self::dictionary(ty).overflow);
+            return Self { encoding: None, overflow, fast: self.fast && self.encoding.is_none() };
+        }
+        let encoding = wanted.or(learned).unwrap_or(Encoding::PLAIN);
+        // The level was found for the encoding that was found.
+        self.fast &= self.encoding == Some(encoding);
+        Self { encoding: Some(encoding), overflow: None, ..self }
+    }
+
     fn apply(
         self,
         builder: WriterPropertiesBuilder,
         path: ColumnPath,
         ty: &Type,
+        codec: Codec,
         repeated: bool,
     ) -> WriterPropertiesBuilder {
-        let mut builder = match (self.encoding, ty) {
+        let mut builder = match (self.encoding, self.overflow) {
             (Some(encoding), _) => {
                 builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path.clone(), encoding)
             }
-            // What does not fit into the dictionary.
-            (None, Type::Text | Type::Json) => {
-                builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            (None, Some(overflow)) => {
+                builder.set_column_dictionary_enabled(path.clone(), true).set_column_encoding(path.clone(), overflow)
             }
-            (None, _) => builder,
+            (None, None) if matches!(ty, Type::Bool) => builder,
+            (None, None) => builder.set_column_dictionary_enabled(path.clone(), true),
         };
         if self.fast
+            && matches!(codec, Codec::Zstd(_))
             && let Ok(level) = ZstdLevel::try_new(1)
         {
             builder = builder.set_column_compression(path.clone(), Compression::ZSTD(level));
@@ -130,40 +172,88 @@ impl Choice {
     }
 }
 
+/// How the options want the values of a column encoded: `Some(None)`: as it was learned; `None`: not at all otherwise.
+fn wanted_encoding(all: EncodingRule, one: Option<ColumnEncoding>, ty: &Type) -> Option<Option<Encoding>> {
+    let is_text = matches!(ty, Type::Text | Type::Json);
+    let is_integer = matches!(ty, Type::Int64 | Type::Timestamp { .. } | Type::Date);
+    let is_fraction = matches!(ty, Type::Double | Type::Decimal { .. });
+    if !(is_text || is_integer || is_fraction) {
+        return None;
+    }
+    let one = match one {
+        Some(ColumnEncoding::Plain) => Some(Encoding::PLAIN),
+        Some(ColumnEncoding::DeltaBinaryPacked) if is_integer => Some(Encoding::DELTA_BINARY_PACKED),
+        Some(ColumnEncoding::DeltaLengthByteArray) if is_text => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        Some(ColumnEncoding::DeltaByteArray) if is_text => Some(Encoding::DELTA_BYTE_ARRAY),
+        Some(ColumnEncoding::ByteStreamSplit) if is_integer || matches!(ty, Type::Double) => {
+            Some(Encoding::BYTE_STREAM_SPLIT)
+        }
+        _ => None,
+    };
+    Some(one.or(match all {
+        EncodingRule::Plain => Some(Encoding::PLAIN),
+        EncodingRule::Delta if is_integer => Some(Encoding::DELTA_BINARY_PACKED),
+        EncodingRule::Delta if is_text => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        EncodingRule::Split if matches!(ty, Type::Double) => Some(Encoding::BYTE_STREAM_SPLIT),
+        _ => None,
+    }))
+}
+
+/// A bloom filter for about as many values as a row group has.
+fn with_bloom_filter(
+    builder: WriterPropertiesBuilder,
+    path: ColumnPath,
+    arrays: &[&ArrayRef],
+) -> WriterPropertiesBuilder {
+    let values: usize = arrays.iter().map(|array| array.len() - array.null_count()).sum();
+    builder
+        .set_column_bloom_filter_enabled(path.clone(), true)
+        .set_column_bloom_filter_max_ndv(path, (values as u64).max(MIN_VALUES as u64))
+}
+
+/// What the path of a column begins with, in the configuration.
+fn key_of(field: &Field) -> String {
+    field.keys.first().map_or_else(|| field.name.clone(), |key| fold(key))
+}
+
 /// Where a visit is.
 struct Leaf {
     /// The names of the Parquet path.
     path: Vec<String>,
+    /// The path in the configuration.
+    said: String,
     /// It lies in a list or map.
     repeated: bool,
 }
 
 /// Calls `leaf` with the arrays and the type of every leaf.
 fn visit(arrays: &[&ArrayRef], ty: &Type, at: &mut Leaf, leaf: &mut impl FnMut(&Leaf, &[&ArrayRef], &Type)) {
-    let mut below = |names: &[&str], arrays: &[&ArrayRef], ty: &Type, at: &mut Leaf| {
-        let (length, repeated) = (at.path.len(), at.repeated);
+    let mut below = |names: &[&str], said: &str, arrays: &[&ArrayRef], ty: &Type, at: &mut Leaf| {
+        let (length, said_length, repeated) = (at.path.len(), at.said.len(), at.repeated);
         at.path.extend(names.iter().map(|name| (*name).to_owned()));
+        at.said.push_str(said);
         at.repeated |= names.len() > 1;
         visit(arrays, ty, at, leaf);
         at.path.truncate(length);
+        at.said.truncate(said_length);
         at.repeated = repeated;
     };
     match ty {
         Type::Struct(fields) => {
             for (index, field) in fields.iter().enumerate() {
                 let parts: Vec<&ArrayRef> = arrays.iter().map(|array| array.as_struct().column(index)).collect();
-                below(&[&field.name], &parts, &field.ty, at);
+                below(&[&field.name], &format!(".{}", key_of(field)), &parts, &field.ty, at);
             }
         }
         Type::List(element) => {
             let elements: Vec<&ArrayRef> = arrays.iter().map(|array| array.as_list::<i32>().values()).collect();
-            below(&["list", "element"], &elements, element, at);
+            below(&["list", "element"], "[]", &elements, element, at);
         }
         Type::Map(value) => {
             let keys: Vec<&ArrayRef> = arrays.iter().map(|array| array.as_map().keys()).collect();
             let values: Vec<&ArrayRef> = arrays.iter().map(|array| array.as_map().values()).collect();
-            below(&["key_value", "key"], &keys, &Type::Text, at);
-            below(&["key_value", "value"], &values, value, at);
+            below(&["key_value", "key"], "{key}", &keys, &Type::Text, at);
+            below(&["key_value", "value"], "{}", &values, value, at);
         }
         scalar => leaf(at, arrays, scalar),
     }
@@ -181,17 +271,17 @@ fn choice(arrays: &[&ArrayRef], ty: &Type, level: i32) -> Option<Choice> {
         Type::Decimal { .. } => {
             let values = sample::<Decimal128Type>(arrays);
             let bytes = || values.iter().flat_map(|value| value.to_be_bytes());
-            Some(dictionary(&values)?.unwrap_or_else(|| Choice::new(Encoding::PLAIN, bytes(), level)))
+            Some(dictionary(&values, ty)?.unwrap_or_else(|| Choice::new(Encoding::PLAIN, bytes(), level)))
         }
         Type::Double => {
             let values: Vec<u64> = sample::<Float64Type>(arrays).into_iter().map(f64::to_bits).collect();
             let bytes = || values.iter().flat_map(|value| value.to_le_bytes());
-            Some(dictionary(&values)?.unwrap_or_else(|| Choice::new(Encoding::PLAIN, bytes(), level)))
+            Some(dictionary(&values, ty)?.unwrap_or_else(|| Choice::new(Encoding::PLAIN, bytes(), level)))
         }
         Type::Text | Type::Json => {
             let values = arrays.iter().flat_map(|array| array.as_string::<i32>().iter()).flatten();
             let values: Vec<&str> = values.take(SAMPLED_VALUES).collect();
-            Some(dictionary(&values)?.unwrap_or_else(|| strings(&values, level)))
+            Some(dictionary(&values, ty)?.unwrap_or_else(|| strings(&values, level)))
         }
         Type::Bool | Type::Struct(_) | Type::List(_) | Type::Map(_) => None,
     }
@@ -202,19 +292,19 @@ fn sample<T: ArrowPrimitiveType>(arrays: &[&ArrayRef]) -> Vec<T::Native> {
 }
 
 /// A dictionary, when it pays; `None` with too few values to tell.
-fn dictionary<T: Hash + Eq>(values: &[T]) -> Option<Option<Choice>> {
+fn dictionary<T: Hash + Eq>(values: &[T], ty: &Type) -> Option<Option<Choice>> {
     if values.len() < MIN_VALUES {
         return None;
     }
     let distinct = values.iter().collect::<HashSet<_>>().len();
     let pays = distinct as f64 <= MAX_DISTINCT * values.len() as f64;
-    Some(pays.then_some(Choice { encoding: None, fast: false }))
+    Some(pays.then_some(Choice::dictionary(ty)))
 }
 
 fn integers(values: &[i64], level: i32) -> Option<Choice> {
-    Some(dictionary(values)?.unwrap_or_else(|| {
+    Some(dictionary(values, &Type::Int64)?.unwrap_or_else(|| {
         if delta_bits(values) <= MAX_DELTA_BITS {
-            Choice { encoding: Some(Encoding::DELTA_BINARY_PACKED), fast: true }
+            Choice { encoding: Some(Encoding::DELTA_BINARY_PACKED), overflow: None, fast: true }
         } else {
             Choice::new(Encoding::PLAIN, values.iter().flat_map(|value| value.to_le_bytes()), level)
         }
@@ -241,7 +331,7 @@ fn strings(values: &[&str], level: i32) -> Choice {
     let all: usize = values.iter().map(|value| value.len()).sum();
     if prefixes as f64 >= MIN_PREFIX * all as f64 {
         // What is left of the values is not what would be compressed here.
-        return Choice { encoding: Some(Encoding::DELTA_BYTE_ARRAY), fast: false };
+        return Choice { encoding: Some(Encoding::DELTA_BYTE_ARRAY), overflow: None, fast: false };
     }
     Choice::new(Encoding::DELTA_LENGTH_BYTE_ARRAY, values.iter().flat_map(|value| value.bytes()), level)
 }
@@ -252,6 +342,6 @@ impl Choice {
         let bytes: Vec<u8> = bytes.take(SAMPLED_BYTES).collect();
         let size = |level: i32| zstd::bulk::compress(&bytes, level).map_or(usize::MAX, |compressed| compressed.len());
         let fast = level > 1 && size(1) as f64 <= size(level) as f64 * (1.0 + MIN_SAVED);
-        Self { encoding: Some(encoding), fast }
+        Self { encoding: Some(encoding), overflow: None, fast }
     }
 }

@@ -19,6 +19,7 @@ use super::encodings::Encodings;
 use super::file::{DataFile, FileWriter, Rows, WriteContext};
 use super::name::FileOrigin;
 use super::prune::{covers, fields_with_values};
+use crate::config::FileOptions;
 use crate::error::{Context as _, Error, Result};
 use crate::json::{FinishError, arrow_schema, conform};
 use crate::partition::{PartitionKey, Partitioning, find, split};
@@ -26,6 +27,19 @@ use crate::schema::{Field, Type, data_type};
 
 /// More files than this are never open at once.
 const MAX_OPEN_FILES: usize = 128;
+
+/// What gathered rows and open writers of one worker may hold at most, unless larger row groups are asked for.
+const MAX_WORKER_BYTES: usize = 96 << 20;
+
+/// Bytes that gathered rows and open writers of one worker of a run may hold at most. With the default row groups are
+/// smaller than they may be; those that were asked for are given room.
+pub fn worker_bytes(options: &FileOptions) -> usize {
+    if options.row_group_bytes == FileOptions::default().row_group_bytes {
+        MAX_WORKER_BYTES
+    } else {
+        MAX_WORKER_BYTES.max(options.row_group_bytes.saturating_mul(2))
+    }
+}
 
 /// How files are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +207,7 @@ impl FanoutWriter {
             Some(writer) => writer,
             None => {
                 let path = self.next_path(key);
-                let properties = self.encodings.fit(&self.context.properties, &batches, &self.fields);
+                let properties = self.encodings.fit(&self.context, &batches, &self.fields);
                 let context = WriteContext { properties, ..self.context.clone() };
                 FileWriter::create(&context, path, key.clone(), with_values)?
             }

@@ -22,12 +22,15 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::encodings::Encodings;
+use super::properties::writer_properties;
 use super::sink::Sink;
 use super::stats::delta_stats;
+use crate::config::FileOptions;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{arrow_schema, reshape};
 use crate::partition::PartitionKey;
 use crate::schema::{Field, data_type};
+use crate::store::Location;
 
 /// The only column of a file whose rows have no value in any column: Parquet counts rows by columns. It is always null and
 /// belongs to no table, whose column names have no dash.
@@ -36,8 +39,6 @@ pub const NO_VALUES: &str = "siltstone-no-values";
 /// So many columns, and those of one field more, are encoded at a time at most: where most values are missing, their levels
 /// are larger than the values, and each has an encoder and a compressor.
 const MAX_COLUMNS_AT_ONCE: usize = 64;
-/// A row group has so many rows, and one batch more, at most.
-const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A finished data file, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,12 +68,36 @@ pub struct WriteContext {
     pub runtime: Handle,
     /// Encodes columns.
     pub encoders: Arc<ThreadPool>,
-    /// How Parquet is written.
-    pub properties: WriterPropertiesPtr,
-    /// A row group has about this many bytes in memory at most.
-    pub row_group_bytes: usize,
+    /// How files are written.
+    pub options: Arc<FileOptions>,
+    /// The same for Parquet, with what was learned of the columns of a file.
+    pub(super) properties: WriterPropertiesPtr,
     /// What was stored.
     pub stored: Stored,
+}
+
+impl WriteContext {
+    /// A context to write into the folder of a table.
+    ///
+    /// # Errors
+    /// `Usage` when the options are none that Parquet has; when the folder's path cannot be expressed in its store.
+    pub fn new(
+        table: &Location,
+        runtime: &Handle,
+        encoders: &Arc<ThreadPool>,
+        options: &Arc<FileOptions>,
+    ) -> Result<Self> {
+        let properties = writer_properties(options).map_err(|error| Error::usage(error.to_string()))?;
+        Ok(Self {
+            store: Arc::clone(table.store()),
+            table: table.prefix()?,
+            runtime: runtime.clone(),
+            encoders: Arc::clone(encoders),
+            options: Arc::clone(options),
+            properties,
+            stored: Stored::default(),
+        })
+    }
 }
 
 /// The paths of all files that were stored, below the table's folder: whoever gives up takes them back by these.
@@ -310,7 +335,7 @@ impl GatheringWriter {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
-                let properties = Encodings::default().fit(&self.context.properties, &batches, &self.fields);
+                let properties = Encodings::default().fit(&self.context, &batches, &self.fields);
                 let context = WriteContext { properties, ..self.context.clone() };
                 let (path, partition) = (self.path.clone(), self.partition.clone());
                 none.insert(FileWriter::create(&context, path, partition, self.fields.clone())?)
@@ -399,7 +424,7 @@ impl Rows {
 
     /// Whether no more belong into one row group.
     pub(super) fn is_full(&self, context: &WriteContext) -> bool {
-        self.bytes >= context.row_group_bytes || self.count >= ROW_GROUP_ROWS
+        self.bytes >= context.options.row_group_bytes || self.count >= context.options.row_group_rows
     }
 
     pub(super) fn is_empty(&self) -> bool {

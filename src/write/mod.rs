@@ -10,9 +10,9 @@ mod ranges;
 mod sink;
 mod stats;
 
-pub use fanout::{FanoutWriter, Layout, Widened, is_part_of};
+pub use fanout::{FanoutWriter, Layout, Widened, is_part_of, worker_bytes};
 pub use file::{DataFile, GatheringWriter, NO_VALUES, Stored, WriteContext, write_file};
 pub use name::{FileOrigin, merged_id, merged_name, name_without_origin, same_rows_name};
-pub use properties::{ROW_GROUP_BYTES, hidden_file_properties, writer_properties};
+pub use properties::hidden_file_properties;
 pub use ranges::{RangeWriter, RowRange};
 pub use sink::Sink;

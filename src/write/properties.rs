@@ -1,27 +1,44 @@
 //! How Parquet is written.
 //!
-//! Plain and old enough for every reader: data pages version 1, zstd, INT64 microseconds, three-level lists, statistics for
-//! each page. The footer holds no Arrow schema: the Parquet types say all.
+//! Plain and old enough for every reader unless the configuration says otherwise: data pages version 1, zstd, INT64
+//! microseconds, three-level lists, statistics for each page. The footer holds no Arrow schema: the Parquet types say all.
 
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr, WriterVersion};
 
-/// A row group has about this many bytes in memory at most, before it is encoded.
-pub const ROW_GROUP_BYTES: usize = 128 << 20;
+use crate::config::{Codec, Dictionary, Encodings, FileOptions, PageVersion};
 
-/// The properties of data files.
+/// The properties of data files, but for what is learned of their columns.
 ///
 /// # Errors
-/// When `zstd_level` is not within 1 to 22.
-pub fn writer_properties(zstd_level: i32) -> Result<WriterPropertiesPtr, ParquetError> {
-    let properties = WriterProperties::builder()
+/// When there is no such level of the codec.
+pub(super) fn writer_properties(options: &FileOptions) -> Result<WriterPropertiesPtr, ParquetError> {
+    let mut builder = WriterProperties::builder()
         .set_created_by(concat!("siltstone ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level)?))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .build();
-    Ok(properties.into())
+        .set_writer_version(match options.page_version {
+            PageVersion::V1 => WriterVersion::PARQUET_1_0,
+            PageVersion::V2 => WriterVersion::PARQUET_2_0,
+        })
+        .set_compression(compression(options.codec)?)
+        .set_data_page_size_limit(options.page_bytes)
+        .set_data_page_row_count_limit(options.page_rows)
+        .set_dictionary_enabled(options.dictionary != Dictionary::Off)
+        .set_statistics_enabled(EnabledStatistics::Page);
+    if options.encodings == Encodings::Plain {
+        builder = builder.set_encoding(Encoding::PLAIN);
+    }
+    Ok(builder.build().into())
+}
+
+fn compression(codec: Codec) -> Result<Compression, ParquetError> {
+    Ok(match codec {
+        Codec::None => Compression::UNCOMPRESSED,
+        Codec::Snappy => Compression::SNAPPY,
+        Codec::Lz4 => Compression::LZ4_RAW,
+        Codec::Gzip(level) => Compression::GZIP(GzipLevel::try_new(level)?),
+        Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level)?),
+    })
 }
 
 /// The properties of quarantine and ledger files.

@@ -131,7 +131,7 @@ impl OpenRange {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
-                let properties = encodings.fit(&context.properties, &batches, fields);
+                let properties = encodings.fit(context, &batches, fields);
                 let context = WriteContext { properties, ..context.clone() };
                 let RowRange { path, partition, fields, .. } = &self.range;
                 none.insert(FileWriter::create(&context, path.clone(), partition.clone(), fields.clone())?)

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     capacity: AtomicUsize,
     refused: AtomicUsize,
     writes: AtomicUsize,
+    /// Requests for data files, and the bytes they were given.
+    reads: Mutex<(u64, u64)>,
     /// The headers of each PUT.
     puts: Mutex<Vec<BTreeMap<String, String>>>,
     stopped: AtomicBool,
@@ -86,6 +88,7 @@ impl FakeS3 {
             capacity: AtomicUsize::new(usize::MAX),
             refused: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
+            reads: Mutex::default(),
             puts: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -108,6 +111,11 @@ impl FakeS3 {
 
     pub(crate) fn keys(&self) -> Vec<String> {
         self.shared.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Requests for data files and the bytes these were given, since it was last asked.
+    pub(crate) fn take_reads(&self) -> (u64, u64) {
+        std::mem::take(&mut self.shared.reads.lock().unwrap())
     }
 
     /// Says which uploads (key, id, time) were never finished.
@@ -200,6 +208,15 @@ impl Shared {
                 None => Some(self.answer(&request)),
             };
             self.at_once.fetch_sub(1, Ordering::SeqCst);
+            if let Some(Answer(200 | 206, _, body)) = &answer
+                && ["GET", "HEAD"].contains(&request.method.as_str())
+                && request.path.ends_with(".parquet")
+                && !request.path.contains("/_delta_log/")
+            {
+                let mut reads = self.reads.lock().unwrap();
+                reads.0 += 1;
+                reads.1 += if request.method == "GET" { body.len() as u64 } else { 0 };
+            }
             let Some(Answer(status, headers, body)) = answer else { return Ok(()) };
             let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
             headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));

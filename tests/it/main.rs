@@ -6,6 +6,7 @@
 //! | `quarantine` | what is no record is kept, counted and never read again |
 //! | `quarantine_table` | the quarantine can be listed and queried |
 //! | `replay` | what is valid by now leaves the quarantine, exactly once |
+//! | `bench` | every choice of format reads back equal, figures agree, runs go on where they ended |
 //! | `commit`, `faults`, `kill`, `simulation` | every record exactly once: races, failing stores, kill -9, and all of it by seeds |
 //! | `hostile` | raw objects, names and surroundings that are out to do harm: bounded, told, nothing lost |
 //! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
@@ -27,6 +28,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod bench;
 mod commit;
 mod compact;
 mod ddl;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::support::{files_below, project};
 
 /// The modules of the crate in the order of dependence: each names only those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "error",
     "clock",
     "store",
@@ -19,6 +19,7 @@ const ORDER: [&str; 14] = [
     "compact",
     "maintain",
     "query",
+    "formats",
     "cli",
 ];
 
@@ -189,6 +190,8 @@ fn two_files_write_objects_and_one_deletes_them() {
     for (path, code) in sources().into_iter().filter(|(path, _)| !path.starts_with("store/")) {
         for word in writes {
             let may = ["lake/hidden.rs", "write/sink.rs"].contains(&&*path);
+            // Linux is told to forget how much memory there was: no object is written.
+            let may = may || (path == "clock.rs" && word == "fs::write");
             assert!(may || !code.contains(word), "{path} says {word}");
         }
         for word in deletes {
