@@ -86,7 +86,9 @@ pub struct SourceConfig {
     pub sort_by: Option<Vec<String>>,
     /// Which rows have the same key, and which of them stays, for `optimize --dedup`. Default: none.
     pub dedup: Option<DedupConfig>,
-    /// What becomes of a raw object that changed after it was consumed: `report` or `append`. Default: `report`.
+    /// A column that names the raw object of each row, by its key. Default: none.
+    pub provenance: Option<String>,
+    /// What becomes of a raw object that changed after it was consumed: `report`, `append` or `replace`. Default: `report`.
     pub on_overwrite: Option<OnOverwrite>,
     /// Whether a manifest for readers of plain Parquet is kept up to date. Default: no.
     pub manifest: Option<bool>,
@@ -133,6 +135,8 @@ pub enum OnOverwrite {
     Report,
     /// What it holds now is added as if it were another object; its old rows stay.
     Append,
+    /// What it holds now takes the place of its old rows, which the column of provenance tells.
+    Replace,
 }
 
 /// What is said of one column.
@@ -179,6 +183,8 @@ pub struct Settings {
     pub sort_by: Vec<String>,
     /// Which of several rows with the same key stays, when that is asked for.
     pub dedup: Option<Dedup>,
+    /// The column that names the raw object of each row.
+    pub provenance: Option<String>,
     /// What becomes of a raw object that changed after it was consumed.
     pub on_overwrite: OnOverwrite,
     /// Whether a manifest for readers of plain Parquet is kept up to date.
@@ -226,6 +232,15 @@ impl Config {
         for (path, column) in self.defaults.columns.iter().chain(own.iter().flat_map(|own| &own.columns)) {
             set_rule(&mut rule, path, column).map_err(|why| wrong("columns", format!("{path}: {why}")))?;
         }
+        let provenance = setting!(provenance);
+        if let Some(name) = provenance.as_ref().filter(|name| fold(name) != **name) {
+            return Err(wrong("provenance", no_name(name)));
+        }
+        let on_overwrite = setting!(on_overwrite).unwrap_or_default();
+        if on_overwrite == OnOverwrite::Replace && provenance.is_none() {
+            let why = "to replace the rows of a raw object, they must tell that they are its: set provenance = \"raw_object\", or another name of a column";
+            return Err(wrong("on_overwrite", why.to_owned()));
+        }
         Ok(Settings {
             envelope_fields: setting!(envelope_fields).iter().flatten().map(|path| split_path(path)).collect(),
             contract: setting!(contract).unwrap_or_default(),
@@ -245,7 +260,8 @@ impl Config {
             auto_optimize: setting!(auto_optimize).unwrap_or(true),
             sort_by: setting!(sort_by).unwrap_or_default(),
             dedup: setting!(dedup).map(|dedup| dedup.read().map_err(|why| wrong("dedup", why))).transpose()?,
-            on_overwrite: setting!(on_overwrite).unwrap_or_default(),
+            provenance,
+            on_overwrite,
             manifest: setting!(manifest).unwrap_or(false),
             retention_hours: match setting!(retention) {
                 Some(text) => retention_hours(&text).map_err(|why| wrong("retention", why))?,
@@ -275,6 +291,10 @@ fn split_path(path: &str) -> Vec<String> {
     path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 
+fn no_name(name: &str) -> String {
+    format!("{name:?} is no name of a column: at most 255 of a-z, 0-9 and _")
+}
+
 /// Adds what is said of the column at `path`.
 fn set_rule(rule: &mut Rule, path: &str, column: &ColumnConfig) -> std::result::Result<(), String> {
     let at = rule.at_path(path)?;
@@ -286,7 +306,7 @@ fn set_rule(rule: &mut Rule, path: &str, column: &ColumnConfig) -> std::result::
         return Err("elements and values have no name and cannot be dropped".to_owned());
     }
     if let Some(name) = column.rename.as_ref().filter(|name| fold(name) != **name) {
-        return Err(format!("{name:?} is no name of a column: at most 255 of a-z, 0-9 and _"));
+        return Err(no_name(name));
     }
     (at.ty, at.drop) = (column.ty, column.drop);
     at.rename.clone_from(&column.rename);

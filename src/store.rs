@@ -7,6 +7,7 @@ pub mod faults;
 mod profile;
 mod proof;
 mod throttle;
+mod uploads;
 
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,10 @@ use discard::Discarding;
 use durable::Durable;
 use profile::Profile;
 pub use proof::{Check, Race};
+#[cfg(any(feature = "gcp", feature = "azure"))]
 use throttle::Throttling;
+use uploads::Kept;
+pub use uploads::{Upload, Uploads};
 
 use crate::error::{Context, Error, Result};
 
@@ -33,6 +37,8 @@ pub struct Location {
     store: Arc<dyn ObjectStore>,
     /// The same store, listing page by page; stores over HTTP can.
     pages: Option<Arc<dyn PaginatedListStore>>,
+    /// Its unfinished uploads; S3 can tell of them.
+    uploads: Option<Arc<Uploads>>,
     local: Option<PathBuf>,
 }
 
@@ -67,13 +73,14 @@ impl Location {
                 let path = url.to_file_path().map_err(|()| Error::usage(format!("{text:?} names no local path")))?;
                 Self::from_path(&path)
             }
-            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), pages: None, local: None }),
+            "memory" => Ok(Self { url, store: Arc::new(InMemory::new()), pages: None, uploads: None, local: None }),
             "s3" | "s3a" => {
                 let bucket = url.host_str().ok_or_else(|| Error::usage(format!("{text:?} names no bucket")))?;
+                let kept = Kept::default();
                 let mut builder = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
                     .with_retry(retries())
-                    .with_http_connector(Throttling);
+                    .with_http_connector(kept.clone());
                 let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
                 let profile = match is_set("AWS_ACCESS_KEY_ID") {
                     true => Profile::default(),
@@ -98,7 +105,9 @@ impl Location {
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self::over_http(url, store))
+                let store = Arc::new(store);
+                let uploads = kept.uploads(&store).map(Arc::new);
+                Ok(Self { uploads, ..Self::over_http(url, store) })
             }
             #[cfg(feature = "gcp")]
             "gs" => {
@@ -107,7 +116,7 @@ impl Location {
                     .with_retry(retries())
                     .with_http_connector(Throttling);
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self::over_http(url, store))
+                Ok(Self::over_http(url, Arc::new(store)))
             }
             #[cfg(feature = "azure")]
             "az" | "abfs" | "abfss" => {
@@ -116,7 +125,7 @@ impl Location {
                     .with_retry(retries())
                     .with_http_connector(Throttling);
                 let store = builder.build().map_err(|error| Error::usage(format!("cannot open {url}: {error}")))?;
-                Ok(Self::over_http(url, store))
+                Ok(Self::over_http(url, Arc::new(store)))
             }
             scheme => Err(Error::usage(format!("no store for {scheme}:// in this build ({text})"))),
         }
@@ -129,17 +138,16 @@ impl Location {
         let absolute = absolute.canonicalize().unwrap_or(absolute);
         let url = Url::from_directory_path(&absolute)
             .map_err(|()| Error::usage(format!("{} is no absolute path", absolute.display())))?;
-        Ok(Self { url, store: Arc::new(Durable::default()), pages: None, local: Some(absolute) })
+        Ok(Self { url, store: Arc::new(Durable::default()), pages: None, uploads: None, local: Some(absolute) })
     }
 
-    fn over_http(url: Url, store: impl ObjectStore + PaginatedListStore) -> Self {
-        let store = Arc::new(store);
-        Self { url, store: Arc::clone(&store) as _, pages: Some(store), local: None }
+    fn over_http(url: Url, store: Arc<impl ObjectStore + PaginatedListStore>) -> Self {
+        Self { url, store: Arc::clone(&store) as _, pages: Some(store), uploads: None, local: None }
     }
 
     /// A folder in a store that is at hand. `url` must end with a slash.
     pub fn with_store(url: Url, store: Arc<dyn ObjectStore>) -> Self {
-        Self { url, store, pages: None, local: None }
+        Self { url, store, pages: None, uploads: None, local: None }
     }
 
     /// The same folder, where writing and deleting only seem to happen.
@@ -161,6 +169,11 @@ impl Location {
     /// The store as one that lists page by page, when it can.
     pub fn pages(&self) -> Option<&Arc<dyn PaginatedListStore>> {
         self.pages.as_ref()
+    }
+
+    /// The unfinished uploads of the store, when it can tell of them.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_deref()
     }
 
     /// The folder in the local file system, when it is there.
@@ -196,7 +209,13 @@ impl Location {
             .push(name)
             .push("");
         let local = self.local.as_ref().map(|local| local.join(name));
-        Ok(Self { url, store: Arc::clone(&self.store), pages: self.pages.clone(), local })
+        Ok(Self {
+            url,
+            store: Arc::clone(&self.store),
+            pages: self.pages.clone(),
+            uploads: self.uploads.clone(),
+            local,
+        })
     }
 }
 

@@ -88,6 +88,11 @@ fn render(source: &SourceVacuumed) -> String {
         vacuumed.kept,
         vacuumed.retention_hours,
     );
+    if let Some(why) = &vacuumed.uploads_left {
+        text.push_str(&format!(
+            "  unfinished uploads were left alone: {why}; a lifecycle rule AbortIncompleteMultipartUpload ends them\n"
+        ));
+    }
     if vacuumed.dry_run {
         vacuumed.paths.iter().for_each(|path| text.push_str(&format!("  {path}\n")));
     }

@@ -80,6 +80,7 @@ impl Driver<'_> {
             decode,
             limits: settings.limits.clone(),
             partitioning: before.partitioning.clone(),
+            provenance: before.provenance.clone(),
             target_file_bytes: settings.target_file_bytes,
             memory_bytes: (settings.memory_bytes / 2 / workers).min(MAX_WORKER_BYTES),
             at_micros: self.clock.now_micros(),
@@ -105,7 +106,7 @@ impl Driver<'_> {
             max_columns: settings.max_columns,
             max_cells: DecodeOptions::default().max_cells,
             // A table without columns has nothing to keep yet.
-            contract: if plan.registry.as_ref().is_some_and(|registry| !registry.fields.is_empty()) {
+            contract: if plan.registry.as_ref().is_some_and(Registry::has_columns) {
                 settings.contract
             } else {
                 Contract::Evolve
@@ -127,6 +128,8 @@ impl Driver<'_> {
             }
             let mut registry = registry.clone();
             registry.records_path = probed.records_path;
+            add_provenance(&mut registry, settings)
+                .map_err(|why| Error::usage(format!("provenance of source {}: {why}", report.source_id)))?;
             return Ok(Begun { registry, observed: probed.observed, decode });
         }
         let Probed { records_path, observed, partitioning: chosen } = probed;
@@ -152,8 +155,9 @@ impl Driver<'_> {
         if !records_path.is_empty() && settings.records_path.is_none() {
             report.notes.push(format!("the records lie at {}", records_path.join(".")));
         }
-        let registry = Registry {
+        let mut registry = Registry {
             history: Vec::new(),
+            provenance: None,
             partitioning,
             partitioning_reason: reason,
             records_path,
@@ -161,6 +165,26 @@ impl Driver<'_> {
             observed: Observation::default(),
             fields: Vec::new(),
         };
+        add_provenance(&mut registry, settings)
+            .map_err(|why| Error::usage(format!("provenance of source {}: {why}", report.source_id)))?;
         Ok(Begun { registry, observed, decode })
+    }
+}
+
+/// Has a table name the raw object of each row from now on, when it is to; once it does, it goes on so.
+fn add_provenance(registry: &mut Registry, settings: &Settings) -> Result<(), String> {
+    let Some(wanted) = &settings.provenance else { return Ok(()) };
+    match &registry.provenance {
+        Some(name) if name == wanted => Ok(()),
+        Some(name) => Err(format!("the table has the column {name} for it, which cannot become {wanted}")),
+        None if registry.fields.iter().any(|field| field.name == *wanted)
+            || registry.partitioning.names().contains(wanted) =>
+        {
+            Err(format!("the table has another column {wanted} already; choose another name"))
+        }
+        None => {
+            registry.provenance = Some(wanted.clone());
+            Ok(())
+        }
     }
 }

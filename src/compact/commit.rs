@@ -1,8 +1,9 @@
 //! The end of a run: the books are checked, the ledger and its head are written, and one commit takes all in.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::driver::{Driver, MAX_PLANS, Plan};
+use super::replace::Lessened;
 use super::report::{SourceReport, Status};
 use super::rewrite::Rewritten;
 use super::slice::SliceResult;
@@ -21,6 +22,10 @@ pub(super) struct Made {
     pub discarded: Vec<String>,
     /// Objects left for another run, and why.
     pub unreadable: Vec<(RawObject, String)>,
+    /// The files that lose rows, as the objects that these are of changed.
+    pub lessened: Vec<Lessened>,
+    /// The entries of the old versions of these objects.
+    pub taken_out: Vec<Entry>,
 }
 
 /// What the ledger will say.
@@ -34,6 +39,8 @@ pub(super) struct Books {
     pub quarantine: Vec<String>,
     /// The quarantine files that there were and that are not among them.
     pub replaced_files: Vec<String>,
+    /// Sums over the entries that go, as their objects changed; `deduplicated`: their rows that were taken out before.
+    pub taken_out: Option<Totals>,
 }
 
 impl Books {
@@ -79,6 +86,10 @@ impl Driver<'_> {
             remove.push(old.clone());
             add.push(new.clone());
         }
+        for Lessened { old, new, .. } in &made.lessened {
+            remove.push(old.clone());
+            add.extend(new.clone());
+        }
         let change = Change {
             run_id: self.run_id.clone(),
             at_ms: at_micros / 1000,
@@ -89,8 +100,9 @@ impl Driver<'_> {
             optimizes_to: None,
             ledger_head: id,
         };
-        let paths = change.add.iter().map(|file| file.path.as_str());
-        plan.hidden.require_unswept(paths, at_micros - self.began_micros).await?;
+        let written = change.add.iter().map(|file| file.path.clone()).chain(made.lessened_files());
+        let written = written.chain(books.quarantine.iter().cloned());
+        plan.hidden.check_still_there(written, at_micros - self.began_micros).await?;
         for _ in 0..MAX_PLANS {
             let outcome = match plan.table.commit(change.clone()).await {
                 Ok(outcome) => outcome,
@@ -120,11 +132,13 @@ impl Driver<'_> {
         let parent = plan.head.as_ref();
         let id = Head::next_id(parent.map(|head| head.id), self.clock.random_bits());
         let mut totals = parent.map_or_else(Totals::default, |head| head.totals);
-        books.replaced.iter().for_each(|entry| totals.subtract(entry));
+        books.replaced.iter().chain(&made.taken_out).for_each(|entry| totals.subtract(entry));
+        totals.deduplicated -= books.taken_out.map_or(0, |gone| gone.deduplicated);
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
         plan.hidden.create_json(&registry_path, &made.registry).await?;
-        let segments = append(&plan.hidden, parent, id, entries).await?;
+        let gone = made.taken_out.iter().map(|entry| &entry.object).collect();
+        let segments = append(&plan.hidden, parent, id, entries, &gone).await?;
         let head = Head {
             id,
             parent: parent.map(|head| head.id),
@@ -134,6 +148,7 @@ impl Driver<'_> {
             registry: registry_path,
             quarantine: books.quarantine.clone(),
             replaced: books.replaced_files.clone(),
+            taken_out: books.taken_out,
             totals,
         };
         plan.hidden.create_json(&Hidden::head_path(id), &head).await?;
@@ -197,7 +212,7 @@ impl Made {
             .iter()
             .flat_map(|result| result.files.iter().map(|file| file.path.clone()).chain(result.quarantine.clone()));
         let rewritten = self.rewritten.files.iter().map(|(_, new)| new.path.clone());
-        files.chain(rewritten).chain(self.discarded.iter().cloned()).collect()
+        files.chain(rewritten).chain(self.lessened_files()).chain(self.discarded.iter().cloned()).collect()
     }
 
     /// Proves that every record found is a row or in quarantine, and that every row is in a file.
@@ -218,6 +233,13 @@ impl Made {
                 )));
             }
         }
+        for Lessened { old, new, gone } in &self.lessened {
+            let stayed = new.as_ref().map_or(0, |new| new.row_count);
+            if old.row_count != stayed + gone {
+                let why = format!("of {} rows of {}, {gone} were to go and {stayed} stay", old.row_count, old.path);
+                return Err(unbalanced(&why));
+            }
+        }
         Ok(())
     }
 
@@ -231,11 +253,19 @@ impl Made {
         report.bytes_in = self.results.iter().map(|result| result.bytes_in).sum();
         report.bytes_out = files().map(|file| file.size_bytes).sum();
         report.files = files().count() as u64;
+        report.rows_replaced = self.rows_gone();
         let changes = self.registry.changes_since(plan.registry.as_ref());
         report.schema_changes = changes.iter().map(ToString::to_string).collect();
         for (object, why) in &self.unreadable {
             report.notes.push(format!("{} could not be read and is left for another run: {why}", object.key));
             report.status = Status::PartialSuccess;
+        }
+        let replaced: BTreeSet<&String> = self.taken_out.iter().map(|entry| &entry.object.key).collect();
+        for key in replaced {
+            let rows = plan.old.rows_of(key);
+            report.notes.push(format!(
+                "{key} changed after it was consumed; what it holds now took the place of its {rows} rows"
+            ));
         }
         let duplicates: u64 = self.results.iter().map(|result| result.duplicate_keys).sum();
         if duplicates > 0 {

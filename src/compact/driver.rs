@@ -5,6 +5,7 @@
 //!   --merge observations--> columns --(what a promotion invalidates: again)--> books --> ledger --> ONE commit
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +13,7 @@ use rayon::ThreadPool;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use super::commit::Books;
+use super::replace::Old;
 use super::report::{Report, SourceReport, Status};
 use super::slice::SliceContext;
 use crate::clock::Clock;
@@ -172,6 +173,8 @@ pub(super) struct Plan {
     pub new: Vec<RawObject>,
     /// What is to be told of them.
     pub notes: Vec<String>,
+    /// What is there of those that take the place of older versions.
+    pub old: Old,
 }
 
 impl<'a> Driver<'a> {
@@ -244,7 +247,7 @@ impl<'a> Driver<'a> {
             Some(head) => Some(hidden.read_json(&head.registry).await?),
             None => None,
         };
-        Ok(Plan { table, hidden, head, registry, new: Vec::new(), notes: Vec::new() })
+        Ok(Plan { table, hidden, head, registry, new: Vec::new(), notes: Vec::new(), old: Old::default() })
     }
 
     /// Compares the listing of a source with its ledger.
@@ -252,6 +255,7 @@ impl<'a> Driver<'a> {
         let plan = self.open(source_id).await?;
         let added = if on_overwrite == OnOverwrite::Append { "what it holds now is added, " } else { "" };
         let (mut new, mut known, mut notes) = (Vec::new(), 0_u64, Vec::new());
+        let mut changed = BTreeSet::new();
         let mut diff = Diff::open(&plan.hidden, plan.head.as_ref()).await?;
         let mut listing = list_objects(raw)?;
         while let Some(batch) = listing.next().await? {
@@ -259,6 +263,10 @@ impl<'a> Driver<'a> {
                 match diff.look_up(object).await? {
                     Found::New => new.push(RawObject::from(object)),
                     Found::Consumed => known += 1,
+                    Found::Overwritten if on_overwrite == OnOverwrite::Replace => {
+                        changed.insert(object.key.to_owned());
+                        new.push(RawObject::from(object));
+                    }
                     Found::Overwritten => {
                         notes.push(format!("{} changed after it was consumed; {added}its old rows stay", object.key));
                         if on_overwrite == OnOverwrite::Append {
@@ -273,7 +281,11 @@ impl<'a> Driver<'a> {
         new.sort();
         tracing::info!(source = source_id, new = new.len(), known, "listed");
         drop(diff);
-        Ok(Plan { new, notes, ..plan })
+        let mut plan = Plan { new, notes, ..plan };
+        if !changed.is_empty() {
+            self.find_old(&mut plan, changed).await?;
+        }
+        Ok(plan)
     }
 
     /// What the workers need, once a source is begun.
@@ -317,10 +329,10 @@ impl<'a> Driver<'a> {
         let made = tokio::task::block_in_place(|| {
             let setup = self.set_up(&plan, &context, settings, &mut report)?;
             let tasks = setup.tasks(std::mem::take(&mut plan.new), &context);
-            self.make(&plan, &context, &setup, tasks)
+            Ok((self.make(&plan, &context, &setup, tasks)?, setup.workers))
         });
         self.progress.source_ends(&source_id);
-        let made = match made {
+        let (made, workers) = match made {
             Ok(made) => made,
             Err(error) => {
                 // A full disk, say: what every attempt leaves would fill the next one.
@@ -329,7 +341,7 @@ impl<'a> Driver<'a> {
             }
         };
         made.fill(&plan, &mut report);
-        let books = Books::of_new(&plan, &made);
+        let (books, written) = self.books_of_new(&plan, &context, workers, &made).await?;
         let outcome = self.commit(&mut plan, &made, books).await;
         match outcome {
             Ok(Outcome::Committed(version)) => {
@@ -339,6 +351,7 @@ impl<'a> Driver<'a> {
             }
             Ok(Outcome::Conflict) => {
                 plan.hidden.discard(&made.all_files()).await;
+                plan.hidden.discard(&written).await;
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -18,7 +18,7 @@ use crate::write::is_part_of;
 const MAX_SLICE_BYTES: u64 = 512 << 20;
 
 impl Driver<'_> {
-    /// Runs the workers, then writes files of earlier runs again whose columns became wider. Blocks.
+    /// Runs the workers, then writes files of earlier runs again that lose rows or whose columns became wider. Blocks.
     pub(super) fn make(
         &self,
         plan: &Plan,
@@ -27,8 +27,10 @@ impl Driver<'_> {
         tasks: Vec<(SliceTask, SliceContext)>,
     ) -> Result<Made> {
         let mut made = self.make_slices(plan, setup, tasks)?;
+        let files = self.take_out(plan, context, setup.workers, &mut made)?;
         if let (Some(promotion), Some(head)) = (self.promotion(plan, &made.registry, context, setup), &plan.head) {
-            made.rewritten = promotion.run(&plan.table, &head.segments)?;
+            made.rewritten = promotion.run(&files, &head.segments)?;
+            made.join_lessened();
         }
         Ok(made)
     }
@@ -81,7 +83,8 @@ impl Driver<'_> {
         let mut results = done;
         results.extend(run_all(again.iter().collect(), workers, run)?);
         unreadable.extend(results.iter_mut().flat_map(|result| std::mem::take(&mut result.unreadable)));
-        Ok(Made { results, registry, rewritten: Rewritten::default(), discarded, unreadable })
+        let (rewritten, lessened, taken_out) = (Rewritten::default(), Vec::new(), Vec::new());
+        Ok(Made { results, registry, rewritten, discarded, unreadable, lessened, taken_out })
     }
 
     /// The registry after what the slices saw.

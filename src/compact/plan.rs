@@ -96,6 +96,7 @@ impl Driver<'_> {
         })?;
         self.progress.source_ends(source_id);
         made.check_books()?;
+        report.notes.extend(plan.old.notes());
         made.fill(&plan, &mut report);
         dry.count(&made, &report);
         dry.schema_changes = made.registry.changes_since(plan.registry.as_ref()).to_vec();

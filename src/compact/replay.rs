@@ -20,6 +20,7 @@ use super::commit::{Books, Made};
 use super::driver::{Driver, MAX_PLANS, Plan, Progress, Request, Work, run};
 use super::make::cut;
 use super::pool::run_all;
+use super::rejects::Remaining;
 use super::report::{Report, SourceReport, Status};
 use super::slice::{Piece, Portion, SliceContext, SliceTask};
 use super::trial::{Fates, try_again};
@@ -27,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{DecodeOptions, Reason};
-use crate::lake::{Entry, Outcome, Quarantine, QuarantineWriter, SLICE_SEPARATOR, StoredReject, find_entries};
+use crate::lake::{Entry, Outcome, Quarantine, SLICE_SEPARATOR, StoredReject, find_entries};
 use crate::raw::{Fetcher, ObjectRef, RawObject, check_source_id, is_compressed, list_objects};
 use crate::store::Location;
 
@@ -299,28 +300,9 @@ impl Driver<'_> {
                 taken.entry(candidate.portion.object).or_default().extend(candidate.rejects);
             }
         }
-        let mut files: BTreeMap<usize, Vec<&StoredReject>> = BTreeMap::new();
-        taken.values().flatten().for_each(|reject| files.entry(reject.file).or_default().push(reject));
-        files.values_mut().for_each(|rejects| rejects.sort_by_key(|reject| reject.rows.start));
-        let copies = run_all(files.iter().collect(), setup.workers, |(file, rejects)| {
-            let (path, sink) = context.quarantine_file(&self.clock.new_id())?;
-            let mut writer = QuarantineWriter::new(self.run_id.clone(), setup.options.at_micros, sink);
-            let copied = quarantine.copy_without(*file, rejects, &mut writer);
-            let left_out = context.write.runtime.block_on(copied)?;
-            if left_out != rejects.len() as u64 {
-                let expected = rejects.len();
-                let message = format!("the books do not balance: {left_out} rejects were found again of {expected}");
-                return Err(Error::new(ErrorKind::Corrupt, message));
-            }
-            Ok(writer.finish()?.then_some(path))
-        })?;
-        let written: Vec<String> = copies.iter().flatten().cloned().collect();
-        let mut copies: BTreeMap<usize, Option<String>> = files.into_keys().zip(copies).collect();
-        let before = plan.head.as_ref().map_or(&[][..], |head| &head.quarantine);
-        let replaced = copies.keys().filter_map(|file| before.get(*file).cloned()).collect();
-        let kept = before.iter().enumerate();
-        let mut paths: Vec<String> =
-            kept.filter_map(|(file, path)| copies.remove(&file).unwrap_or_else(|| Some(path.clone()))).collect();
+        let rejects = taken.values().flatten();
+        let Remaining { files: mut paths, written, replaced } =
+            self.leave_out(plan, context, setup.workers, quarantine, rejects)?;
         paths.extend(made.quarantine_files());
         Ok(Replayed { made, taken, quarantine: paths, written, replaced })
     }
@@ -357,6 +339,7 @@ impl Driver<'_> {
             replaced,
             quarantine: replayed.quarantine.clone(),
             replaced_files: replayed.replaced.clone(),
+            taken_out: None,
         })
     }
 }

@@ -36,6 +36,9 @@ pub struct SourceReport {
     pub objects: u64,
     /// Rows added.
     pub success_count: u64,
+    /// Rows that went, as the raw objects that they were of changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_replaced: u64,
     /// Records (or objects) quarantined.
     pub error_count: u64,
     /// Decompressed bytes read.
@@ -101,6 +104,11 @@ pub struct SourceOptimized {
     pub error: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl SourceOptimized {
     /// A report of nothing done.
     pub fn new(source_id: &str) -> Self {
@@ -133,6 +141,7 @@ impl SourceReport {
             status: Status::Success,
             objects: 0,
             success_count: 0,
+            rows_replaced: 0,
             error_count: 0,
             bytes_in: 0,
             bytes_out: 0,

@@ -23,6 +23,7 @@ use futures::StreamExt as _;
 use super::assemble::{Assembly, Stretch};
 use super::compare::same_rows;
 use super::pool::run_all;
+use super::provenance::with_provenance;
 use super::rewrite::{Affected, Promotion, matching};
 use crate::error::{Context as _, Error, Result};
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
@@ -434,6 +435,10 @@ impl Promotion<'_> {
                     // Something was seen that was not there when the columns were settled.
                     (Err(FinishError::Redo), _) | (_, Err(FinishError::Redo)) => return Ok(Err(Lost::OtherRows)),
                 };
+                let of_objects = feed.segments.iter().zip(&decoded.counts);
+                let of_objects =
+                    of_objects.map(|(segment, counts)| (slice.objects[segment.object].key.as_str(), counts.rows));
+                let batch = with_provenance(batch, fields, of_objects)?;
                 let parts = match (&keys, key_batch) {
                     (Some(keys), Some(key_batch)) => split_beside(&batch, fields, &key_batch, &keys.fields, &by),
                     _ => split(&batch, fields, &by, 0),
@@ -479,7 +484,7 @@ impl Promotion<'_> {
         for expr in self.column_exprs().0 {
             kind.into_iter().for_each(|kind| add_kind(&mut observed, &self.before.fields, &expr.column, kind));
         }
-        let fields = resolve_ruled(&observed, &self.after.partitioning.names(), &self.options.decode.rule);
+        let fields = resolve_ruled(&observed, &self.after.reserved(), &self.options.decode.rule);
         Ok(Ok((observed, fields)))
     }
 

@@ -61,22 +61,21 @@ pub(super) struct Affected {
 }
 
 impl Promotion<'_> {
-    /// Writes the files of `table` again that need it. `ledger` are the segments that say where their rows came from. Blocks.
+    /// Writes those of `files`, all that the table has, again that need it. `ledger` are the segments that say where their rows came from. Blocks.
     ///
     /// # Errors
     /// When a data file or the ledger cannot be read, or a file cannot be written.
-    pub(super) fn run(&self, table: &Table, ledger: &[Segment]) -> Result<Rewritten> {
+    pub(super) fn run(&self, files: &[ActiveFile], ledger: &[Segment]) -> Result<Rewritten> {
         let mut rewritten = Rewritten::default();
         if is_part_of(&self.before.fields, &self.after.fields) {
             return Ok(rewritten);
         }
-        let files = table.files()?;
-        let affected = self.affected(&files)?;
+        let affected = self.affected(files)?;
         let after = &self.after.fields;
         let (from_stored, from_raw): (Vec<_>, Vec<_>) =
             affected.into_iter().partition(|file| fields_widen_losslessly(&file.held, after));
         let mut from_stored: Vec<Arc<Affected>> = from_stored.into_iter().map(Arc::new).collect();
-        for (file, outcome) in self.reread(&files, from_raw, ledger)? {
+        for (file, outcome) in self.reread(files, from_raw, ledger)? {
             match outcome {
                 Ok(again) => {
                     rewritten.files.push((file.file.clone(), again));

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
+use super::provenance::with_provenance;
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{DecodeOptions, Decoded, Decoder, FinishError, Reason, Reject, Selection};
@@ -110,6 +111,8 @@ pub struct SliceOptions {
     pub limits: Limits,
     /// The partitions.
     pub partitioning: Partitioning,
+    /// The column that names the raw object of each row.
+    pub provenance: Option<String>,
     /// A data file is ended at about this many bytes.
     pub target_file_bytes: usize,
     /// Bytes that gathered rows and open writers may hold.
@@ -349,14 +352,19 @@ impl<'a> Run<'a> {
         }
         let settled = match &self.task.fields {
             Some(fields) => fields.clone(),
-            None if decoded.learned => self.resolve(),
+            None if decoded.learned || self.writer.fields().is_empty() => self.resolve(),
             None => self.writer.fields().to_vec(),
         };
         if settled != self.writer.fields() && self.writer.widen(settled)? == Widened::Redo {
             return Ok(Some(Attempt::Redo(Box::new(self.decoder.observe()))));
         }
         match self.decoder.finish(self.writer.fields(), self.writer.schema()) {
-            Ok(batch) => self.writer.write(&batch).map(|()| None),
+            Ok(batch) => {
+                let rows = feed.segments.iter().zip(&decoded.counts);
+                let rows = rows.map(|(segment, counts)| (self.objects[segment.object].key.as_str(), counts.rows));
+                let batch = with_provenance(batch, self.writer.fields(), rows)?;
+                self.writer.write(&batch).map(|()| None)
+            }
             Err(FinishError::Redo) => Ok(Some(Attempt::Redo(Box::new(self.decoder.observe())))),
             Err(FinishError::Arrow(error)) => Err(Error::failed("cannot build columns", error)),
         }
@@ -365,7 +373,13 @@ impl<'a> Run<'a> {
     fn resolve(&self) -> Vec<Field> {
         let mut seen = self.task.known.clone();
         seen.merge(&self.decoder.observe());
-        resolve_ruled(&seen, &self.task.options.partitioning.names(), &self.task.options.decode.rule)
+        let options = &self.task.options;
+        let provenance = options.provenance.as_deref();
+        let reserved: Vec<String> =
+            options.partitioning.names().into_iter().chain(provenance.map(str::to_owned)).collect();
+        let mut fields = resolve_ruled(&seen, &reserved, &options.decode.rule);
+        fields.extend(provenance.map(Field::provenance));
+        fields
     }
 
     /// The rest of an object cannot be read: it is one reject.

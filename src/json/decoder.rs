@@ -260,7 +260,7 @@ impl Decoder {
     pub fn project(&mut self, fields: &[Field]) {
         let keys: BTreeSet<String> = fields.iter().flat_map(|field| field.keys.iter().cloned()).collect();
         if let Data::Struct(data) = &mut self.root.data {
-            data.project(&keys, fields.iter().any(|field| field.keys.is_empty()));
+            data.project(&keys, fields.iter().any(|field| field.keys.is_empty() && !field.is_provenance()));
         }
     }
 

@@ -42,7 +42,8 @@ pub fn arrow_schema(fields: &[Field]) -> SchemaRef {
 }
 
 impl Decoder {
-    /// Takes the batch of the last window as the columns `fields` (of Arrow schema `schema`).
+    /// Takes the batch of the last window as the columns `fields` (of Arrow schema `schema`). In a column of provenance, which
+    /// only who knows the objects can fill, there are nulls.
     ///
     /// # Errors
     /// [`FinishError::Redo`] when a column is stored in a form narrower than its type that does not determine the value,
@@ -85,6 +86,7 @@ fn struct_arrays(
 /// The array of one field: the children of all its keys, of which at most one has a value in each row.
 fn field_array(data: &mut StructData, field: &Field, rows: usize, none: &mut Nulls) -> Result<ArrayRef, FinishError> {
     if field.keys.is_empty()
+        && !field.is_provenance()
         && let Some(rest) = &mut data.rest
     {
         rest.column.pad(rows);

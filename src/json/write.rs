@@ -62,7 +62,7 @@ pub fn write_json(array: &dyn Array, ty: &Type, row: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends row `row` of a batch, whose columns are `fields`, as a JSON object.
+/// Appends row `row` of a batch, whose columns are `fields`, as a JSON object, without the column of provenance.
 pub fn write_record(batch: &RecordBatch, fields: &[Field], row: usize, out: &mut Vec<u8>) {
     write_fields(fields, |index| batch.column(index).as_ref(), row, out);
 }
@@ -72,7 +72,8 @@ fn write_fields<'a>(fields: &[Field], column: impl Fn(usize) -> &'a dyn Array, r
     let mut first = true;
     for (index, field) in fields.iter().enumerate() {
         let values = column(index);
-        if values.is_null(row) {
+        // The record itself has no such member.
+        if values.is_null(row) || field.is_provenance() {
             continue;
         }
         if !std::mem::take(&mut first) {

@@ -65,6 +65,9 @@ pub struct DatedChange {
 /// # Errors
 /// A message when there is no such path.
 pub fn explain(registry: &Registry, path: &str) -> Result<Explanation, String> {
+    if registry.provenance.as_deref() == Some(path) {
+        return Err(format!("column {path} names the raw object of each row; nothing is to be seen at it"));
+    }
     let unknown = |at: &str| format!("nothing was seen at {at}");
     let mut here = Here {
         seen: vec![&registry.observed],

@@ -27,8 +27,10 @@ use super::ranges::RangedFile;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::store::Location;
 
-/// Work that took half a day looks whether what it wrote is still there.
+/// A run that took half a day looks whether what it wrote is still there.
 const LONG_RUN_MICROS: i64 = 12 * 3_600_000_000;
+/// So many objects are looked for at a time.
+const CHECKS_AHEAD: usize = 16;
 
 /// An object of a table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,22 +221,22 @@ impl Hidden {
         }
     }
 
-    /// Proves, at the end of work that took so long, that no vacuum took the objects it wrote for those of a dead run. Short
-    /// work needs no proof: a vacuum spares for a day what no version names.
+    /// Proves, before a commit names objects, that no vacuum took the first ones of a long run, of `ran_micros`, for those of a
+    /// dead one: for a day it spares what no version names.
     ///
     /// # Errors
-    /// `Failed` when one is not there, or that cannot be found out.
-    pub async fn require_unswept<'p>(&self, paths: impl Iterator<Item = &'p str>, took_micros: i64) -> Result<()> {
-        if took_micros < LONG_RUN_MICROS {
+    /// When one is gone, or the store fails.
+    pub async fn check_still_there(&self, paths: impl Iterator<Item = String>, ran_micros: i64) -> Result<()> {
+        if ran_micros < LONG_RUN_MICROS {
             return Ok(());
         }
         let checks = futures::stream::iter(paths).map(|path| async move {
-            match self.is_there(path).await? {
+            match self.is_there(&path).await? {
                 true => Ok(()),
                 false => Err(Error::new(ErrorKind::Failed, format!("{path} was deleted while the run was at work"))),
             }
         });
-        checks.buffer_unordered(16).try_collect::<Vec<()>>().await.map(drop)
+        checks.buffer_unordered(CHECKS_AHEAD).try_collect::<Vec<()>>().await.map(drop)
     }
 
     /// Those objects of the table, or of a folder of it, that are `wanted`.

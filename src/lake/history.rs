@@ -91,6 +91,7 @@ fn compare_fields(
                 let first = seen_after.iter().filter_map(|seen| seen.first_object()).min();
                 let reason = match first {
                     Some(key) => format!("first in {key}"),
+                    None if field.is_provenance() => "the configuration asks for the raw object of each row".to_owned(),
                     None if field.keys.is_empty() => "more columns than the table may have".to_owned(),
                     None => "first seen".to_owned(),
                 };

@@ -19,8 +19,10 @@ pub use ddl::{Dialect, TableDescription, ddl};
 pub use explain::{DatedChange, Explanation, KindSeen, explain};
 pub use hidden::{Hidden, Stored};
 pub use history::{ColumnChange, RunStamp, SchemaVersion, net_changes, sql_type};
-pub use ledger::{Diff, Entry, Found, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, find_entries};
-pub use origins::{OriginRun, Origins, OriginsBuilder, Unit};
+pub use ledger::{
+    Diff, Entry, Found, Head, Merged, SLICE_SEPARATOR, Segment, Totals, append, entries_of_keys, find_entries,
+};
+pub use origins::{OriginRows, OriginRun, Origins, OriginsBuilder, Unit, stretches};
 pub use quarantine::{
     Quarantine, QuarantineReader, QuarantineSummary, QuarantineWriter, Quarantined, StoredReject, SummarizedFile,
     Tally, quarantine_schema, rows_of,

@@ -174,6 +174,56 @@ impl OriginsBuilder {
     }
 }
 
+/// The origins of the rows of a file, one after another.
+#[derive(Debug)]
+pub struct OriginRows {
+    origins: Origins,
+    /// The next run, and how many of its rows were taken.
+    next: usize,
+    taken: u64,
+}
+
+impl OriginRows {
+    /// Those that `origins` tell.
+    pub fn new(origins: Origins) -> Self {
+        Self { origins, next: 0, taken: 0 }
+    }
+
+    /// Gives those of the next rows that stay to `to`; of the others, that there are such units. `stretches`: how many rows
+    /// stay, or do not, one after another.
+    pub fn take_stretches(&mut self, stretches: &[(u64, bool)], to: &mut impl FnMut(&Unit, u64, u64)) {
+        for (count, stays) in stretches {
+            self.take(*count, |unit, first, rows| if *stays { to(unit, first, rows) } else { to(unit, 0, 0) });
+        }
+    }
+
+    /// Gives those of the next `count` rows to `to`, as a unit and rows of it.
+    fn take(&mut self, count: u64, mut to: impl FnMut(&Unit, u64, u64)) {
+        let mut left = count;
+        while let Some(run) = self.origins.runs.get(self.next).filter(|run| left > 0 || run.rows == self.taken) {
+            let rows = left.min(run.rows - self.taken);
+            to(&self.origins.units[run.unit], run.first + self.taken, rows);
+            self.taken += rows;
+            left -= rows;
+            if self.taken == run.rows {
+                (self.next, self.taken) = (self.next + 1, 0);
+            }
+        }
+    }
+}
+
+/// How many rows stay, or do not, one after another.
+pub fn stretches(stays: &[bool]) -> Vec<(u64, bool)> {
+    let mut stretches: Vec<(u64, bool)> = Vec::new();
+    for row in stays {
+        match stretches.last_mut().filter(|(_, last)| last == row) {
+            Some((count, _)) => *count += 1,
+            None => stretches.push((1, *row)),
+        }
+    }
+    stretches
+}
+
 fn schema() -> SchemaRef {
     let number = |name| Field::new(name, DataType::Int64, false);
     Arc::new(Schema::new(vec![

@@ -19,6 +19,9 @@ pub struct Registry {
     pub partitioning_reason: String,
     /// Where the records of an envelope lie; empty when every object is a record. Chosen once.
     pub records_path: Vec<String>,
+    /// The column that names the raw object of each row, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<String>,
     /// The types that columns were given by the configuration: they stay.
     #[serde(default)]
     pub rule: Rule,
@@ -40,14 +43,25 @@ impl Registry {
         self.history.last().map_or(0, |last| last.version)
     }
 
+    /// Names that no column of the records may have.
+    pub fn reserved(&self) -> Vec<String> {
+        self.partitioning.names().into_iter().chain(self.provenance.clone()).collect()
+    }
+
+    /// Whether records have given the table a column.
+    pub fn has_columns(&self) -> bool {
+        self.fields.iter().any(|field| !field.is_provenance())
+    }
+
     /// The registry after another run observed `observed`: the names of the columns there are stay.
     #[must_use]
     pub fn advance(&self, observed: &Observation, decode: &DecodeOptions, run: &RunStamp) -> Self {
         let mut next = self.clone();
-        let reserved = self.partitioning.names();
+        let reserved = self.reserved();
         next.observed.merge(observed);
         limit_columns(&mut next.observed, &reserved, &decode.rule, decode.max_columns);
         next.fields = resolve_ruled(&next.observed, &reserved, &decode.rule);
+        next.fields.extend(self.provenance.as_deref().map(Field::provenance));
         next.rule = decode.rule.types();
         let changes = changes((&self.observed, &self.fields), (&next.observed, &next.fields));
         if !changes.is_empty() {
@@ -73,7 +87,7 @@ impl Registry {
     /// # Errors
     /// A message that names the column and what it cannot become.
     pub fn check_rule(&self, rule: &Rule) -> Result<(), String> {
-        let wanted = resolve_ruled(&self.observed, &self.partitioning.names(), rule);
+        let wanted = resolve_ruled(&self.observed, &self.reserved(), rule);
         for (old, new) in
             self.fields.iter().filter_map(|old| Some((old, wanted.iter().find(|new| new.name == old.name)?)))
         {

@@ -64,9 +64,8 @@ impl Optimizer<'_> {
                 groups.iter().map(|group| &group.files[0].partition).collect::<BTreeSet<_>>().len() as u64;
             let write = self.write_context(&opened, settings)?;
             let workers = self.workers(settings);
-            let began_micros = self.clock.now_micros();
             let merged = tokio::task::block_in_place(|| self.merge(&opened, &write, settings, workers, groups))?;
-            if self.commit_without(&mut opened, &merged, began_micros, report).await? {
+            if self.commit_without(&mut opened, &merged, report).await? {
                 return Ok(());
             }
             for group in &merged {
@@ -81,7 +80,6 @@ impl Optimizer<'_> {
         &self,
         opened: &mut Opened,
         merged: &[Merged],
-        began_micros: i64,
         report: &mut SourceOptimized,
     ) -> Result<bool> {
         let (run_id, at_micros) = (self.clock.new_id(), self.clock.now_micros());
@@ -95,10 +93,10 @@ impl Optimizer<'_> {
             run_id: run_id.clone(),
             written_at: format_timestamp(at_micros, false),
             replaced: Vec::new(),
+            taken_out: None,
             totals,
             ..before.clone()
         };
-        self.require_unswept(opened, merged, at_micros - began_micros).await?;
         match opened.hidden.create_json(&Hidden::head_path(id), &head).await {
             // Another run drew this id, and perhaps died: it is drawn anew.
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
@@ -114,6 +112,7 @@ impl Optimizer<'_> {
             optimizes_to: None,
             ledger_head: id,
         };
+        self.check_still_there(opened, merged).await?;
         match opened.table.commit(change).await? {
             Outcome::Committed(version) => {
                 count(report, merged);

@@ -16,7 +16,7 @@ use super::pack::Group;
 use crate::clock::Clock;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{arrow_schema, reshape};
-use crate::lake::{ActiveFile, Hidden, Origins, OriginsBuilder, Registry, StoredFile, Unit};
+use crate::lake::{ActiveFile, Hidden, OriginRows, Origins, OriginsBuilder, Registry, StoredFile, Unit, stretches};
 use crate::schema::{Field, Type};
 use crate::write::{DataFile, GatheringWriter, WriteContext, merged_id, merged_name, name_without_origin};
 
@@ -251,42 +251,6 @@ struct Held {
     are_sorted: bool,
 }
 
-/// The origins of the rows of a file, one after another.
-struct OriginRows {
-    origins: Origins,
-    /// The next run, and how many of its rows were taken.
-    next: usize,
-    taken: u64,
-}
-
-impl OriginRows {
-    fn new(origins: Origins) -> Self {
-        Self { origins, next: 0, taken: 0 }
-    }
-
-    /// Gives those of the next rows that stay to `to`; of the others, that there are such units. `stretches`: how many rows
-    /// stay, or do not, one after another.
-    fn take_stretches(&mut self, stretches: &[(u64, bool)], to: &mut impl FnMut(&Unit, u64, u64)) {
-        for (count, stays) in stretches {
-            self.take(*count, |unit, first, rows| if *stays { to(unit, first, rows) } else { to(unit, 0, 0) });
-        }
-    }
-
-    /// Gives those of the next `count` rows to `to`, as a unit and rows of it.
-    fn take(&mut self, count: u64, mut to: impl FnMut(&Unit, u64, u64)) {
-        let mut left = count;
-        while let Some(run) = self.origins.runs.get(self.next).filter(|run| left > 0 || run.rows == self.taken) {
-            let rows = left.min(run.rows - self.taken);
-            to(&self.origins.units[run.unit], run.first + self.taken, rows);
-            self.taken += rows;
-            left -= rows;
-            if self.taken == run.rows {
-                (self.next, self.taken) = (self.next + 1, 0);
-            }
-        }
-    }
-}
-
 /// Rows that are left out of a file.
 struct Dropped<'a> {
     /// They, sorted.
@@ -302,13 +266,7 @@ impl Dropped<'_> {
         let (here, later) = self.rows.split_at(self.rows.partition_point(|row| *row < end));
         let mut stays = vec![true; batch.num_rows()];
         here.iter().for_each(|row| stays[(row - self.next_row) as usize] = false);
-        let mut stretches: Vec<(u64, bool)> = Vec::new();
-        for row in &stays {
-            match stretches.last_mut().filter(|(_, last)| last == row) {
-                Some((count, _)) => *count += 1,
-                None => stretches.push((1, *row)),
-            }
-        }
+        let stretches = stretches(&stays);
         (self.rows, self.next_row) = (later, end);
         let left =
             filter_record_batch(batch, &BooleanArray::from(stays)).context(|| "cannot leave rows out".to_owned())?;

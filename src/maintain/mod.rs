@@ -2,6 +2,7 @@
 //! no Delta.
 
 mod dedup;
+mod deep;
 mod keep;
 mod manifest;
 mod merge;
@@ -9,6 +10,7 @@ mod optimize;
 mod pack;
 mod vacuum;
 
+pub use deep::{Deep, verify_deep};
 pub use keep::keep;
 pub use manifest::{Manifests, write_manifests};
 pub use optimize::{OptimizeRequest, Optimized, optimize};

@@ -123,6 +123,8 @@ pub(super) struct Optimizer<'a> {
     pub lake: &'a Location,
     pub threads: usize,
     pub clock: &'a dyn Clock,
+    /// When it was begun, in microseconds since 1970-01-01T00:00:00Z.
+    began_micros: i64,
     encoders: Arc<ThreadPool>,
 }
 
@@ -170,7 +172,7 @@ impl<'a> Optimizer<'a> {
             .thread_name(|n| format!("encode-{n}"))
             .build()
             .context(|| "cannot start threads".to_owned())?;
-        Ok(Self { lake, threads, clock, encoders: Arc::new(encoders) })
+        Ok(Self { lake, threads, clock, began_micros: clock.now_micros(), encoders: Arc::new(encoders) })
     }
 
     /// Optimizes one table. What was done before a failure is in the report, too.
@@ -206,9 +208,8 @@ impl<'a> Optimizer<'a> {
         let workers = self.workers(settings);
         while !groups.is_empty() {
             let rest = groups.split_off(first_commit(&groups));
-            let began_micros = self.clock.now_micros();
             let merged = tokio::task::block_in_place(|| self.merge(&opened, &write, settings, workers, groups))?;
-            self.commit(&mut opened, merged, target_bytes, began_micros, report).await?;
+            self.commit(&mut opened, merged, target_bytes, report).await?;
             groups = rest;
         }
         Ok(())
@@ -265,13 +266,18 @@ impl<'a> Optimizer<'a> {
         }
     }
 
+    /// Proves that no vacuum took what was merged in a long run for what a dead one left.
+    pub(super) async fn check_still_there(&self, opened: &Opened, merged: &[Merged]) -> Result<()> {
+        let ran_micros = self.clock.now_micros() - self.began_micros;
+        opened.hidden.check_still_there(merged.iter().flat_map(Merged::written), ran_micros).await
+    }
+
     /// Makes the next version.
     async fn commit(
         &self,
         opened: &mut Opened,
         mut merged: Vec<Merged>,
         target_bytes: usize,
-        began_micros: i64,
         report: &mut SourceOptimized,
     ) -> Result<()> {
         let run_id = self.clock.new_id();
@@ -279,11 +285,10 @@ impl<'a> Optimizer<'a> {
             if merged.is_empty() {
                 return Ok(());
             }
-            let at_micros = self.clock.now_micros();
-            self.require_unswept(opened, &merged, at_micros - began_micros).await?;
+            self.check_still_there(opened, &merged).await?;
             let change = Change {
                 run_id: run_id.clone(),
-                at_ms: at_micros / 1000,
+                at_ms: self.clock.now_micros() / 1000,
                 fields: None,
                 partitioning: opened.registry.partitioning.clone(),
                 add: merged.iter().flat_map(|group| group.new.iter().cloned()).collect(),
@@ -308,12 +313,6 @@ impl<'a> Optimizer<'a> {
         }
         let lost = format!("{}: other writers were first {MAX_TRIES} times", report.source_id);
         Err(Error::new(ErrorKind::Conflict, lost))
-    }
-
-    /// Proves after long work that no vacuum has deleted what it wrote.
-    pub(super) async fn require_unswept(&self, opened: &Opened, merged: &[Merged], took_micros: i64) -> Result<()> {
-        let written: Vec<String> = merged.iter().flat_map(Merged::written).collect();
-        opened.hidden.require_unswept(written.iter().map(String::as_str), took_micros).await
     }
 
     /// Those of the groups whose files are all still there, and fit the columns that the table has by now.

@@ -13,9 +13,9 @@
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::lake::{Hidden, Retained, Stored, Table};
-use crate::store::Location;
+use crate::store::{Location, Uploads};
 
 /// What was, or would be, deleted of one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -34,8 +34,11 @@ pub struct Vacuumed {
     pub hidden_bytes: u64,
     /// Uploads that were never finished.
     pub uploads: u64,
-    /// Their bytes.
+    /// Their bytes; 0 where the store does not tell.
     pub upload_bytes: u64,
+    /// Why unfinished uploads were left alone, when they could not be listed or given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploads_left: Option<String>,
     /// Objects that no version within the retention needs and that are too young to go.
     pub kept: u64,
     /// The paths below the table's folder.
@@ -78,11 +81,39 @@ pub async fn vacuum(location: &Location, retention_hours: u32, dry_run: bool, cl
     report.uploads = uploads.len() as u64;
     report.upload_bytes = uploads.iter().map(|stored| stored.size_bytes).sum();
     report.paths = gone.iter().chain(&uploads).map(|stored| stored.path.clone()).collect();
+    if let Some(remote) = location.uploads() {
+        match give_up(location, remote, cutoff_ms, dry_run).await {
+            Ok(mut paths) => {
+                report.uploads += paths.len() as u64;
+                report.paths.append(&mut paths);
+            }
+            // Some stores and many policies do not allow it; all else is deleted all the same.
+            Err(error) => report.uploads_left = Some(describe(&error)),
+        }
+    }
     if !dry_run {
         hidden.delete_all(gone.iter().map(|stored| stored.path.as_str())).await?;
         hidden.delete_uploads(&uploads)?;
     }
     Ok(report)
+}
+
+/// Gives up uploads to the table's folder that were begun before `cutoff_ms`; what they were to become.
+async fn give_up(location: &Location, uploads: &Uploads, cutoff_ms: i64, dry_run: bool) -> Result<Vec<String>> {
+    let folder = format!("{}/", location.prefix()?);
+    let mut paths = Vec::new();
+    for upload in uploads.list(&folder).await?.into_iter().filter(|upload| upload.begun_ms < cutoff_ms) {
+        let Some(path) = upload.key.strip_prefix(&folder) else { continue };
+        // What others put into the folder is theirs.
+        if kind(path).is_none() {
+            continue;
+        }
+        if !dry_run {
+            uploads.abort(&upload).await?;
+        }
+        paths.push(path.to_owned());
+    }
+    Ok(paths)
 }
 
 /// What vacuum knows of.

@@ -51,10 +51,22 @@ pub struct Field {
     /// The column name (see [`crate::schema::fold()`]).
     pub name: String,
     /// The JSON keys, in their original spelling, whose values it holds; sorted. None: it holds, as JSON text of an object,
-    /// all keys of the record that have no column of their own.
+    /// all keys of the record that have no column of their own; or, as a string, which raw object the record is of.
     pub keys: Vec<String>,
     /// Its type.
     pub ty: Type,
+}
+
+impl Field {
+    /// The column that tells which raw object each record is of, by its key.
+    pub fn provenance(name: &str) -> Self {
+        Self { name: name.to_owned(), keys: Vec::new(), ty: Type::Text }
+    }
+
+    /// Whether it is that column.
+    pub fn is_provenance(&self) -> bool {
+        self.keys.is_empty() && self.ty == Type::Text
+    }
 }
 
 /// Gives the columns of a source whose records were observed at `root`, in the order in which

@@ -42,6 +42,8 @@ pub(crate) struct FakeS3 {
 
 pub(crate) struct Shared {
     objects: Mutex<BTreeMap<String, (Vec<u8>, u64)>>,
+    /// Unfinished uploads: key, id and when they were begun. Without, they cannot be listed.
+    uploads: Mutex<Option<Vec<(String, String, String)>>>,
     condition: Condition,
     /// Told method, path and how many requests came before.
     troubles: Box<Troubles>,
@@ -76,6 +78,7 @@ impl FakeS3 {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             objects: Mutex::default(),
+            uploads: Mutex::default(),
             condition,
             troubles: Box::new(troubles),
             requests: AtomicUsize::new(0),
@@ -110,6 +113,18 @@ impl FakeS3 {
     /// The headers of all PUTs so far.
     pub(crate) fn puts(&self) -> Vec<BTreeMap<String, String>> {
         self.shared.puts.lock().unwrap().clone()
+    }
+
+    /// Says which uploads (key, id, time) were never finished.
+    pub(crate) fn set_uploads(&self, uploads: &[(&str, &str, &str)]) {
+        let owned = |upload: &(&str, &str, &str)| (upload.0.to_owned(), upload.1.to_owned(), upload.2.to_owned());
+        *self.shared.uploads.lock().unwrap() = Some(uploads.iter().map(owned).collect());
+    }
+
+    /// The ids of those that were not given up.
+    pub(crate) fn uploads(&self) -> Vec<String> {
+        let uploads = self.shared.uploads.lock().unwrap();
+        uploads.iter().flatten().map(|upload| upload.1.clone()).collect()
     }
 
     /// From now on, refuses what is more than so many requests at once.
@@ -206,6 +221,12 @@ impl Shared {
     fn answer(&self, request: &Request) -> Answer {
         let has = |name: &str| request.query.contains_key(name);
         match (request.method.as_str(), request.path.trim_end_matches('/') == "/bucket") {
+            ("GET", true) if has("uploads") => self.list_uploads(request),
+            ("DELETE", false) if has("uploadId") => {
+                let id = &request.query["uploadId"];
+                self.uploads.lock().unwrap().iter_mut().for_each(|uploads| uploads.retain(|upload| upload.1 != *id));
+                Answer(204, Vec::new(), Vec::new())
+            }
             ("GET", true) => self.list(request),
             ("POST", true) if has("delete") => self.delete_all(request),
             ("PUT", false) => self.put(request),
@@ -303,6 +324,34 @@ impl Shared {
             text.push_str(&format!("<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>"));
         }
         Answer(200, Vec::new(), format!("<ListBucketResult>{text}</ListBucketResult>").into_bytes())
+    }
+
+    /// Two at a time.
+    fn list_uploads(&self, request: &Request) -> Answer {
+        let parameter = |name: &str| request.query.get(name).cloned().unwrap_or_default();
+        let is_signed = request.headers.get("authorization").is_some_and(|text| text.contains("/us-east-1/s3/"));
+        let uploads = self.uploads.lock().unwrap();
+        let Some(uploads) = uploads.as_ref().filter(|_| is_signed) else {
+            return Answer(403, Vec::new(), b"<Error><Code>AccessDenied</Code></Error>".to_vec());
+        };
+        let behind = (parameter("key-marker"), parameter("upload-id-marker"));
+        let mut left = uploads
+            .iter()
+            .filter(|(key, id, _)| key.starts_with(&parameter("prefix")) && (key.clone(), id.clone()) > behind);
+        let mut text = String::new();
+        let mut next = String::new();
+        for (key, id, begun) in left.by_ref().take(2) {
+            let key = key.replace('&', "&amp;");
+            text.push_str(&format!(
+                "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{begun}</Initiated></Upload>"
+            ));
+            next = format!("<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>");
+        }
+        let is_more = left.next().is_some();
+        let body = format!(
+            "<ListMultipartUploadsResult><IsTruncated>{is_more}</IsTruncated>{next}{text}</ListMultipartUploadsResult>"
+        );
+        Answer(200, Vec::new(), body.into_bytes())
     }
 
     fn delete_all(&self, request: &Request) -> Answer {

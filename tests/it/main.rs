@@ -9,6 +9,7 @@
 //! | `commit`, `faults`, `kill`, `simulation` | every record exactly once: races, failing stores, kill -9, and all of it by seeds |
 //! | `hostile` | raw objects, names and surroundings that are out to do harm: bounded, told, nothing lost |
 //! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
+//! | `overwrite` | what a changed raw object holds now takes the place of its rows |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `dialect` | statements give what they give on Athena |
 //! | `plan` | what a run would do, without doing it |
@@ -17,6 +18,7 @@
 //! | `ddl` | the statements for other engines |
 //! | `doctor` | stores are proven before they are relied on; a store over HTTP that misbehaves (`fake_s3`) |
 //! | `verify` | sound lakes pass, every damage is found |
+//! | `deep` | rows that are not those of their raw objects are found |
 //! | `vacuum` | what is needed stays, what is not goes |
 //! | `real_data` | real sources, in any number of runs, when they are named |
 //! | `s3` | the same on a real S3 server, when one is named |
@@ -28,6 +30,7 @@
 mod commit;
 mod compact;
 mod ddl;
+mod deep;
 mod dialect;
 mod doctor;
 mod errors;
@@ -36,6 +39,7 @@ mod faults;
 mod hostile;
 mod kill;
 mod optimize;
+mod overwrite;
 mod plan;
 mod quarantine;
 mod quarantine_table;

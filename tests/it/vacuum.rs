@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use siltstone::clock::{Clock, SystemClock};
 use siltstone::compact::{Progress, Report, Request, Silent, Status, compact};
 use siltstone::config::Config;
-use siltstone::maintain::{Vacuumed, vacuum};
+use siltstone::maintain::{OptimizeRequest, Vacuumed, optimize, vacuum};
 use siltstone::store::Location;
 
+use super::fake_s3::{Condition, FakeS3};
 use super::support::{Numbers, Roots, files_below, write};
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -307,6 +308,50 @@ fn a_run_so_long_that_its_files_were_swept_commits_nothing() {
     assert_sound(&roots);
 }
 
+/// A slow clock; with each look at it, what was merged is gone.
+#[derive(Debug)]
+struct Sweeping(Slow, std::path::PathBuf);
+
+impl Clock for Sweeping {
+    fn now_micros(&self) -> i64 {
+        for path in files_below(&self.1).into_iter().filter(|path| path.contains("merged-")) {
+            std::fs::remove_file(self.1.join(path)).unwrap();
+        }
+        self.0.now_micros()
+    }
+
+    fn new_id(&self) -> String {
+        SystemClock.new_id()
+    }
+
+    fn random_bits(&self) -> u64 {
+        SystemClock.random_bits()
+    }
+}
+
+#[test]
+fn an_optimize_so_long_that_its_files_were_swept_commits_nothing() {
+    let roots = Roots::new();
+    for run in 0..3 {
+        roots.put(&format!("s/{run}.json"), records(run));
+        compact_with(&roots, &SystemClock, &Silent);
+    }
+    let (files, rows) = (roots.files("s"), roots.export_lines("s"));
+    let clock = Sweeping(Slow(AtomicI64::new(SystemClock.now_micros())), roots.lake.clone());
+    let request = OptimizeRequest {
+        lake: Location::parse(lake(&roots)).unwrap(),
+        sources: vec!["s".to_owned()],
+        config: Config::default(),
+        threads: 1,
+        dedup: false,
+    };
+    let done = block_on(optimize(&request, &clock)).unwrap();
+    let error = done.sources[0].error.clone().unwrap();
+    assert!(error.contains("was deleted while the run was at work"), "{error}");
+    assert_eq!((roots.files("s"), roots.export_lines("s")), (files, rows));
+    assert_sound(&roots);
+}
+
 #[test]
 fn killed_at_any_moment_a_vacuum_leaves_a_sound_table() {
     let mut numbers = Numbers(11);
@@ -382,4 +427,43 @@ fn a_retention_of_less_than_a_day_is_refused_and_so_is_a_folder_without_a_table(
     assert!(roots.run(&["vacuum", "t", "--lake", lake(&roots)]).failed(1).contains("nothing is deleted"));
     roots.run(&["vacuum", "--lake", lake(&roots)]).ok();
     assert!(roots.lake.join("t/old.zstd.parquet").exists());
+}
+
+#[test]
+fn uploads_to_s3_that_were_never_finished_are_given_up() {
+    let server = FakeS3::start(Condition::Honoured, |_, _, _| None);
+    let roots = Roots::new();
+    server.put("raw/s/a.json", "{\"id\":1}");
+    server.run(&roots, &["compact", "--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"]).ok();
+    let vacuum = |args: &[&str]| {
+        let ran =
+            server.run(&roots, &[&["vacuum", "s", "--lake", "s3://bucket/lake", "--output", "json"], args].concat());
+        let mut all: Value = serde_json::from_str(&ran.ok()).unwrap();
+        all["sources"][0].take()
+    };
+    // A policy may not allow to list them; all else is done.
+    let refused = vacuum(&[]);
+    assert!(refused["uploads_left"].as_str().unwrap().contains("403 Forbidden AccessDenied"), "{refused}");
+    let text = server.run(&roots, &["vacuum", "s", "--lake", "s3://bucket/lake"]).ok();
+    assert!(text.contains("a lifecycle rule AbortIncompleteMultipartUpload ends them"), "{text}");
+    let now = chrono::Utc::now();
+    let at = |hours: i64| (now - chrono::TimeDelta::hours(hours)).format("%Y-%m-%dT%H:%M:%S.000Z").to_string();
+    let (old, young) = (at(25), at(23));
+    let uploads = [
+        ("lake/s/_delta_log/x.json", "log", &*old),
+        ("lake/s/_siltstone/quarantine/b.parquet", "hidden", &old),
+        ("lake/s/k=a & b/1.zstd.parquet", "old", &old),
+        ("lake/s/k=a & b/1.zstd.parquet", "young", &young),
+        ("lake/s/k=a/2.zstd.parquet", "older", &old),
+        ("lake/s2/k=a/3.zstd.parquet", "other", &old),
+        ("raw/s/b.json", "raw", &old),
+    ];
+    server.set_uploads(&uploads);
+    let dry = vacuum(&["--retention", "1d", "--dry-run"]);
+    let paths = ["_siltstone/quarantine/b.parquet", "k=a & b/1.zstd.parquet", "k=a/2.zstd.parquet"];
+    assert_eq!((&dry["uploads"], &dry["paths"]), (&json!(3), &json!(paths)));
+    assert_eq!(server.uploads().len(), 7);
+    assert_eq!(vacuum(&["--retention", "1d"])["uploads"], 3);
+    assert_eq!(server.uploads(), ["log", "young", "other", "raw"]);
+    assert_eq!(vacuum(&["--retention", "1d"])["uploads"], 0);
 }

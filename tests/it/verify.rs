@@ -955,3 +955,74 @@ fn whatever_bytes_are_damaged_the_check_ends_with_an_answer() {
     }
     assert_sound(&roots);
 }
+
+/// A table of three runs whose files were merged into one, and the path of its record of origins.
+fn merged() -> (Roots, String) {
+    let roots = Roots::new();
+    for run in 0..3 {
+        roots.put_lines(&format!("s/{run}.json"), &[json!({"id": 2 * run}), json!({"id": 2 * run + 1})]);
+        roots.compact_one(&["--partition-by", "none"]);
+    }
+    roots.run(&["optimize", "s", "--lake", roots.lake.to_str().unwrap()]).ok();
+    let [record] = &roots.table_files("_siltstone/origins/", "")[..] else { panic!("not one record") };
+    let record = record.clone();
+    assert_sound(&roots);
+    (roots, record)
+}
+
+/// Writes a record of origins: slice, number, rows of the file, first row, rows.
+fn write_origins(roots: &Roots, path: &str, runs: &[(&str, i64, i64, i64, i64)]) {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use std::sync::Arc;
+    let number = |get: fn(&(&str, i64, i64, i64, i64)) -> i64| {
+        Arc::new(Int64Array::from_iter_values(runs.iter().map(get))) as ArrayRef
+    };
+    let slices = Arc::new(StringArray::from_iter_values(runs.iter().map(|run| run.0))) as ArrayRef;
+    let columns = [
+        ("slice", slices),
+        ("number", number(|run| run.1)),
+        ("file_rows", number(|run| run.2)),
+        ("first", number(|run| run.3)),
+        ("rows", number(|run| run.4)),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(roots.table().join(path)).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn records_of_origins_that_are_gone_or_damaged_or_tell_what_cannot_be_are_found() {
+    let (roots, record) = merged();
+    let found = |reason: &str| assert_found(&roots, &[("origins", &*record, "-", reason)]);
+    let path = roots.table().join(&record);
+    let whole = std::fs::read(&path).unwrap();
+    let slice = {
+        let reader =
+            parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(whole.clone()));
+        let batch = reader.unwrap().build().unwrap().next().unwrap().unwrap();
+        arrow::array::AsArray::as_string::<i32>(batch.column(0)).value(0).to_owned()
+    };
+
+    std::fs::remove_file(&path).unwrap();
+    let effects = effects(&found("is gone")[0]);
+    assert!(effects[0].contains("canonical text"), "{effects:?}");
+    for damage in [&b"PAR1"[..], &whole[..whole.len() / 2], &[]] {
+        std::fs::write(&path, damage).unwrap();
+        found("cannot be used");
+    }
+    // More rows than the file, rows of a file that had fewer, a slice that nothing was taken in by.
+    write_origins(&roots, &record, &[(&slice, 0, 7, 0, 7)]);
+    found("tells of 7 rows");
+    write_origins(&roots, &record, &[(&slice, 0, 2, 1, 6)]);
+    found("damaged");
+    write_origins(&roots, &record, &[(&slice, 0, 4, 0, 4), (&slice, 0, 4, 2, 2)]);
+    found("6 rows are said to be of");
+    write_origins(&roots, &record, &[(&slice, 0, 2, 0, 2), (&slice, 0, 4, 0, 4)]);
+    found("had 2 or 4 rows");
+    write_origins(&roots, &record, &[("0123456789abcdef0123456789abcdef", 0, 6, 0, 6)]);
+    found("of which the ledger knows nothing");
+    std::fs::write(&path, whole).unwrap();
+    assert_sound(&roots);
+}

@@ -140,6 +140,7 @@ fn run(before: &Registry, options: &DecodeOptions, records: &[String], sizes: &[
 fn no_table() -> Registry {
     Registry {
         history: Vec::new(),
+        provenance: None,
         partitioning: Partitioning::default(),
         partitioning_reason: String::new(),
         records_path: Vec::new(),

@@ -94,7 +94,10 @@ mod tests {
         let mut last: Option<Head> = None;
         for entries in runs {
             let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
-            last = Some(head(id, append(hidden, last.as_ref(), id, entries.iter().collect()).await.unwrap()));
+            last = Some(head(
+                id,
+                append(hidden, last.as_ref(), id, entries.iter().collect(), &BTreeSet::new()).await.unwrap(),
+            ));
         }
         last
     }

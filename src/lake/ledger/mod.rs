@@ -130,6 +130,10 @@ pub struct Head {
     /// Quarantine files of the parent that are not among them: their rejects became rows or lie in other files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
+    /// Sums over the entries of the parent's segments that are not among these: their raw objects changed, and what they hold
+    /// now took the place of their rows and rejects. `deduplicated`: those of their rows that were taken out before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_out: Option<Totals>,
     /// Sums over all segments.
     pub totals: Totals,
 }
@@ -167,19 +171,88 @@ pub async fn find_entries(
     Ok(found)
 }
 
+/// The entries of all versions of the objects under `keys`, those that there are, by key.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub async fn entries_of_keys(
+    hidden: &Hidden,
+    head: &Head,
+    keys: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<Entry>>> {
+    let mut found: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    let mut entries = Merged::open(hidden, &head.segments).await?;
+    for key in keys {
+        while entries.front().is_some_and(|front| front.key < key.as_str()) {
+            entries.advance().await.map_err(|(error, _)| error)?;
+        }
+        while entries.front().is_some_and(|front| front.key == key)
+            && let Some(entry) = entries.next().await?
+        {
+            found.entry(key.clone()).or_default().push(entry);
+        }
+    }
+    Ok(found)
+}
+
+/// The segments without the entries of the objects `gone`: those that have some are written again under the head `id`, from
+/// number `written` on.
+async fn without(
+    hidden: &Hidden,
+    segments: Vec<Segment>,
+    gone: &BTreeSet<&RawObject>,
+    id: i64,
+    written: &mut usize,
+) -> Result<Vec<Segment>> {
+    let mut kept = Vec::new();
+    for segment in segments {
+        let of_one = std::slice::from_ref(&segment);
+        let mut entries = Merged::open(hidden, of_one).await?;
+        let mut writer = SegmentWriter::new()?;
+        loop {
+            let mut chunk = entries.chunk().await?;
+            if chunk.is_empty() {
+                break;
+            }
+            chunk.retain(|entry| !gone.contains(&entry.object));
+            writer.write(&chunk)?;
+        }
+        match writer.entries {
+            all if all == segment.entries => kept.push(segment),
+            0 => {}
+            entries => {
+                let path = Hidden::segment_path(id, *written);
+                hidden.create(&path, writer.finish()?).await?;
+                *written += 1;
+                kept.push(Segment { path, level: segment.level, entries });
+            }
+        }
+    }
+    Ok(kept)
+}
+
 /// Writes the entries of one run (sorted by key here, one for each object) as a segment, merges levels that are full, and
-/// gives the segments of the next head.
+/// gives the segments of the next head, in which there are no entries of the objects `gone`.
 ///
 /// # Errors
 /// When a segment cannot be read or written.
-pub async fn append(hidden: &Hidden, head: Option<&Head>, id: i64, mut entries: Vec<&Entry>) -> Result<Vec<Segment>> {
+pub async fn append(
+    hidden: &Hidden,
+    head: Option<&Head>,
+    id: i64,
+    mut entries: Vec<&Entry>,
+    gone: &BTreeSet<&RawObject>,
+) -> Result<Vec<Segment>> {
     let mut segments = head.map_or_else(Vec::new, |head| head.segments.clone());
     let mut written = 0;
+    if !gone.is_empty() {
+        segments = without(hidden, segments, gone, id, &mut written).await?;
+    }
     if entries.is_empty() {
         return Ok(segments);
     }
     entries.sort();
-    let path = Hidden::segment_path(id, 0);
+    let path = Hidden::segment_path(id, written);
     let mut writer = SegmentWriter::new()?;
     entries.chunks(BATCH_ROWS).try_for_each(|entries| writer.write(entries))?;
     hidden.create(&path, writer.finish()?).await?;
@@ -235,6 +308,7 @@ pub(super) mod tests {
             registry: String::new(),
             quarantine: Vec::new(),
             replaced: Vec::new(),
+            taken_out: None,
             totals: Totals::default(),
         }
     }
@@ -254,7 +328,8 @@ pub(super) mod tests {
             let entries: Vec<Entry> = replaced.iter().map(|(key, left)| counted(*key, *left)).collect();
             expected.extend(replaced);
             let id = Head::next_id(last.as_ref().map(|head| head.id), 0);
-            let next = head(id, append(&hidden, last.as_ref(), id, entries.iter().collect()).await.unwrap());
+            let next =
+                head(id, append(&hidden, last.as_ref(), id, entries.iter().collect(), &BTreeSet::new()).await.unwrap());
             let mut merged = Merged::open(&hidden, &next.segments).await.unwrap();
             let mut found = Vec::new();
             while let Some(entry) = merged.next().await.unwrap() {
@@ -274,8 +349,9 @@ pub(super) mod tests {
     async fn another_object_of_the_same_key_has_an_entry_of_its_own() {
         let hidden = Hidden::new(&Location::parse("memory:///ledger").unwrap());
         let other = Entry { object: RawObject { etag: "f".to_owned(), ..counted(1, 0).object }, ..counted(1, 0) };
-        let segments = append(&hidden, None, 1, vec![&counted(1, 4), &other]).await.unwrap();
-        let segments = append(&hidden, Some(&head(1, segments)), 2, vec![&counted(1, 3)]).await.unwrap();
+        let segments = append(&hidden, None, 1, vec![&counted(1, 4), &other], &BTreeSet::new()).await.unwrap();
+        let segments =
+            append(&hidden, Some(&head(1, segments)), 2, vec![&counted(1, 3)], &BTreeSet::new()).await.unwrap();
         let mut merged = Merged::open(&hidden, &segments).await.unwrap();
         assert_eq!(
             [merged.next().await.unwrap().unwrap(), merged.next().await.unwrap().unwrap()],

@@ -1,6 +1,6 @@
 //! The books: head, ledger, quarantine, and the heads before.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::{DataType, FieldRef};
@@ -14,7 +14,7 @@ use super::finding::{Finding, FindingKind, Findings};
 use super::{CONCURRENCY, Checked};
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::lake::hidden::Hidden;
-use crate::lake::ledger::{Entry, Head, Merged, Totals};
+use crate::lake::ledger::{Entry, Head, Merged, SLICE_SEPARATOR, Totals};
 use crate::lake::ranges::RangedFile;
 use crate::raw::RawObject;
 use crate::store::Location;
@@ -53,10 +53,26 @@ fn check_head(id: i64, head: &Head, found: &mut Findings) {
     }
 }
 
-/// Reads the ledger and compares it with the head's totals. The rows that it accounts for.
-pub(super) async fn check_ledger(hidden: &Hidden, head: &Head, checked: &mut Checked, found: &mut Findings) -> u64 {
+/// What the ledger accounts for.
+pub(super) struct Accounted {
+    /// Rows.
+    pub(super) rows: u64,
+    /// The slices that they came from; `None` when some are not recorded, or the ledger cannot be read.
+    pub(super) slices: Option<BTreeSet<String>>,
+}
+
+/// Reads the ledger and compares it with the head's totals.
+pub(super) async fn check_ledger(
+    hidden: &Hidden,
+    head: &Head,
+    checked: &mut Checked,
+    found: &mut Findings,
+) -> Accounted {
     let path = Hidden::head_path(head.id);
-    let Some(sums) = read_ledger(hidden, head, checked, found).await else { return head.totals.rows_out };
+    let mut slices = BTreeSet::new();
+    let Some(sums) = read_ledger(hidden, head, checked, &mut slices, found).await else {
+        return Accounted { rows: head.totals.rows_out, slices: None };
+    };
     let Totals { objects, records_in, rows_out, quarantined, .. } = head.totals;
     for (what, said, sum) in [
         ("raw objects", objects, sums.objects),
@@ -69,7 +85,8 @@ pub(super) async fn check_ledger(hidden: &Hidden, head: &Head, checked: &mut Che
             found.push(Finding::error(FindingKind::Books, &*path, reason));
         }
     }
-    sums.rows_out
+    let slices = Some(slices).filter(|slices| !slices.contains(""));
+    Accounted { rows: sums.rows_out, slices }
 }
 
 /// What was read of one segment.
@@ -82,7 +99,13 @@ struct Pass<'a> {
 }
 
 /// One merging pass over all segments. The sums; `None` when not all entries could be read.
-async fn read_ledger(hidden: &Hidden, head: &Head, checked: &mut Checked, found: &mut Findings) -> Option<Totals> {
+async fn read_ledger(
+    hidden: &Hidden,
+    head: &Head,
+    checked: &mut Checked,
+    slices: &mut BTreeSet<String>,
+    found: &mut Findings,
+) -> Option<Totals> {
     let mut is_whole = true;
     let mut merged = Merged::default();
     let mut passes = Vec::new();
@@ -115,6 +138,9 @@ async fn read_ledger(hidden: &Hidden, head: &Head, checked: &mut Checked, found:
                 return None;
             }
         };
+        for slice in entry.slice.split(SLICE_SEPARATOR).filter(|slice| !slices.contains(*slice)).collect::<Vec<_>>() {
+            slices.insert(slice.to_owned());
+        }
         let pass = &mut passes[index];
         pass.entries += 1;
         pass.is_sorted &= pass.last.as_ref().is_none_or(|last| last.key <= entry.object.key);
@@ -261,14 +287,18 @@ pub(super) async fn check_ancestors(location: &Location, head: &Head, checked: &
     }
 }
 
-/// Checks that `child` only adds to its parent, but for rejects that became rows.
+/// Checks that `child` only adds to its parent, but for rejects that became rows, and raw objects that were replaced.
 fn check_growth(parent: &Head, child: &Head, found: &mut Findings) {
     let (before, after) = (parent.totals, child.totals);
     let replays = !child.replaced.is_empty();
-    let grows = before.objects <= after.objects
-        && before.deduplicated <= after.deduplicated
-        && before.rows_out <= after.rows_out
-        && (replays || before.records_in <= after.records_in && before.quarantined <= after.quarantined);
+    let gone = child.taken_out.unwrap_or_default();
+    let is_kept = |before: u64, after: u64, gone: u64| before <= after.saturating_add(gone);
+    let grows = is_kept(before.objects, after.objects, gone.objects)
+        && is_kept(before.deduplicated, after.deduplicated, gone.deduplicated)
+        && is_kept(before.rows_out, after.rows_out, gone.rows_out)
+        && (replays
+            || is_kept(before.records_in, after.records_in, gone.records_in)
+                && is_kept(before.quarantined, after.quarantined, gone.quarantined));
     if !grows {
         let reason = format!("its totals are more than those of {}, which follows it", Hidden::head_path(child.id));
         found.push(Finding::error(FindingKind::Head, Hidden::head_path(parent.id), reason));

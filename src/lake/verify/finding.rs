@@ -71,6 +71,12 @@ pub enum FindingKind {
     Books,
     /// A quarantine file is damaged.
     Quarantine,
+    /// The record of where the rows of a merged file came from is gone, damaged, or tells what cannot be.
+    Origins,
+    /// Rows of a data file are others than the raw objects give.
+    RawRows,
+    /// A raw object gives other rows than were taken in.
+    RawObject,
 }
 
 /// What some readers make of what was found.
@@ -110,7 +116,7 @@ pub struct Finding {
 
 impl Finding {
     /// An error without a column.
-    pub(super) fn error(kind: FindingKind, path: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn error(kind: FindingKind, path: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             kind,
@@ -127,7 +133,7 @@ impl Finding {
     }
 
     /// The same of a column.
-    pub(super) fn of_column(self, column: impl Into<String>) -> Self {
+    pub(crate) fn of_column(self, column: impl Into<String>) -> Self {
         Self { column: Some(column.into()), ..self }
     }
 

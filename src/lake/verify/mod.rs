@@ -8,13 +8,15 @@
 //!  '--- head: ledger, totals, quarantine, ancestors --'
 //! ```
 //!
-//! Nothing is changed. Of data files only footers are read, so what lies within pages is not proven.
+//! Nothing is changed. Of data files only footers are read; what lies within pages is compared with the raw objects when that
+//! is asked for (see `maintain`).
 
 mod books;
 mod columns;
 mod files;
 mod finding;
 mod log;
+mod origins;
 mod readers;
 mod schema;
 
@@ -22,6 +24,7 @@ use serde::Serialize;
 
 pub use finding::{Effect, Finding, FindingKind, Severity};
 
+use self::books::Accounted;
 use self::files::LoggedFile;
 use self::finding::Findings;
 use self::schema::LOG;
@@ -29,7 +32,7 @@ use super::hidden::Hidden;
 use super::ledger::Head;
 use super::registry::Registry;
 use super::table::{Table, logged_rows};
-use crate::error::{ErrorKind, Result, describe};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::store::Location;
 
 /// So many files are read at once.
@@ -67,6 +70,13 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// Further findings of a kind that there are very many of.
     pub findings_left_out: u64,
+}
+
+impl Verification {
+    /// Notes that a further check could not be made.
+    pub fn add_failure(&mut self, error: &Error) {
+        self.findings.push(Finding::error(FindingKind::Unreadable, LOG, describe(error)));
+    }
 }
 
 /// Checks the current version of the table in a folder.
@@ -133,8 +143,9 @@ async fn check_table(table: &Table, checked: &mut Checked, found: &mut Findings)
     };
 
     let Some(head) = head else { return };
-    let accounted = books::check_ledger(&hidden, &head, checked, found).await;
+    let Accounted { rows: accounted, slices } = books::check_ledger(&hidden, &head, checked, found).await;
     let accounted = accounted.saturating_sub(head.totals.deduplicated);
+    origins::check_origins(&hidden, &files, slices.as_ref(), found).await;
     if let Some(rows) = rows.filter(|rows| *rows != accounted) {
         let reason = format!("the ledger accounts for {accounted} rows, the active files hold {rows}");
         found.push(Finding::error(FindingKind::Books, Hidden::head_path(head.id), reason));
