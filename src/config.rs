@@ -236,6 +236,12 @@ impl Config {
         })
     }
 
+    /// Says how many bytes runs may hold in memory, whatever the file says, of all sources.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.defaults.memory_bytes = Some(bytes);
+        self.sources.values_mut().for_each(|source| source.memory_bytes = None);
+    }
+
     /// The settings of a source.
     ///
     /// # Errors

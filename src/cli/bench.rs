@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Roots, available_threads};
+use super::{Roots, available_threads, parse_bytes};
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
 use crate::formats::{
@@ -286,29 +286,4 @@ async fn asked_to_stop() -> bool {
         };
     }
     tokio::signal::ctrl_c().await.is_ok()
-}
-
-/// Bytes of a text like 64MB or 1.5GB.
-fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
-    let wrong = || format!("{text:?} is no size: expected bytes, or KB, MB, GB of them");
-    let units = [("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("B", 1.0)];
-    let (number, unit) =
-        units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes))).unwrap_or((text, 1.0));
-    let bytes = number.trim().parse::<f64>().map_err(|_| wrong())? * unit;
-    if (1.0..=1e15).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_unit() {
-        for (text, bytes) in [("512MB", 512_000_000), ("1.5GB", 1_500_000_000), ("7", 7), ("4KiB", 4096), ("9 B", 9)] {
-            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MB", "0", "-1MB", "ten", "NaN"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::progress::Bars;
-use super::{OutputFormat, Roots, available_threads, shorten};
+use super::{OutputFormat, Roots, available_threads, parse_bytes, shorten};
 use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
@@ -26,10 +26,17 @@ pub(super) struct RequestArgs {
     /// Workers. Default: one for each core.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// What the run may hold in memory, all in all: 256MB, 2GB. The program itself takes about 100 MB of it. Default:
+    /// `memory_bytes` of the configuration, or else 1 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory_limit: Option<u64>,
 }
 
 impl RequestArgs {
-    pub(super) fn request(self, config: Config) -> Result<Request> {
+    pub(super) fn request(self, mut config: Config) -> Result<Request> {
+        if let Some(bytes) = self.memory_limit {
+            config.limit_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         let partition_by = self.partition_by.map(|text| text.parse()).transpose();
         Ok(Request {
             raw: self.roots.need_raw(&config)?,

@@ -252,3 +252,28 @@ fn shorten<'a>(lines: &'a [String], what: &'a str) -> impl Iterator<Item = Strin
 fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
+
+/// Bytes of a text like 64MB or 1.5GB.
+fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: expected bytes, or KB, MB, GB of them");
+    let units = [("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("B", 1.0)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes))).unwrap_or((text, 1.0));
+    let bytes = number.trim().parse::<f64>().map_err(|_| wrong())? * unit;
+    if (1.0..=1e15).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        for (text, bytes) in [("512MB", 512_000_000), ("1.5GB", 1_500_000_000), ("7", 7), ("4KiB", 4096), ("9 B", 9)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "0", "-1MB", "ten", "NaN"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}

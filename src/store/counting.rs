@@ -36,9 +36,9 @@ pub struct Counted {
     pub requests: u64,
     /// Bytes of data that these asked for.
     pub bytes: u64,
-    /// Requests for the table's log, listings among them.
+    /// Requests for the table's log and what else lies beside the data, listings among them.
     pub log_requests: u64,
-    /// Bytes of the log.
+    /// Bytes of these.
     pub log_bytes: u64,
 }
 
@@ -60,7 +60,8 @@ impl Counting {
     }
 
     fn count(&self, at: Option<&Path>, bytes: u64) {
-        let is_log = at.is_none_or(|at| at.parts().any(|part| part.as_ref() == "_delta_log"));
+        let is_hidden = |part: &str| part == "_delta_log" || part == "_siltstone";
+        let is_log = at.is_none_or(|at| at.parts().any(|part| is_hidden(part.as_ref())));
         let counter = if is_log { &self.log } else { &self.data };
         counter.requests.fetch_add(1, Ordering::Relaxed);
         counter.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What a run lives on: disks that are full or read-only, few open files, little memory.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -217,4 +218,59 @@ fn memory_stays_within_what_is_configured() {
     // 50 MB of raw text, the program itself, and what was set.
     assert!(peak_mib < 400, "{peak_mib} MiB");
     roots.assert_sound();
+}
+
+/// Compacts under a limit of its own and one of the kernel's: on all that it may write to, the stacks of threads among it.
+fn compact_within_256_mb(roots: &Roots, partition_by: &str) {
+    let args = ["compact", "--memory-limit", "256MB", "--partition-by", partition_by];
+    // A fifth of that is for stacks that are never touched.
+    let ran = roots.command_within("-d 307200", &args).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn rows_of_two_thousand_partitions_in_any_order_need_no_more_memory() {
+    let roots = Roots::new();
+    let mut numbers = Numbers(5);
+    let mut text = String::new();
+    for id in 0..40_000 {
+        let part = numbers.below(2000);
+        text.push_str(&format!("{{\"id\":{id},\"part\":{part},\"note\":\"{:0200x}\"}}\n", numbers.below(u64::MAX)));
+    }
+    write(&roots.raw.join("s/a.json"), text);
+    compact_within_256_mb(&roots, "part");
+    assert_eq!(roots.exported_ids("s"), (0..40_000).collect::<Vec<_>>());
+    assert!(std::fs::read_dir(roots.lake.join("s")).unwrap().count() >= 2000);
+    roots.assert_sound();
+}
+
+/// One array of so many bytes.
+fn check_array(bytes: usize) {
+    let roots = Roots::new();
+    let path = roots.raw.join("s/a.json");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+    let (mut numbers, mut written, mut rows) = (Numbers(6), 0, 0);
+    while written < bytes {
+        let start = if rows == 0 { '[' } else { ',' };
+        let record = format!("{start}{{\"id\":{rows},\"note\":\"{:0200x}\"}}", numbers.below(u64::MAX));
+        file.write_all(record.as_bytes()).unwrap();
+        (written, rows) = (written + record.len(), rows + 1);
+    }
+    file.write_all(b"]").unwrap();
+    drop(file);
+    compact_within_256_mb(&roots, "none");
+    assert_eq!(roots.sql("SELECT count(DISTINCT id) AS n FROM lake.s"), [json!({"n": rows})]);
+    roots.assert_sound();
+}
+
+#[test]
+fn a_large_array_needs_no_more_memory() {
+    check_array(60_000_000);
+}
+
+#[test]
+#[ignore = "an array of a gigabyte; minutes in a debug build: cargo test --release --test it -- --ignored gigabyte"]
+fn an_array_of_a_gigabyte_needs_no_more_memory() {
+    check_array(1_000_000_000);
 }
