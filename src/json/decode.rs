@@ -1,5 +1,7 @@
 //! From the bytes of one record to its columns.
 
+use std::ops::RangeInclusive;
+
 use super::column::Column;
 use super::object::{Key, NO_CHILD, StructData};
 use super::scalar::{Number, Time, number, time};
@@ -24,8 +26,8 @@ pub(super) struct Attempt {
     pub(super) conflicts: bool,
     /// Keys that stood before in the same object.
     pub(super) duplicate_keys: u64,
-    /// Rows that the batch may have.
-    pub(super) most_rows: usize,
+    /// Rows that the batch has at least, if the window has, and at most.
+    pub(super) rows: RangeInclusive<usize>,
     /// The batch is to end before the window.
     pub(super) is_full: bool,
     /// A string with its escapes resolved.
@@ -35,9 +37,9 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(most_rows: usize) -> Self {
+    pub(super) fn new(rows: RangeInclusive<usize>) -> Self {
         let (text, order) = (Vec::new(), Vec::new());
-        Self { conflicts: false, duplicate_keys: 0, most_rows, is_full: false, text, order }
+        Self { conflicts: false, duplicate_keys: 0, rows, is_full: false, text, order }
     }
 }
 

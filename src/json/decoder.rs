@@ -8,6 +8,7 @@
 //!
 //! So neither a value in a too narrow form nor a part of a rejected record is ever in a batch or in what was observed.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -314,9 +315,10 @@ impl Decoder {
         let mut checked = !is_utf8(bytes, segments);
         self.taken = false;
         self.unexplained.clear();
+        let mut least_rows = 0;
         loop {
             self.root.begin();
-            match self.attempt(bytes, segments, rows, checked) {
+            match self.attempt(bytes, segments, least_rows..=rows, checked) {
                 Ok((mut decoded, open)) => {
                     let ends: Vec<u64> = decoded
                         .counts
@@ -334,6 +336,8 @@ impl Decoder {
                     return decoded;
                 }
                 Err(Again::Wider) => {
+                    // All that the columns follow from from now on must be in the batch.
+                    least_rows = least_rows.max(self.root.len);
                     if self.is_too_wide()
                         && let Data::Struct(data) = &mut self.root.data
                     {
@@ -385,7 +389,7 @@ impl Decoder {
         &mut self,
         bytes: &[u8],
         segments: &[Segment],
-        rows: usize,
+        rows: RangeInclusive<usize>,
         checked: bool,
     ) -> Result<(Decoded, Option<Unfinished>), Again> {
         let mut decoded = Decoded::default();
@@ -431,10 +435,10 @@ impl Decoder {
     }
 
     /// Whether the batch ends with the record that was stored last. Its cells are counted now and then.
-    fn is_full(&self, most_rows: usize) -> bool {
+    fn is_full(&self, allowed: &RangeInclusive<usize>) -> bool {
         let rows = self.root.len;
         let is_due = rows.is_power_of_two() || rows.is_multiple_of(1024);
-        rows >= most_rows || is_due && self.root.cells(rows) > self.max_cells
+        rows >= *allowed.end() || rows >= *allowed.start() && is_due && self.root.cells(rows) > self.max_cells
     }
 
     fn segment(
@@ -537,7 +541,7 @@ impl Decoder {
                         // At once: columns for all keys of a window may need more memory than there is.
                         return Err(Again::Wider);
                     }
-                    if self.is_full(cursor.attempt.most_rows) {
+                    if self.is_full(&cursor.attempt.rows) {
                         cursor.attempt.is_full = true;
                         at = cursor.at;
                         break;

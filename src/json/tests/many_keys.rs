@@ -228,3 +228,21 @@ fn members_of_an_envelope_stay_with_its_records_in_whatever_batch_they_are() {
     let read = read_with(&options, &objects, &[usize::MAX]);
     assert_eq!(read.rows, [1, 1, 1, 2, 2, 2].map(|n| format!("{{\"a\":{n},\"envelope.n\":{n}}}")));
 }
+
+#[test]
+fn a_batch_holds_all_that_its_columns_follow_from() {
+    // What an attempt met makes the columns of the next: that must not end before.
+    let text = "{\"c\":{\"d\":1}}{\"a\":1}{\"b\":2}{\"b\":2}{\"c\":[],\"e\":3}";
+    let mut window = text.as_bytes().to_vec();
+    window.resize(text.len() + PADDING, 0);
+    for max_cells in 0..20 {
+        let mut decoder =
+            Decoder::new(&DecodeOptions { max_cells, ..DecodeOptions::default() }, &Observation::default());
+        let mut segments = vec![Segment { object: 0, start: 0, end: text.len(), offset: 0, last: true }];
+        while !segments.is_empty() {
+            segments = decoder.decode(&window, &segments).rest;
+            let fields = resolve(&decoder.observe(), &[]);
+            assert!(fields.iter().any(|field| field.name == "c"), "{max_cells} cells: {fields:?}");
+        }
+    }
+}
