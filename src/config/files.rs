@@ -195,7 +195,7 @@ pub enum ColumnEncoding {
     DeltaLengthByteArray,
     /// Strings: what they share with the one before is left out.
     DeltaByteArray,
-    /// Doubles and decimals: bytes apart by their place.
+    /// Doubles: bytes apart by their place.
     ByteStreamSplit,
 }
 

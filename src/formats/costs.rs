@@ -79,8 +79,8 @@ pub struct Reading {
 
 const ENGINES: [&str; 4] = ["Athena", "Trino", "Spark", "DuckDB"];
 
-/// Who can read a choice. Spark and DuckDB are held to it by the reader matrix (docs/readers.md) for what tables are
-/// unless something else is asked for; the rest is what the engines' own documentation says.
+/// Who can read a choice. Spark and DuckDB are held to it by the reader matrix (docs/readers.md). Athena and Trino were never
+/// asked: they are taken to read what has been common Parquet for years, and nothing younger.
 pub fn readings(choice: &Choice) -> Vec<Reading> {
     let of = |reads: [&'static str; 4], why: &'static str| {
         ENGINES.iter().zip(reads).map(|(engine, reads)| Reading { engine, reads, why }).collect()
@@ -97,11 +97,11 @@ pub fn readings(choice: &Choice) -> Vec<Reading> {
         || files.columns.values().any(|said| said.encoding == Some(ColumnEncoding::ByteStreamSplit));
     let is_default = files.page_version == PageVersion::V1 && matches!(files.codec, Codec::Zstd(_));
     if splits {
-        of([unproven, unproven, yes, yes], "BYTE_STREAM_SPLIT: known to Spark 4 and DuckDB")
+        of([unproven, unproven, yes, yes], "BYTE_STREAM_SPLIT of doubles: read by Spark 4 and DuckDB")
     } else if files.codec == Codec::Lz4 {
-        of([unproven, yes, yes, yes], "LZ4_RAW: younger than many readers")
+        of([unproven, unproven, yes, yes], "LZ4_RAW: younger than many readers")
     } else if files.page_version == PageVersion::V2 {
-        of([unproven, yes, yes, yes], "data pages version 2: younger than many readers")
+        of([unproven, unproven, yes, yes], "data pages version 2: younger than many readers")
     } else if is_default && files.dictionary == Dictionary::Learned && files.encodings == Encodings::Learned {
         of([yes; 4], "as the reader matrix has it")
     } else {

@@ -185,9 +185,8 @@ fn wanted_encoding(all: EncodingRule, one: Option<ColumnEncoding>, ty: &Type) ->
         Some(ColumnEncoding::DeltaBinaryPacked) if is_integer => Some(Encoding::DELTA_BINARY_PACKED),
         Some(ColumnEncoding::DeltaLengthByteArray) if is_text => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
         Some(ColumnEncoding::DeltaByteArray) if is_text => Some(Encoding::DELTA_BYTE_ARRAY),
-        Some(ColumnEncoding::ByteStreamSplit) if is_integer || matches!(ty, Type::Double) => {
-            Some(Encoding::BYTE_STREAM_SPLIT)
-        }
+        // Of integers, neither DuckDB nor Trino reads it.
+        Some(ColumnEncoding::ByteStreamSplit) if matches!(ty, Type::Double) => Some(Encoding::BYTE_STREAM_SPLIT),
         _ => None,
     };
     Some(one.or(match all {

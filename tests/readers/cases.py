@@ -25,6 +25,7 @@ class Case:
     by: tuple = EACH_WAY
     partitions: dict = field(default_factory=dict)
     bare: bool = False
+    settings: str = ""  # Those of the source, as in siltstone.toml.
 
     def tables(self):
         return [Table(self, by) for by in self.by]
@@ -1199,6 +1200,41 @@ case(
     [('"i":"x"', dict.fromkeys(MANY_TYPE) | {"i": "x"}), ("", dict.fromkeys(MANY_TYPE))],
     by=("none",),
 )
+
+# How files are stored, where the configuration says it.
+
+EVERY_ENCODING = '''encodings = "split"
+dictionary = "off"
+[sources."SOURCE".columns]
+i = { encoding = "byte-stream-split", bloom = true }
+n = { encoding = "plain" }
+t = { encoding = "delta-binary-packed", dictionary = false }
+h = { encoding = "delta-length-byte-array", bloom = true }
+p = { encoding = "delta-byte-array" }'''
+
+for title, settings in {
+    "no compression": 'codec = "none"',
+    "snappy": 'codec = "snappy"',
+    "LZ4_RAW": 'codec = "lz4"',
+    "gzip": 'codec = "gzip 6"',
+    "zstd 19, plain values": 'codec = "zstd 19"\nencodings = "plain"\ndictionary = "off"',
+    "delta encodings": 'encodings = "delta"\ndictionary = "off"',
+    "a dictionary for each column": 'dictionary = "on"',
+    "data pages version 2, small ones": "page_version = 2\npage_rows = 100\nrow_group_rows = 500",
+    "BYTE_STREAM_SPLIT, an encoding for each column, bloom filters": EVERY_ENCODING,
+}.items():
+    case(
+        f"files: {title}",
+        MANY_TYPE,
+        MANY_TYPE | {"i": "string"} if "SPLIT" not in title else MANY_TYPE,
+        [
+            (text, values | {"i": str(values["i"])} if "SPLIT" not in title else values)
+            for text, values in map(many, range(1400))
+        ],
+        *([[('"i":"x"', dict.fromkeys(MANY_TYPE) | {"i": "x"})]] if "SPLIT" not in title else []),
+        by=("none",),
+        settings=settings,
+    )
 
 # The log.
 

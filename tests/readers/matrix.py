@@ -56,6 +56,10 @@ class LakeTable:
 def compact(binary, tables, raw, lake):
     """Compacts the raw texts of the tables, one run after another; gives what went wrong, by source."""
     wrong = {}
+    config = raw.with_suffix(".toml")
+    blocks = [(table.source, table.case.settings) for table in tables if table.case.settings]
+    text = "\n".join(f'[sources."{source}"]\n{said.replace("SOURCE", source)}' for source, said in blocks)
+    config.write_text(text, encoding="utf-8")
     for run in range(max(len(table.raw) for table in tables)):
         by = collections.defaultdict(list)
         for table in tables:
@@ -66,6 +70,7 @@ def compact(binary, tables, raw, lake):
                 (folder / f"{run:02}.json").write_text(table.raw[run], encoding="utf-8")
         for expression, sources in by.items():
             command = [binary, "compact", *sources, "--raw", raw, "--lake", lake, "--partition-by", expression]
+            command += ["--config", config]
             done = subprocess.run([*command, "--output", "json"], capture_output=True, text=True, encoding="utf-8")
             if not done.stdout:
                 sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
