@@ -56,9 +56,12 @@ pub(super) struct Cursor<'a> {
 impl Cursor<'_> {
     /// Reads the object at the position into `row` of the children of `data`.
     pub(super) fn object(&mut self, data: &mut StructData, row: usize) -> Result<(), Faulty> {
-        if data.closed {
-            return self.projected_object(data, row);
-        }
+        if data.closed { self.members::<true>(data, row) } else { self.members::<false>(data, row) }
+    }
+
+    /// `PROJECTED`: some values are skipped, and nothing is kept of them, not even that they were there.
+    #[inline]
+    fn members<const PROJECTED: bool>(&mut self, data: &mut StructData, row: usize) -> Result<(), Faulty> {
         let mut at = self.enter()?;
         if self.window.byte(at) == b'}' {
             self.leave(at);
@@ -91,58 +94,7 @@ impl Cursor<'_> {
             match key {
                 Key::Child(index) => {
                     previous = index as usize + 1;
-                    self.member(data, index, row, place)?;
-                }
-                Key::Refused if !self.window.holds_nothing(self.at) => return Err(Faulty),
-                Key::Skipped | Key::Refused => self.skip()?,
-                Key::Rest => self.rest_member(data, row, key_at)?,
-            }
-            at = self.window.skip_space(self.at);
-            match self.window.byte(at) {
-                b',' => at = self.window.skip_space(at + 1),
-                b'}' => break,
-                _ => return Err(self.window.fault(at).into()),
-            }
-        }
-        self.leave(at);
-        Ok(())
-    }
-
-    /// [`object`](Self::object) where some values are skipped: nothing is kept of them, not even that they were there.
-    fn projected_object(&mut self, data: &mut StructData, row: usize) -> Result<(), Faulty> {
-        let mut at = self.enter()?;
-        if self.window.byte(at) == b'}' {
-            self.leave(at);
-            return Ok(());
-        }
-        let mut previous = 0;
-        for place in 0.. {
-            let key_at = at;
-            let predicted = data.after[previous];
-            let key = match data.children.get(predicted as usize) {
-                Some(child) if self.window.starts_with(at, &child.quoted) => {
-                    at += child.quoted.len();
-                    Key::Child(predicted)
-                }
-                _ => {
-                    let (key, end) = self.key(data, at)?;
-                    at = end;
-                    data.after[previous] = if let Key::Child(child) = key { child } else { NO_CHILD };
-                    key
-                }
-            };
-            if self.window.byte(at) != b':' {
-                at = self.window.skip_space(at);
-                if self.window.byte(at) != b':' {
-                    return Err(self.window.fault(at).into());
-                }
-            }
-            self.at = self.window.skip_space(at + 1);
-            match key {
-                Key::Child(index) => {
-                    previous = index as usize + 1;
-                    let child = &data.children[index as usize];
-                    if matches!(child.column.data, Data::Skip) && !child.has_rivals {
+                    if PROJECTED && data.children[index as usize].is_passed_over() {
                         self.skip()?;
                     } else {
                         self.member(data, index, row, place)?;

@@ -1,8 +1,7 @@
 //! The decoder: windows of raw bytes in, column batches and observations out, in one pass.
 //!
 //! A batch is all records that end in one window, or fewer where they have very many columns. The decoder reads it
-//! optimistically and begins it again (the bytes are
-//! still there) in two cases, both rare:
+//! optimistically and begins it again (the bytes are still there) in two cases, both rare:
 //! - columns must become wider: again with the wider columns, when the window was read to its end;
 //! - a record is faulty: again at once, now checking each record before its values are stored.
 //!
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::column::Column;
 use super::decode::{Attempt, Cursor};
 use super::frame::{Framer, Resume, Step};
+use super::members::{Envelope, EnvelopeReader};
 use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
 use super::selection::{Fate, Met, Selection};
@@ -659,63 +659,6 @@ impl Decoder {
 
 /// Columns of envelope members stand behind those of the records' own keys.
 const FIRST_MEMBER_PLACE: u32 = 1 << 30;
-
-/// The values of the wanted members of one object's envelope, each as JSON text with padding.
-#[derive(Debug, Clone, Default)]
-pub struct Envelope(Arc<[Option<Vec<u8>>]>);
-
-/// Goes through a raw object for the members of its envelope, window by window, without decoding its records.
-#[derive(Debug)]
-pub struct EnvelopeReader {
-    framer: Framer,
-}
-
-impl EnvelopeReader {
-    /// A reader of one object.
-    pub fn new(options: &DecodeOptions) -> Self {
-        let framer = Framer::new(options.records_path.clone().into(), options.max_depth);
-        Self { framer: framer.with_members(&options.envelope_fields.clone().into()) }
-    }
-
-    /// Goes through the window `bytes`, which end in [`PADDING`] zero bytes; `last`: nothing follows. Returns how many bytes
-    /// were used: the rest must stand at the begin of the next window. What is no JSON ends the search.
-    ///
-    /// # Panics
-    /// When the padding is missing.
-    pub fn read(&mut self, bytes: &[u8], last: bool) -> usize {
-        let window = Window::new(bytes);
-        let mut at = if window.starts_with(0, b"\xef\xbb\xbf") { 3 } else { 0 };
-        loop {
-            let (start, end) = match self.framer.next(&window, at, last) {
-                Step::Record(start) => match window.value_end(start, 0, usize::MAX) {
-                    Ok(end) => (start, end),
-                    Err(fault) if fault.fault == Fault::Truncated && !last => return start,
-                    Err(_) => return self.stop(window.len()),
-                },
-                Step::NotAnObject(start, end) | Step::EnvelopeMissing(start, end) => (start, end),
-                Step::Incomplete(from) => return from,
-                Step::End => return window.len(),
-                Step::Faulty(..) | Step::Lost(_) => return self.stop(window.len()),
-            };
-            self.framer.passed(&window, start, end);
-            at = end;
-        }
-    }
-
-    fn stop(&mut self, end: usize) -> usize {
-        self.framer.lose();
-        end
-    }
-
-    /// What was found.
-    pub fn finish(self) -> Envelope {
-        let pad = |mut text: Vec<u8>| {
-            text.resize(text.len() + PADDING, 0);
-            text
-        };
-        Envelope(self.framer.into_members().into_iter().map(|text| text.map(pad)).collect())
-    }
-}
 
 /// Whether the bytes of all segments are UTF-8, but for a character that the window cuts.
 fn is_utf8(bytes: &[u8], segments: &[Segment]) -> bool {

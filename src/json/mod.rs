@@ -30,6 +30,7 @@ mod decoder;
 mod envelope;
 mod finish;
 mod frame;
+mod members;
 mod object;
 mod refuse;
 mod scalar;
@@ -39,11 +40,10 @@ mod storage;
 mod write;
 
 pub use convert::convert;
-pub use decoder::{
-    Counts, DecodeOptions, Decoded, Decoder, Envelope, EnvelopeReader, MAX_COLUMNS, Reason, Reject, Segment,
-};
+pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, MAX_COLUMNS, Reason, Reject, Segment};
 pub use envelope::{KNOWN_NAMES, Shape, agreed_path, shape};
 pub use finish::{FinishError, arrow_schema, conform, reshape};
+pub use members::{Envelope, EnvelopeReader};
 pub use refuse::kind_of;
 pub use scalar::{
     MAX_EXACT_INTEGER, Number, Time, civil, decimal, format_date, format_decimal, format_timestamp, number, time,

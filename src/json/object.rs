@@ -128,6 +128,14 @@ pub(super) struct Child {
     pub(super) column: Column,
 }
 
+impl Child {
+    /// Whether its values are skipped, and it does not matter where they are.
+    #[inline]
+    pub(super) fn is_passed_over(&self) -> bool {
+        matches!(self.column.data, Data::Skip) && !self.has_rivals
+    }
+}
+
 impl StructData {
     /// An object without keys whose values have `depth` arrays and objects around them.
     pub(super) fn new(depth: usize, rule: Option<&Rule>) -> Self {
