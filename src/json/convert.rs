@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, ListArray, MapArray, StringBuilder, StructArray,
-    new_null_array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::interleave;
@@ -26,21 +25,32 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use arrow::error::ArrowError;
 
 use super::finish::string_array;
+use super::nulls::Nulls;
 use super::scalar::{format_date, format_decimal, format_timestamp};
 use super::write::write_json;
-use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
+use crate::schema::{Field, Type, arrow_fields, element_field, entries_field};
 
 /// Gives an array of type `from` as type `to`.
 ///
 /// # Errors
 /// When `to` is not wider than `from`.
 pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, ArrowError> {
+    convert_sharing(array, from, to, &mut Nulls::default())
+}
+
+/// [`convert`], with arrays of nulls out of `none`.
+pub(super) fn convert_sharing(
+    array: &ArrayRef,
+    from: &Type,
+    to: &Type,
+    none: &mut Nulls,
+) -> Result<ArrayRef, ArrowError> {
     let rows = array.len();
     let is_null = |row: usize| array.is_null(row);
     match (from, to) {
         (Type::Timestamp { .. }, Type::Timestamp { .. }) => Ok(Arc::clone(array)),
         (from, to) if from == to => Ok(Arc::clone(array)),
-        _ if array.null_count() == rows => Ok(new_null_array(&data_type(to), rows)),
+        _ if array.null_count() == rows => none.array(to, rows),
         (Type::Int64, Type::Double) => {
             let values = array.as_primitive::<Int64Type>();
             Ok(Arc::new(Float64Array::from_unary(values, |value| value as f64)))
@@ -85,8 +95,8 @@ pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, Arr
             let children: Result<Vec<ArrayRef>, ArrowError> = after
                 .iter()
                 .map(|field| match before.iter().position(|old| old.name == field.name) {
-                    Some(index) => convert(parts.column(index), &before[index].ty, &field.ty),
-                    None => Ok(new_null_array(&data_type(&field.ty), rows)),
+                    Some(index) => convert_sharing(parts.column(index), &before[index].ty, &field.ty, none),
+                    None => none.array(&field.ty, rows),
                 })
                 .collect();
             let array = StructArray::try_new_with_length(arrow_fields(after), children?, parts.nulls().cloned(), rows)?;
@@ -95,7 +105,7 @@ pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, Arr
         (Type::Struct(before), Type::Map(after)) => struct_to_map(array, before, after),
         (Type::List(before), Type::List(after)) => {
             let list = array.as_list::<i32>();
-            let values = convert(list.values(), before, after)?;
+            let values = convert_sharing(list.values(), before, after, none)?;
             let array =
                 ListArray::try_new(element_field(after), list.offsets().clone(), values, list.nulls().cloned())?;
             Ok(Arc::new(array))
@@ -106,7 +116,7 @@ pub fn convert(array: &ArrayRef, from: &Type, to: &Type) -> Result<ArrayRef, Arr
             let DataType::Struct(fields) = entries.data_type() else {
                 return Err(ArrowError::SchemaError("map entries are a struct".to_owned()));
             };
-            let values = convert(map.values(), before, after)?;
+            let values = convert_sharing(map.values(), before, after, none)?;
             let pairs = StructArray::try_new(fields.clone(), vec![Arc::clone(map.keys()), values], None)?;
             let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
             Ok(Arc::new(MapArray::try_new(Arc::new(entries), offsets, pairs, nulls, false)?))

@@ -1,12 +1,10 @@
 //! From a decoder's columns to Arrow arrays of given column types.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray, MapArray,
     RecordBatch, RecordBatchOptions, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
-    new_null_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::kernels::zip::zip;
@@ -14,11 +12,12 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::column::Column;
-use super::convert::convert;
+use super::convert::convert_sharing;
 use super::decoder::Decoder;
+use super::nulls::Nulls;
 use super::object::StructData;
 use super::storage::{Bytes, Data};
-use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
+use crate::schema::{Field, Type, arrow_fields, element_field, entries_field};
 
 /// The columns of a batch cannot be given the types asked for.
 #[derive(Debug)]
@@ -55,22 +54,6 @@ impl Decoder {
         let arrays = struct_arrays(data, fields, rows, &mut Nulls::default())?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
-    }
-}
-
-/// Arrays of nothing but nulls, of each type one, which all columns share that have no value.
-#[derive(Default)]
-struct Nulls(HashMap<DataType, ArrayRef>);
-
-impl Nulls {
-    fn array(&mut self, ty: &Type, rows: usize) -> ArrayRef {
-        let ty = data_type(ty);
-        if let Some(array) = self.0.get(&ty).filter(|array| array.len() >= rows) {
-            return array.slice(0, rows);
-        }
-        let array = new_null_array(&ty, rows);
-        self.0.insert(ty, Arc::clone(&array));
-        array
     }
 }
 
@@ -111,18 +94,21 @@ fn field_array(data: &mut StructData, field: &Field, rows: usize, none: &mut Nul
             }
         });
     }
-    Ok(joined.unwrap_or_else(|| none.array(&field.ty, rows)))
+    Ok(match joined {
+        Some(joined) => joined,
+        None => none.array(&field.ty, rows)?,
+    })
 }
 
 fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, FinishError> {
     let rows = column.len;
     let nulls = column.nulls.finish();
     if nulls.as_ref().is_some_and(|nulls| nulls.null_count() == rows) {
-        return Ok(none.array(ty, rows));
+        return Ok(none.array(ty, rows)?);
     }
     let holds_nothing = matches!(ty, Type::Text) && column.holds_nothing();
     Ok(match (&mut column.data, ty) {
-        (Data::Empty | Data::Skip, ty) => none.array(ty, rows),
+        (Data::Empty | Data::Skip, ty) => none.array(ty, rows)?,
         (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values), nulls)),
         (Data::Double(values), Type::Double) => Arc::new(Float64Array::new(take(values), nulls)),
         (Data::Bool(values), Type::Bool) => {
@@ -163,7 +149,7 @@ fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, F
             Arc::new(MapArray::try_new(Arc::new(entries), offsets(&mut map.offsets), pairs, nulls, false)?)
         }
         // Nothing but null, {} and [] so far: where such values need a type, it is that of null strings.
-        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => none.array(ty, rows),
+        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => none.array(ty, rows)?,
         (data, ty) => {
             // Stored in a narrower form: its own type first, then the conversion that is known to lose nothing.
             let Some(own) = own_scalar_type(data) else { return Err(FinishError::Redo) };
@@ -176,7 +162,7 @@ fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, F
                 None => column.nulls.append_n_non_nulls(rows),
             }
             let narrow = array(column, &own, none)?;
-            convert(&narrow, &own, ty)?
+            convert_sharing(&narrow, &own, ty, none)?
         }
     })
 }
@@ -242,8 +228,8 @@ pub fn reshape(
     let arrays: Result<Vec<ArrayRef>, ArrowError> = after
         .iter()
         .map(|field| match before.iter().position(|old| old.name == field.name) {
-            Some(index) => convert(batch.column(index), &before[index].ty, &field.ty),
-            None => Ok(none.array(&field.ty, rows)),
+            Some(index) => convert_sharing(batch.column(index), &before[index].ty, &field.ty, &mut none),
+            None => none.array(&field.ty, rows),
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));

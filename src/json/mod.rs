@@ -31,6 +31,7 @@ mod envelope;
 mod finish;
 mod frame;
 mod members;
+mod nulls;
 mod object;
 mod refuse;
 mod scalar;
