@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Int32Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
+    StructArray, UInt32Array,
 };
+use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
@@ -102,15 +104,29 @@ pub fn partition_columns(batch: &RecordBatch, fields: &[Field], by: &Partitionin
     by.0.iter().map(array).collect()
 }
 
-/// These rows of a batch. Columns without a value go on sharing their nulls.
+/// These rows of a batch.
 fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, ArrowError> {
-    let of_column = |column: &ArrayRef| {
-        let has_none = column.null_count() == column.len();
-        if has_none { Ok(column.slice(0, rows.len())) } else { take(column, rows, None) }
-    };
-    let columns = batch.columns().iter().map(of_column).collect::<Result<Vec<_>, _>>()?;
+    let columns = batch.columns().iter().map(|column| take_values(column, rows)).collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+}
+
+/// These rows of an array. Columns without a value, and fields of structs, go on sharing their nulls.
+fn take_values(array: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+    if array.null_count() == array.len() {
+        return Ok(array.slice(0, rows.len()));
+    }
+    let Some(parts) = array.as_struct_opt() else { return take(array, rows, None) };
+    let children = parts.columns().iter().map(|child| take_values(child, rows)).collect::<Result<Vec<_>, _>>()?;
+    let validity = match parts.nulls() {
+        Some(nulls) => {
+            let valid = take(&BooleanArray::new(nulls.inner().clone(), None), rows, None)?;
+            Some(NullBuffer::new(valid.as_boolean().values().clone()))
+        }
+        None => None,
+    };
+    let fields = parts.fields().clone();
+    Ok(Arc::new(StructArray::try_new_with_length(fields, children, validity, rows.len())?))
 }
 
 /// The partition values of one expression for each row.
@@ -233,4 +249,32 @@ fn identity(array: &ArrayRef, ty: &Type, row: usize) -> Option<String> {
         Type::Json | Type::Struct(_) | Type::List(_) | Type::Map(_) => return None,
     };
     Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use arrow::array::{Int64Array, new_null_array};
+    use arrow::datatypes::{DataType, Field as ArrowField, Fields};
+
+    use super::*;
+
+    #[test]
+    fn rows_of_structs_with_and_without_values_are_those_that_were_asked_for() {
+        let inner: Fields =
+            vec![ArrowField::new("a", DataType::Int64, true), ArrowField::new("none", DataType::Utf8, true)].into();
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(vec![Some(1), None, Some(3), Some(4)])), new_null_array(&DataType::Utf8, 4)];
+        for validity in [None, Some(NullBuffer::from(vec![true, true, false, true]))] {
+            let array: ArrayRef = Arc::new(StructArray::new(inner.clone(), columns.clone(), validity));
+            let outer: Fields = vec![ArrowField::new("inner", array.data_type().clone(), true)].into();
+            let array: ArrayRef = Arc::new(StructArray::new(outer, vec![array], None));
+            for rows in [vec![3, 1], vec![0, 1, 2, 3], vec![2], vec![]] {
+                let rows = UInt32Array::from(rows);
+                let taken = take_values(&array, &rows).unwrap();
+                taken.to_data().validate_full().unwrap();
+                assert_eq!(&taken, &take(&array, &rows, None).unwrap());
+            }
+        }
+    }
 }
