@@ -18,6 +18,8 @@ mod plan;
 mod progress;
 mod quarantine;
 mod schema;
+#[cfg(feature = "postgres")]
+mod serve;
 mod sql;
 mod status;
 mod vacuum;
@@ -63,6 +65,9 @@ enum Command {
     Manifest(manifest::ManifestArgs),
     /// Answer SQL over lake.<source> (the table), raw.<source> (raw JSON now) and quarantine.<source> (what was rejected).
     Sql(sql::SqlArgs),
+    /// Answer SQL over the protocol of PostgreSQL, for psql, drivers and BI tools. Nothing can be written.
+    #[cfg(feature = "postgres")]
+    Serve(serve::ServeArgs),
     /// Write the records of a table as NDJSON, with their original keys.
     Export(export::ExportArgs),
     /// Show the columns of a table.
@@ -172,6 +177,8 @@ pub fn execute(args: Args) -> ExitCode {
                 Command::Vacuum(command) => vacuum::run(command, config).await,
                 Command::Manifest(command) => manifest::run(command, config).await,
                 Command::Sql(command) => sql::run(command, config).await,
+                #[cfg(feature = "postgres")]
+                Command::Serve(command) => serve::run(command, config).await,
                 Command::Export(command) => export::run(command, config).await,
                 Command::Schema(command) => schema::run(command, config).await,
                 Command::Status(command) => status::run(command, config).await,

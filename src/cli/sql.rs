@@ -54,13 +54,22 @@ enum ResultFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SqlDialect {
+pub(super) enum SqlDialect {
     Athena,
     Datafusion,
 }
 
+impl From<SqlDialect> for Dialect {
+    fn from(dialect: SqlDialect) -> Self {
+        match dialect {
+            SqlDialect::Athena => Self::Athena,
+            SqlDialect::Datafusion => Self::Datafusion,
+        }
+    }
+}
+
 /// Reads a number of seconds, minutes or hours.
-fn parse_time(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn parse_time(text: &str) -> std::result::Result<Duration, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let factor = match &text[end..] {
         "" | "s" => 1,
@@ -99,10 +108,7 @@ pub(super) async fn run(args: SqlArgs, config: Config) -> Result<ExitCode> {
         sql,
         raw,
         lake,
-        dialect: match args.dialect {
-            SqlDialect::Athena => Dialect::Athena,
-            SqlDialect::Datafusion => Dialect::Datafusion,
-        },
+        dialect: args.dialect.into(),
         format: match args.format {
             ResultFormat::Table => Format::Table,
             ResultFormat::Csv => Format::Csv,

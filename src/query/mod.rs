@@ -7,6 +7,8 @@ mod lake;
 mod output;
 mod quarantine;
 mod raw;
+#[cfg(feature = "postgres")]
+pub mod serve;
 mod session;
 mod sources;
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::TimestampMicrosecondType;
-use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Expr;
@@ -41,8 +42,13 @@ pub enum Dialect {
 pub struct SqlSession {
     context: SessionContext,
     dialect: Dialect,
+    roots: (Option<Location>, Option<Location>),
+    raw: Option<Arc<RawSources>>,
     lake: Option<Arc<Lake>>,
 }
+
+/// The catalog that all schemas are in.
+pub(super) const CATALOG: &str = "siltstone";
 
 impl std::fmt::Debug for SqlSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -81,7 +87,7 @@ impl SqlSession {
             .with_target_partitions(threads.max(1))
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
-            .with_default_catalog_and_schema("siltstone", "main");
+            .with_default_catalog_and_schema(CATALOG, "main");
         let options = session.options_mut();
         options.execution.parquet.schema_force_view_types = false;
         options.execution.parquet.pushdown_filters = true;
@@ -94,40 +100,8 @@ impl SqlSession {
             .build_arc()
             .context(|| "cannot start the query engine".to_owned())?;
         let describe_dialect = || "cannot set up the dialect".to_owned();
-        let catalog = MemoryCatalogProvider::new();
-        let describe = || "cannot set up the catalog".to_owned();
-        let mut all = BTreeSet::new();
-        let lake = match lake {
-            Some(lake) => {
-                let ids = match list_sources(&lake).await {
-                    Ok((ids, _)) => ids,
-                    Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => Vec::new(),
-                    Err(error) => return Err(error),
-                };
-                all.extend(ids.iter().cloned());
-                let lake = Arc::new(Lake::new(lake, Arc::clone(&runtime)));
-                let tables = LakeTables(Arc::clone(&lake));
-                catalog.register_schema("lake", Arc::new(Sources { ids: ids.clone(), tables })).context(describe)?;
-                let tables = QuarantineTables(Arc::clone(&lake));
-                catalog.register_schema("quarantine", Arc::new(Sources { ids, tables })).context(describe)?;
-                Some(lake)
-            }
-            None => None,
-        };
-        let raw = match raw {
-            Some(raw) => {
-                let (ids, _) = list_sources(&raw).await?;
-                all.extend(ids.iter().cloned());
-                let raw = Arc::new(RawSources::new(raw, config.clone(), threads));
-                let tables = RawTables { raw: Arc::clone(&raw), lake: lake.clone() };
-                catalog.register_schema("raw", Arc::new(Sources { ids, tables })).context(describe)?;
-                Some(raw)
-            }
-            None => None,
-        };
-        let tables = FreshTables { raw, lake: lake.clone() };
-        let ids = all.into_iter().collect();
-        catalog.register_schema("main", Arc::new(Sources { ids, tables })).context(describe)?;
+        let sources = raw.clone().map(|raw| Arc::new(RawSources::new(raw, config.clone(), threads)));
+        let tables = lake.clone().map(|lake| Arc::new(Lake::new(lake, Arc::clone(&runtime))));
         let builder = SessionStateBuilder::new_with_default_features()
             .with_config(session)
             .with_runtime_env(runtime)
@@ -136,8 +110,44 @@ impl SqlSession {
             Dialect::Athena => athena::register(builder).context(describe_dialect)?,
             Dialect::Datafusion => SessionContext::new_with_state(builder.build()),
         };
-        context.register_catalog("siltstone", Arc::new(catalog));
-        Ok(Self { context, dialect, lake })
+        context.register_catalog(CATALOG, Arc::new(MemoryCatalogProvider::new()));
+        let session = Self { context, dialect, roots: (raw, lake), raw: sources, lake: tables };
+        session.find_sources(&["main"]).await?;
+        Ok(session)
+    }
+
+    /// Looks again which sources there are. The fresh views are in each of the schemas `main`.
+    ///
+    /// # Errors
+    /// When a root cannot be listed.
+    pub(super) async fn find_sources(&self, main: &[&str]) -> Result<()> {
+        let describe = || "cannot set up the catalog".to_owned();
+        let catalog = self.context.catalog(CATALOG).ok_or_else(|| Error::new(ErrorKind::Failed, describe()))?;
+        let mut all = BTreeSet::new();
+        if let (Some(lake), (raw, Some(root))) = (&self.lake, &self.roots) {
+            let ids = match list_sources(root).await {
+                Ok((ids, _)) => ids,
+                Err(error) if error.kind() == ErrorKind::NotFound && raw.is_some() => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            all.extend(ids.iter().cloned());
+            let tables = LakeTables(Arc::clone(lake));
+            catalog.register_schema("lake", Arc::new(Sources { ids: ids.clone(), tables })).context(describe)?;
+            let tables = QuarantineTables(Arc::clone(lake));
+            catalog.register_schema("quarantine", Arc::new(Sources { ids, tables })).context(describe)?;
+        }
+        if let (Some(raw), (Some(root), _)) = (&self.raw, &self.roots) {
+            let (ids, _) = list_sources(root).await?;
+            all.extend(ids.iter().cloned());
+            let tables = RawTables { raw: Arc::clone(raw), lake: self.lake.clone() };
+            catalog.register_schema("raw", Arc::new(Sources { ids, tables })).context(describe)?;
+        }
+        let ids: Vec<String> = all.into_iter().collect();
+        for name in main {
+            let tables = FreshTables { raw: self.raw.clone(), lake: self.lake.clone() };
+            catalog.register_schema(name, Arc::new(Sources { ids: ids.clone(), tables })).context(describe)?;
+        }
+        Ok(())
     }
 
     /// Begins a query. Only queries are taken: nothing here changes data.
@@ -145,25 +155,45 @@ impl SqlSession {
     /// # Errors
     /// `Usage` when the statement is wrong; `Failed` when a table cannot be read.
     pub async fn query(&self, sql: &str) -> Result<SendableRecordBatchStream> {
-        let plan = async {
-            let mut statements = match self.dialect {
-                Dialect::Athena => athena::parse(sql)?,
-                Dialect::Datafusion => DFParserBuilder::new(sql).build()?.parse_statements()?.into(),
-            };
-            let mut statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
-            if !statements.is_empty() {
-                return Err(DataFusionError::Plan("a single SQL statement is taken".to_owned()));
-            }
-            if self.dialect == Dialect::Athena {
-                self.settle_versions(&mut statement).await?;
-                athena::rewrite(&mut statement)?;
-            }
-            let plan = self.context.state().statement_to_plan(statement).await?;
-            let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-            options.verify_plan(&plan)?;
-            self.context.execute_logical_plan(plan).await?.execute_stream().await
+        let begin = async { self.begin(self.plan(sql).await?).await };
+        begin.await.map_err(|error| wrong(&error))
+    }
+
+    /// Plans a query.
+    ///
+    /// # Errors
+    /// When the statement is wrong, is no query, or a table cannot be read.
+    pub(super) async fn plan(&self, sql: &str) -> datafusion::error::Result<LogicalPlan> {
+        let mut statements = match self.dialect {
+            Dialect::Athena => athena::parse(sql)?,
+            Dialect::Datafusion => DFParserBuilder::new(sql).build()?.parse_statements()?.into(),
         };
-        plan.await.map_err(|error| wrong(&error))
+        let mut statement = statements.pop().ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+        if !statements.is_empty() {
+            return Err(DataFusionError::Plan("a single SQL statement is taken".to_owned()));
+        }
+        if self.dialect == Dialect::Athena {
+            self.settle_versions(&mut statement).await?;
+            athena::rewrite(&mut statement)?;
+        }
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&plan)?;
+        Ok(plan)
+    }
+
+    /// Begins what was planned.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub(super) async fn begin(&self, plan: LogicalPlan) -> datafusion::error::Result<SendableRecordBatchStream> {
+        self.context.execute_logical_plan(plan).await?.execute_stream().await
+    }
+
+    /// The schemas with their tables.
+    #[cfg(feature = "postgres")]
+    pub(super) fn catalog(&self) -> Option<Arc<dyn CatalogProvider>> {
+        self.context.catalog(CATALOG)
     }
 
     /// Finds the versions that a statement asks for, and names its tables by them.

@@ -1,0 +1,241 @@
+//! What a statement gives: rows, as they come, or that it is done.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use pgwire::api::portal::Format;
+use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Tag};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore, Type};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::messages::data::DataRow;
+use pgwire::messages::response::TransactionStatus;
+
+use super::errors::{engine, ours, refuse};
+use super::handler::{Handler, Prepared, ends_transaction};
+use super::rows::Rows;
+use super::settings::{reset, set, show, timeout};
+use super::statement::Kind;
+use super::stop::{Cancellable, Cancels, Stop};
+use super::{parameters, text, types};
+use crate::clock::Stopwatch;
+use crate::query::limit_rows;
+
+/// For how many seconds a plan is used that was made to describe a result: as long as the table counts as just looked at.
+const SECONDS: f64 = 1.0;
+
+/// What a statement gives.
+pub(super) enum Answer {
+    Rows(QueryResponse),
+    Done(Tag),
+}
+
+/// What is known of a connection.
+pub(super) struct Conversation {
+    cancellable: Cancellable,
+    /// The plan made last, by the statement with its literals.
+    planned: Mutex<Option<(String, Stopwatch, LogicalPlan)>>,
+    /// Whether the result that is on its way was cut.
+    is_cut: Mutex<Option<(u64, Arc<AtomicBool>)>>,
+}
+
+impl Conversation {
+    /// What is known of a client's connection.
+    pub(super) fn of(client: &impl ClientInfo, cancels: &Arc<Cancels>) -> Arc<Self> {
+        client.session_extensions().get_or_insert_with(|| Self {
+            cancellable: Cancellable::new(cancels, client),
+            planned: Mutex::default(),
+            is_cut: Mutex::default(),
+        })
+    }
+
+    /// What is to be told about the result that has ended.
+    pub(super) fn take_notice(&self) -> Option<ErrorInfo> {
+        let cut = self.is_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (most, _) = cut.filter(|(_, is_cut)| is_cut.load(Ordering::Relaxed))?;
+        let message = format!("the result has more than {most} rows, which the server gives at most; the others are left out");
+        Some(ErrorInfo::new("WARNING".to_owned(), "01004".to_owned(), message))
+    }
+
+    fn hold(&self, sql: String, plan: LogicalPlan) {
+        *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some((sql, Stopwatch::start(), plan));
+    }
+
+    /// The plan that was made for a statement just now.
+    fn take(&self, sql: &str) -> Option<LogicalPlan> {
+        let held = self.planned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        held.filter(|(held, made, _)| held == sql && made.seconds() < SECONDS).map(|(_, _, plan)| plan)
+    }
+}
+
+impl Handler {
+    /// Carries a statement out, its parameters being `literals`.
+    pub(super) async fn answer<C>(
+        &self,
+        client: &mut C,
+        prepared: &Prepared,
+        literals: &[String],
+        format: &Format,
+    ) -> PgWireResult<Answer>
+    where
+        C: ClientInfo + ClientPortalStore + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+    {
+        let status = client.transaction_status();
+        ends_transaction(&prepared.kind, status)?;
+        let done = |name: &str| Ok(Answer::Done(Tag::new(name)));
+        match &prepared.kind {
+            Kind::Query | Kind::Catalogue => {
+                let conversation = Conversation::of(client, &self.cancels);
+                let sql = text::bind(&prepared.text, literals);
+                let stop = self.stop(&conversation, client);
+                self.rows(&conversation, prepared.kind == Kind::Catalogue, sql, format, stop).await.map(Answer::Rows)
+            }
+            Kind::Begin => {
+                client.set_transaction_status(TransactionStatus::Transaction);
+                done("BEGIN")
+            }
+            Kind::Commit | Kind::Rollback => {
+                client.set_transaction_status(TransactionStatus::Idle);
+                let is_kept = prepared.kind == Kind::Commit && status != TransactionStatus::Error;
+                done(if is_kept { "COMMIT" } else { "ROLLBACK" })
+            }
+            Kind::Set(text) => {
+                set(client.metadata_mut(), &text::bind(text, literals))?;
+                done("SET")
+            }
+            Kind::Show(name) => {
+                let value = show(client.metadata(), name);
+                shown(name, value.ok_or_else(|| refuse("42704", format!("there is no setting {name}")))?)
+            }
+            Kind::Reset(name) => {
+                reset(client.metadata_mut());
+                done(name)
+            }
+            Kind::Deallocate(name) => {
+                if let Some(name) = name {
+                    client.portal_store().rm_statement(name);
+                }
+                done(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+            }
+            Kind::Nothing(name) => done(name),
+        }
+    }
+
+    /// The columns that a statement gives, its parameters being `literals`.
+    pub(super) async fn describe(
+        &self,
+        conversation: &Conversation,
+        prepared: &Prepared,
+        literals: &[String],
+        format: &Format,
+    ) -> PgWireResult<Vec<FieldInfo>> {
+        let sql = text::bind(&prepared.text, literals);
+        let mut stop = conversation.cancellable.stop(&self.ending, self.bounds.timeout);
+        let plan = stop.unless(self.plan(prepared.kind == Kind::Catalogue, sql.clone())).await?;
+        let fields = types::fields(plan.schema().as_arrow(), format);
+        conversation.hold(sql, plan);
+        Ok(fields)
+    }
+
+    /// The types that the query engine finds for a statement's parameters.
+    pub(super) async fn infer(&self, conversation: &Conversation, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
+        let mut stop = conversation.cancellable.stop(&self.ending, self.bounds.timeout);
+        let planned = stop.unless(self.plan(prepared.kind == Kind::Catalogue, prepared.text.to_string())).await;
+        // Where it cannot plan with parameters, they are text; what is wrong beyond that shows with their values.
+        let found = planned.ok().and_then(|plan| plan.get_parameter_types().ok()).unwrap_or_default();
+        let found = (1..=prepared.parameters).map(|number| match found.get(&format!("${number}")) {
+            Some(Some(ty)) => parameters::inferred(ty),
+            _ => Type::UNKNOWN,
+        });
+        Ok(found.collect())
+    }
+
+    fn stop(&self, conversation: &Conversation, client: &impl ClientInfo) -> Stop {
+        let wanted = timeout(client.metadata());
+        let timeout = self.bounds.timeout.into_iter().chain(wanted).min();
+        conversation.cancellable.stop(&self.ending, timeout)
+    }
+
+    fn plan(
+        &self,
+        is_catalogue: bool,
+        sql: String,
+    ) -> impl Future<Output = PgWireResult<LogicalPlan>> + Send + 'static {
+        let (session, catalogue) = (Arc::clone(&self.session), Arc::clone(&self.catalogue));
+        async move {
+            if is_catalogue {
+                return catalogue.plan(&sql).await.map_err(engine);
+            }
+            session.find_sources(&["main", "public"]).await.map_err(ours)?;
+            session.plan(&sql).await.map_err(engine)
+        }
+    }
+
+    async fn rows(
+        &self,
+        conversation: &Conversation,
+        is_catalogue: bool,
+        sql: String,
+        format: &Format,
+        mut stop: Stop,
+    ) -> PgWireResult<QueryResponse> {
+        let plan = match conversation.take(&sql) {
+            Some(plan) => plan,
+            None => stop.unless(self.plan(is_catalogue, sql)).await?,
+        };
+        let fields = Arc::new(types::fields(plan.schema().as_arrow(), format));
+        let (session, catalogue) = (Arc::clone(&self.session), Arc::clone(&self.catalogue));
+        let begin = async move {
+            let begun = if is_catalogue { catalogue.begin(plan).await } else { session.begin(plan).await };
+            begun.map_err(engine)
+        };
+        let mut batches = stop.unless(begin).await?;
+        let mut is_cut = None;
+        if let Some(most) = self.bounds.max_rows.filter(|_| !is_catalogue) {
+            let (limited, flag) = limit_rows(batches, most);
+            (batches, is_cut) = (limited, Some((most, flag)));
+        }
+        *conversation.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = is_cut;
+        Ok(QueryResponse::new(Arc::clone(&fields), encoded(batches, fields, stop)))
+    }
+}
+
+/// The rows of a result, until it or something else ends it.
+fn encoded(
+    batches: SendableRecordBatchStream,
+    fields: Arc<Vec<FieldInfo>>,
+    stop: Stop,
+) -> impl Stream<Item = PgWireResult<DataRow>> + Send + 'static {
+    let rows = stream::try_unfold((batches, stop), move |(mut batches, mut stop)| {
+        let fields = Arc::clone(&fields);
+        async move {
+            let batch = tokio::select! {
+                biased;
+                why = stop.wait() => return Err(why),
+                batch = batches.next() => batch,
+            };
+            match batch {
+                Some(Ok(batch)) => Ok(Some((stream::iter(Rows::new(&batch, &fields)?), (batches, stop)))),
+                Some(Err(error)) => Err(engine(error)),
+                None => Ok::<_, PgWireError>(None),
+            }
+        }
+    });
+    rows.try_flatten()
+}
+
+/// The one row of SHOW.
+fn shown(name: &str, value: String) -> PgWireResult<Answer> {
+    let fields = vec![FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text)];
+    let fields = Arc::new(fields);
+    let mut encoder = DataRowEncoder::new(Arc::clone(&fields));
+    encoder.encode_field(&Some(value))?;
+    let row = encoder.take_row();
+    let mut rows = QueryResponse::new(fields, stream::once(async move { Ok(row) }));
+    rows.set_command_tag("SHOW");
+    Ok(Answer::Rows(rows))
+}

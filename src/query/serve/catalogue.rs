@@ -1,0 +1,173 @@
+//! The catalogue of PostgreSQL over our tables: pg_catalog from datafusion-pg-catalog, with tables and columns told by us.
+//!
+//! Its queries are rewritten and planned in a context of their own. No table of a source can be read there, only told of.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement;
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::setup_pg_catalog;
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+
+use super::functions;
+use super::information::Information;
+use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
+use crate::error::{Context as _, Error, ErrorKind};
+use crate::query::SqlSession;
+use crate::query::session::CATALOG;
+
+/// Answers queries of the catalogue.
+pub(super) struct Catalogue {
+    context: SessionContext,
+    parser: PostgresCompatibilityParser,
+}
+
+impl Catalogue {
+    /// The catalogue of the tables of `session`.
+    ///
+    /// # Errors
+    /// When the query engine refuses it.
+    pub(super) fn new(session: Arc<SqlSession>) -> crate::error::Result<Self> {
+        let describe = || "cannot set up the catalogue".to_owned();
+        let config = SessionConfig::new()
+            .with_information_schema(false)
+            .with_target_partitions(1)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(CATALOG, "public");
+        let context = SessionContext::new_with_config(config);
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        context.register_catalog(CATALOG, Arc::clone(&catalog) as _);
+        setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error).context(describe)?;
+        functions::register(&context);
+        let theirs = catalog.schema("pg_catalog").ok_or_else(|| Error::new(ErrorKind::Failed, describe()))?;
+        let tables = Arc::new(Tables::new(session));
+        let information = Arc::new(Information { tables: Arc::clone(&tables) });
+        let ours = PgCatalog { theirs, information: Arc::clone(&information), tables };
+        catalog.register_schema("pg_catalog", Arc::new(ours)).context(describe)?;
+        catalog.register_schema("information_schema", information).context(describe)?;
+        Ok(Self { context, parser: PostgresCompatibilityParser::new() })
+    }
+
+    /// Plans a query.
+    ///
+    /// # Errors
+    /// When the statement is wrong, or asks for what is not there.
+    pub(super) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let statement = self.parser.parse(sql)?.pop();
+        let statement = statement.ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+        let plan = self.context.state().statement_to_plan(Statement::Statement(Box::new(statement))).await?;
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
+        Ok(plan)
+    }
+
+    /// Begins what was planned.
+    ///
+    /// # Errors
+    /// When the query engine refuses it.
+    pub(super) async fn begin(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+        self.context.execute_logical_plan(plan).await?.execute_stream().await
+    }
+}
+
+/// The schema pg_catalog.
+#[derive(Debug)]
+struct PgCatalog {
+    theirs: Arc<dyn SchemaProvider>,
+    information: Arc<Information>,
+    tables: Arc<Tables>,
+}
+
+impl PgCatalog {
+    /// All tables, also those of the catalogue itself.
+    async fn all(&self) -> Result<Vec<Table>> {
+        let mut schemas = Vec::new();
+        for name in self.theirs.table_names() {
+            if let Some(table) = self.theirs.table(&name).await? {
+                schemas.push((name, table.schema()));
+            }
+        }
+        let mut all = fixed("pg_catalog", schemas.into_iter());
+        all.extend(fixed("information_schema", self.information.schemas()));
+        all.extend(self.tables.now().await?.iter().cloned());
+        Ok(all)
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for PgCatalog {
+    fn table_names(&self) -> Vec<String> {
+        self.theirs.table_names()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.theirs.table_exist(name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(table) = self.theirs.table(name).await? else { return Ok(None) };
+        let rows: Vec<Row> = match name {
+            "pg_namespace" => NAMESPACES
+                .iter()
+                .map(|namespace| vec![("oid", namespace.oid.into()), ("nspname", namespace.name.into()), ("nspowner", 10.into())])
+                .collect(),
+            "pg_class" => self.all().await?.iter().map(class).collect(),
+            "pg_attribute" => self.all().await?.iter().flat_map(attributes).collect(),
+            "pg_tables" => self.all().await?.iter().map(listed).collect(),
+            _ => return Ok(Some(table)),
+        };
+        table_of(table.schema(), &rows).map(Some)
+    }
+}
+
+/// The row of a table in pg_class.
+fn class(table: &Table) -> Row {
+    vec![
+        ("oid", table.oid.into()),
+        ("relname", table.name.as_str().into()),
+        ("relnamespace", table.namespace.oid.into()),
+        ("relowner", 10.into()),
+        ("relfilenode", table.oid.into()),
+        ("reltuples", (-1.0).into()),
+        ("relpersistence", "p".into()),
+        ("relkind", if table.namespace.name == "information_schema" { "v" } else { "r" }.into()),
+        ("relnatts", (table.columns.len() as i64).into()),
+        ("relispopulated", true.into()),
+        ("relreplident", "n".into()),
+    ]
+}
+
+/// The rows of a table's columns in pg_attribute.
+fn attributes(table: &Table) -> impl Iterator<Item = Row> {
+    (1_i64..).zip(&table.columns).map(|(number, column)| {
+        vec![
+            ("attrelid", table.oid.into()),
+            ("attname", column.name.as_str().into()),
+            ("atttypid", ScalarValue::from(i64::from(column.ty.ty.oid()))),
+            ("atttypmod", column.ty.modifier.into()),
+            ("attlen", column.ty.length().into()),
+            ("attnum", number.into()),
+            ("attstattarget", (-1).into()),
+            ("attcacheoff", (-1).into()),
+            ("attnotnull", (!column.is_nullable).into()),
+            ("attislocal", true.into()),
+            ("attalign", "i".into()),
+            ("attstorage", if column.ty.length() < 0 { "x" } else { "p" }.into()),
+        ]
+    })
+}
+
+/// The row of a table in pg_tables.
+fn listed(table: &Table) -> Row {
+    vec![
+        ("schemaname", table.namespace.name.into()),
+        ("tablename", table.name.as_str().into()),
+        ("tableowner", "siltstone".into()),
+    ]
+}

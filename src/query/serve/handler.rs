@@ -1,0 +1,329 @@
+//! The two protocols of queries: a text at once, and statements that are prepared, bound and carried out.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{Sink, SinkExt as _, StreamExt as _};
+use pgwire::api::portal::{Format, Portal, PortalExecutionState};
+use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler, send_query_response, send_ready_for_query};
+use pgwire::api::results::{
+    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldFormat, FieldInfo, Response, Tag,
+};
+use pgwire::api::stmt::{QueryParser, StoredStatement};
+use pgwire::api::store::{Entry, PortalStore};
+use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::extendedquery::{Execute, PortalSuspended};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, TransactionStatus};
+use pgwire::messages::simplequery::Query;
+use tokio::sync::watch;
+
+use super::Bounds;
+use super::answer::{Answer, Conversation};
+use super::catalogue::Catalogue;
+use super::errors::refuse;
+use super::statement::{Kind, kind};
+use super::stop::Cancels;
+use super::{parameters, text};
+use crate::query::SqlSession;
+
+/// Rows that are taken from a result before they are sent.
+const ROWS: usize = 256;
+
+/// Answers the queries of all connections.
+pub(super) struct Handler {
+    pub(super) session: Arc<SqlSession>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) bounds: Bounds,
+    pub(super) cancels: Arc<Cancels>,
+    /// Becomes true when the server ends.
+    pub(super) ending: watch::Receiver<bool>,
+}
+
+/// A statement that was prepared.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub(super) text: Arc<str>,
+    pub(super) kind: Kind,
+    pub(super) parameters: usize,
+    /// The types of its parameters, once they are asked for; `UNKNOWN` where the query engine cannot tell.
+    pub(super) types: Arc<tokio::sync::OnceCell<Vec<Type>>>,
+}
+
+impl Prepared {
+    fn new(text: &str) -> PgWireResult<Self> {
+        let parameters = text::parameters(text);
+        Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default() })
+    }
+}
+
+/// One text column of this name.
+fn one_column(name: &str) -> Vec<FieldInfo> {
+    vec![FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text)]
+}
+
+impl Handler {
+    /// Carries a statement out and sends what comes of it.
+    async fn respond<C>(&self, client: &mut C, statement: &str) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let prepared = Prepared::new(statement)?;
+        if prepared.parameters > 0 {
+            return Err(refuse("42P02", "there is no parameter $1: a text takes none"));
+        }
+        match self.answer(client, &prepared, &[], &Format::UnifiedText).await? {
+            Answer::Rows(rows) => {
+                send_query_response(client, rows, true).await?;
+                self.tell_of_cut(client).await
+            }
+            Answer::Done(tag) => send_tag(client, tag).await,
+        }
+    }
+
+    /// Tells the client when its result was cut.
+    async fn tell_of_cut<C>(&self, client: &mut C) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let notice = Conversation::of(client, &self.cancels).take_notice();
+        if let Some(notice) = notice {
+            client.feed(PgWireBackendMessage::NoticeResponse(notice.into())).await?;
+        }
+        Ok(())
+    }
+
+    /// The literals that a portal was bound with.
+    async fn literals(&self, conversation: &Conversation, portal: &Portal<Prepared>) -> PgWireResult<Vec<String>> {
+        let prepared = &portal.statement.statement;
+        if portal.parameter_len() != prepared.parameters {
+            let (given, wanted) = (portal.parameter_len(), prepared.parameters);
+            return Err(refuse("08P01", format!("{given} parameters are bound, and the statement has {wanted}")));
+        }
+        let types = self.types(conversation, &portal.statement).await?;
+        types.iter().enumerate().map(|(index, ty)| parameters::literal(portal, index, ty)).collect()
+    }
+
+    /// The types of a statement's parameters: those that the client gave, else those that the query engine finds.
+    async fn types(
+        &self,
+        conversation: &Conversation,
+        statement: &StoredStatement<Prepared>,
+    ) -> PgWireResult<Vec<Type>> {
+        let prepared = &statement.statement;
+        let given = |index: usize| statement.parameter_types.get(index).cloned().flatten();
+        let is_given = |index| given(index).is_some_and(|ty| ty != Type::UNKNOWN);
+        let found = match (0..prepared.parameters).all(is_given) {
+            true => &Vec::new(),
+            false => prepared.types.get_or_try_init(|| self.infer(conversation, prepared)).await?,
+        };
+        let types = (0..prepared.parameters).map(|index| match given(index).filter(|ty| *ty != Type::UNKNOWN) {
+            Some(ty) => ty,
+            None => found.get(index).cloned().unwrap_or(Type::UNKNOWN),
+        });
+        Ok(types.collect())
+    }
+}
+
+async fn send_tag<C>(client: &mut C, tag: Tag) -> PgWireResult<()>
+where
+    C: Sink<PgWireBackendMessage> + Unpin + Send,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    Ok(client.feed(PgWireBackendMessage::CommandComplete(CommandComplete::from(tag))).await?)
+}
+
+#[async_trait]
+impl SimpleQueryHandler for Handler {
+    async fn on_query<C>(&self, client: &mut C, query: Query) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let statements = text::statements(&query.query);
+        if statements.is_empty() {
+            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+        }
+        for statement in statements {
+            self.respond(client, statement).await?;
+        }
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        let status = client.transaction_status();
+        send_ready_for_query(client, status).await
+    }
+
+    /// Not called: texts are answered one statement after another, by `on_query`.
+    async fn do_query<C>(&self, _: &mut C, _: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        Ok(Vec::new())
+    }
+}
+
+/// Prepares statements.
+#[derive(Debug)]
+pub(super) struct Parser;
+
+#[async_trait]
+impl QueryParser for Parser {
+    type Statement = Prepared;
+
+    async fn parse_sql<C>(&self, _: &C, sql: &str, _: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        match text::statements(sql).as_slice() {
+            [] => Ok(None),
+            [statement] => Prepared::new(statement).map(Some),
+            _ => Err(refuse("42601", "a single statement is prepared at a time")),
+        }
+    }
+
+    fn get_parameter_types(&self, _: &Prepared) -> PgWireResult<Vec<Type>> {
+        Ok(Vec::new())
+    }
+
+    fn get_result_schema(&self, _: &Prepared, _: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl ExtendedQueryHandler for Handler {
+    type Statement = Prepared;
+    type QueryParser = Parser;
+
+    fn query_parser(&self) -> Arc<Parser> {
+        Arc::new(Parser)
+    }
+
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = match client.portal_store().get_portal(name) {
+            Some(Entry::Value(portal)) => portal,
+            Some(Entry::Empty) => {
+                return Ok(client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?);
+            }
+            None => return Err(PgWireError::PortalNotFound(name.to_owned())),
+        };
+        let is_new = matches!(*portal.state().lock().await, PortalExecutionState::Initial);
+        if is_new {
+            let conversation = Conversation::of(client, &self.cancels);
+            let literals = self.literals(&conversation, &portal).await?;
+            match self.answer(client, &portal.statement.statement, &literals, &portal.result_column_format).await? {
+                Answer::Rows(rows) => portal.start(rows).await,
+                Answer::Done(tag) => return send_tag(client, tag).await,
+            }
+        }
+        // No more is taken from the result than is about to be sent.
+        let most = match usize::try_from(message.max_rows) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(most) => most,
+        };
+        let mut sent = 0;
+        loop {
+            let fetched = portal.fetch(ROWS.min(most - sent)).await?;
+            let mut rows = fetched.response;
+            while let Some(row) = rows.data_rows().next().await {
+                client.feed(PgWireBackendMessage::DataRow(row?)).await?;
+                sent += 1;
+            }
+            if !fetched.suspended {
+                self.tell_of_cut(client).await?;
+                return send_tag(client, Tag::new(rows.command_tag()).with_rows(sent)).await;
+            }
+            if sent == most {
+                return Ok(client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?);
+            }
+        }
+    }
+
+    async fn do_describe_statement<C>(
+        &self,
+        client: &mut C,
+        target: &StoredStatement<Prepared>,
+    ) -> PgWireResult<DescribeStatementResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let conversation = Conversation::of(client, &self.cancels);
+        let prepared = &target.statement;
+        let types = self.types(&conversation, target).await?;
+        let nulls: Vec<String> = types.iter().map(parameters::null).collect();
+        let told = types.into_iter().map(|ty| if ty == Type::UNKNOWN { Type::TEXT } else { ty }).collect();
+        let fields = match &prepared.kind {
+            Kind::Query | Kind::Catalogue => self.describe(&conversation, prepared, &nulls, &Format::UnifiedText).await?,
+            Kind::Show(name) => one_column(name),
+            _ => Vec::new(),
+        };
+        Ok(DescribeStatementResponse::new(told, fields))
+    }
+
+    async fn do_describe_portal<C>(
+        &self,
+        client: &mut C,
+        portal: &Portal<Prepared>,
+    ) -> PgWireResult<DescribePortalResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let conversation = Conversation::of(client, &self.cancels);
+        let prepared = &portal.statement.statement;
+        let fields = match &prepared.kind {
+            Kind::Query | Kind::Catalogue => {
+                let literals = self.literals(&conversation, portal).await?;
+                self.describe(&conversation, prepared, &literals, &portal.result_column_format).await?
+            }
+            Kind::Show(name) => one_column(name),
+            _ => return Ok(DescribePortalResponse::no_data()),
+        };
+        Ok(DescribePortalResponse::new(fields))
+    }
+
+    /// Not called: `on_execute` answers.
+    async fn do_query<C>(&self, _: &mut C, _: &Portal<Prepared>, _: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        Ok(Response::EmptyQuery)
+    }
+}
+
+/// Whether a statement may be carried out in a transaction that failed.
+pub(super) fn ends_transaction(kind: &Kind, status: TransactionStatus) -> PgWireResult<()> {
+    match (status, kind) {
+        (TransactionStatus::Error, Kind::Commit | Kind::Rollback) => Ok(()),
+        (TransactionStatus::Error, _) => {
+            Err(refuse("25P02", "the transaction has failed: statements are ignored until it ends"))
+        }
+        _ => Ok(()),
+    }
+}

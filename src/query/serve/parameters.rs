@@ -1,0 +1,252 @@
+//! Parameters: what the client sent, as literals of SQL. So a statement with parameters means what it means when they are
+//! written into it.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use datafusion::arrow::datatypes::DataType;
+use pgwire::api::Type;
+use pgwire::api::portal::Portal;
+use pgwire::error::PgWireError;
+
+use super::errors::refuse;
+
+/// The literal of a parameter that a portal was bound with, `index` counting from 0.
+///
+/// # Errors
+/// When it is not of its type, or the type is none that can be written.
+pub(super) fn literal<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> Result<String, PgWireError> {
+    let Some(Some(bytes)) = portal.parameters.get(index) else { return Ok(null(ty)) };
+    if portal.parameter_format.is_binary_at(index) {
+        return binary(portal, index, ty, bytes);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid(index, ty))?;
+    match *ty {
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => {
+            text.trim().parse::<i64>().map(|number| parenthesized(number.to_string())).map_err(|_| invalid(index, ty))
+        }
+        Type::FLOAT4 | Type::FLOAT8 => text.trim().parse().map(double).map_err(|_| invalid(index, ty)),
+        Type::NUMERIC => numeric(text.trim()).ok_or_else(|| invalid(index, ty)),
+        Type::BOOL => match text.trim().to_lowercase().as_str() {
+            "t" | "true" | "1" | "y" | "yes" | "on" => Ok("TRUE".to_owned()),
+            "f" | "false" | "0" | "n" | "no" | "off" => Ok("FALSE".to_owned()),
+            _ => Err(invalid(index, ty)),
+        },
+        Type::DATE => {
+            NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").map(date).map_err(|_| invalid(index, ty))
+        }
+        Type::TIMESTAMP => local(text).map(timestamp).ok_or_else(|| invalid(index, ty)),
+        Type::TIMESTAMPTZ => moment(text).map(timestamptz).ok_or_else(|| invalid(index, ty)),
+        Type::TIME => {
+            let time = NaiveTime::parse_from_str(text.trim(), "%H:%M:%S%.f");
+            time.map(|time| format!("TIME '{time}'")).map_err(|_| invalid(index, ty))
+        }
+        Type::BYTEA => {
+            let digits = text.strip_prefix("\\x").filter(|digits| digits.bytes().all(|c| c.is_ascii_hexdigit()));
+            digits.map(|digits| format!("X'{digits}'")).ok_or_else(|| invalid(index, ty))
+        }
+        ref ty if is_text(ty) => Ok(quoted(text)),
+        _ => Err(unsupported(index, ty)),
+    }
+}
+
+fn binary<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type, bytes: &[u8]) -> Result<String, PgWireError> {
+    fn get<'a, T, S: Clone>(portal: &'a Portal<S>, index: usize, ty: &Type) -> Result<T, PgWireError>
+    where
+        T: postgres_types::FromSqlOwned + pgwire::types::FromSqlText<'a>,
+    {
+        portal.parameter(index, ty).ok().flatten().ok_or_else(|| invalid(index, ty))
+    }
+    Ok(match *ty {
+        Type::INT2 => parenthesized(get::<i16, _>(portal, index, ty)?.to_string()),
+        Type::INT4 => parenthesized(get::<i32, _>(portal, index, ty)?.to_string()),
+        Type::INT8 => parenthesized(get::<i64, _>(portal, index, ty)?.to_string()),
+        Type::OID => get::<u32, _>(portal, index, ty)?.to_string(),
+        Type::FLOAT4 => double(f64::from(get::<f32, _>(portal, index, ty)?)),
+        Type::FLOAT8 => double(get(portal, index, ty)?),
+        Type::BOOL => if get(portal, index, ty)? { "TRUE" } else { "FALSE" }.to_owned(),
+        Type::DATE => date(get(portal, index, ty)?),
+        Type::TIME => format!("TIME '{}'", get::<NaiveTime, _>(portal, index, ty)?),
+        Type::TIMESTAMP => timestamp(get(portal, index, ty)?),
+        Type::TIMESTAMPTZ => timestamptz(get::<DateTime<FixedOffset>, _>(portal, index, ty)?.to_utc()),
+        Type::NUMERIC => digits(bytes).and_then(|text| numeric(&text)).ok_or_else(|| invalid(index, ty))?,
+        Type::BYTEA => format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        Type::UUID => match <[u8; 16]>::try_from(bytes) {
+            Ok(bytes) => quoted(&uuid::Uuid::from_bytes(bytes).to_string()),
+            Err(_) => return Err(invalid(index, ty)),
+        },
+        ref ty if is_text(ty) => quoted(std::str::from_utf8(bytes).map_err(|_| invalid(index, ty))?),
+        _ => return Err(unsupported(index, ty)),
+    })
+}
+
+/// Whether values are taken as text; also those of which the client does not know the type.
+fn is_text(ty: &Type) -> bool {
+    [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME, Type::CHAR, Type::UNKNOWN, Type::UUID, Type::JSON].contains(ty)
+}
+
+/// The type that a client is told for a parameter which the query engine found to be `ty`.
+pub(super) fn inferred(ty: &DataType) -> Type {
+    match ty {
+        DataType::Boolean => Type::BOOL,
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => Type::INT2,
+        DataType::Int32 | DataType::UInt16 => Type::INT4,
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Type::INT8,
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => Type::FLOAT8,
+        DataType::Decimal128(..) | DataType::Decimal256(..) => Type::NUMERIC,
+        DataType::Date32 | DataType::Date64 => Type::DATE,
+        DataType::Timestamp(_, None) => Type::TIMESTAMP,
+        DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Type::BYTEA,
+        _ => Type::TEXT,
+    }
+}
+
+/// No value, of a type.
+pub(super) fn null(ty: &Type) -> String {
+    let name = match *ty {
+        Type::BOOL => "boolean",
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => "bigint",
+        Type::FLOAT4 | Type::FLOAT8 => "double",
+        Type::NUMERIC => "decimal(38, 9)",
+        Type::DATE => "date",
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => "timestamp",
+        Type::UNKNOWN => return "NULL".to_owned(),
+        _ => "varchar",
+    };
+    format!("CAST(NULL AS {name})")
+}
+
+fn invalid(index: usize, ty: &Type) -> PgWireError {
+    refuse("22P02", format!("parameter ${} is no {}", index + 1, ty.name()))
+}
+
+fn unsupported(index: usize, ty: &Type) -> PgWireError {
+    refuse("0A000", format!("parameter ${} is of type {}, which is not supported", index + 1, ty.name()))
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Behind a minus, another one would begin a comment.
+fn parenthesized(number: String) -> String {
+    if number.starts_with('-') { format!("({number})") } else { number }
+}
+
+fn double(value: f64) -> String {
+    format!("CAST('{value:?}' AS double)")
+}
+
+fn date(value: NaiveDate) -> String {
+    format!("DATE '{value}'")
+}
+
+fn timestamp(value: NaiveDateTime) -> String {
+    format!("TIMESTAMP '{}'", value.format("%Y-%m-%d %H:%M:%S%.6f"))
+}
+
+fn timestamptz(value: DateTime<Utc>) -> String {
+    format!("TIMESTAMP '{} UTC'", value.naive_utc().format("%Y-%m-%d %H:%M:%S%.6f"))
+}
+
+fn local(text: &str) -> Option<NaiveDateTime> {
+    let text = text.trim().replacen('T', " ", 1);
+    let date = || NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok().or_else(date)
+}
+
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let trimmed = text.trim().replacen('T', " ", 1);
+    let trimmed = trimmed.strip_suffix('Z').map_or(trimmed.clone(), |time| format!("{time}+00"));
+    let with_offset = |format| DateTime::parse_from_str(&trimmed, format).ok().map(|time| time.to_utc());
+    with_offset("%Y-%m-%d %H:%M:%S%.f%#z").or_else(|| local(text).map(|time| time.and_utc()))
+}
+
+/// `12.50` as a decimal of its own precision and scale.
+fn numeric(text: &str) -> Option<String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
+    if digits.len() < 1 + usize::from(digits.contains('.')) || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let precision = (whole.trim_start_matches('0').len() + fraction.len()).max(1);
+    (precision <= 38).then(|| format!("CAST('{text}' AS decimal({precision}, {}))", fraction.len()))
+}
+
+/// The digits of a number in groups of four.
+fn digits(bytes: &[u8]) -> Option<String> {
+    let words: Vec<i16> = bytes.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect();
+    let [count, weight, sign, scale, groups @ ..] = words.as_slice() else { return None };
+    let scale = usize::try_from(*scale).ok()?;
+    if usize::try_from(*count).ok()? != groups.len() || !matches!(*sign, 0 | 0x4000) || scale > 38 || *weight > 10 {
+        return None;
+    }
+    let group = |place: i32| {
+        let index = usize::try_from(i32::from(*weight) - place).ok();
+        format!("{:04}", index.and_then(|index| groups.get(index)).copied().unwrap_or(0))
+    };
+    let whole: String = (0..=i32::from(*weight)).rev().map(group).collect();
+    let fraction: String = (1..).take(scale.div_ceil(4)).map(|place: i32| group(-place)).collect();
+    let sign = if *sign == 0 { "" } else { "-" };
+    let whole = whole.trim_start_matches('0');
+    let point = if scale > 0 { "." } else { "" };
+    Some(format!("{sign}{}{point}{}", if whole.is_empty() { "0" } else { whole }, &fraction[..scale]))
+}
+
+/// Whether a parameter came in binary; without a panic when a client names too few formats.
+trait IsBinaryAt {
+    fn is_binary_at(&self, index: usize) -> bool;
+}
+
+impl IsBinaryAt for pgwire::api::portal::Format {
+    fn is_binary_at(&self, index: usize) -> bool {
+        match self {
+            Self::UnifiedText => false,
+            Self::UnifiedBinary => true,
+            Self::Individual(formats) => formats.get(index) == Some(&1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for (text, expected) in [
+            ("12.50", Some("CAST('12.50' AS decimal(4, 2))")),
+            ("-0.001", Some("CAST('-0.001' AS decimal(3, 3))")),
+            ("0", Some("CAST('0' AS decimal(1, 0))")),
+            ("1e5", None),
+            ("NaN", None),
+            ("'", None),
+            (".", None),
+            ("", None),
+        ] {
+            assert_eq!(numeric(text).as_deref(), expected, "{text}");
+        }
+        let bytes = |words: &[i16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        for (words, expected) in [
+            (&[2, 0, 0, 2, 12, 5000][..], Some("12.50")),
+            (&[1, 1, 0x4000, 0, 1], Some("-10000")),
+            (&[1, -2, 0, 8, 1234], Some("0.00001234")),
+            (&[0, 0, 0, 0], Some("0")),
+            (&[1, 0, -16384, 0, 1], None),
+            (&[9, 0, 0, 0, 1], None),
+            (&[0], None),
+        ] {
+            assert_eq!(digits(&bytes(words)).as_deref(), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_taken_with_and_without_offset() {
+        let expected = "TIMESTAMP '2026-01-02 01:04:05.500000 UTC'";
+        for text in ["2026-01-02 03:04:05.5+02", "2026-01-02T03:04:05.5+02:00", "2026-01-02 01:04:05.5Z", "2026-01-02 01:04:05.5"] {
+            assert_eq!(moment(text).map(timestamptz).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(local("2026-01-02").map(timestamp).as_deref(), Some("TIMESTAMP '2026-01-02 00:00:00.000000'"));
+        assert_eq!(local("tomorrow"), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! What a statement is to the server: a query of tables, a query of the catalogue, something about the session, or refused.
+
+use pgwire::error::PgWireError;
+
+use super::errors::refuse;
+use super::text::{Token, scan};
+
+/// A statement by what is to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A query of tables: what `siltstone sql` takes.
+    Query,
+    /// A query of pg_catalog, information_schema, or functions that tell of the server.
+    Catalogue,
+    Begin,
+    Commit,
+    Rollback,
+    /// What stands behind SET.
+    Set(String),
+    /// The name of one setting.
+    Show(String),
+    /// Settings go back to what they were; the command's name.
+    Reset(&'static str),
+    /// Prepared statements are forgotten: of this name, or all.
+    Deallocate(Option<String>),
+    /// Nothing is to be done; the command's name.
+    Nothing(&'static str),
+}
+
+/// What tells of the server where no table is named.
+const ABOUT: [&str; 22] = [
+    "version",
+    "current_schema",
+    "current_schemas",
+    "current_database",
+    "current_catalog",
+    "current_user",
+    "current_role",
+    "session_user",
+    "current_setting",
+    "set_config",
+    "regclass",
+    "regtype",
+    "regproc",
+    "regnamespace",
+    "format_type",
+    "obj_description",
+    "col_description",
+    "has_table_privilege",
+    "has_schema_privilege",
+    "has_database_privilege",
+    "inet_server_addr",
+    "inet_server_port",
+];
+
+const WRITES: [&str; 26] = [
+    "ALTER", "ANALYZE", "CALL", "CHECKPOINT", "CLUSTER", "COMMENT", "COPY", "CREATE", "DELETE", "DO", "DROP", "GRANT",
+    "IMPORT", "INSERT", "LOAD", "LOCK", "MERGE", "NOTIFY", "REASSIGN", "REFRESH", "REINDEX", "REPLACE", "REVOKE",
+    "SECURITY", "TRUNCATE", "UPDATE",
+];
+
+const NOT_THERE: [&str; 10] = [
+    "DECLARE", "EXECUTE", "FETCH", "LISTEN", "MOVE", "PREPARE", "RELEASE", "SAVEPOINT", "UNLISTEN", "USE",
+];
+
+/// Settings whose names are several words.
+const SHOWN: [(&[&str], &str); 2] =
+    [(&["TIME", "ZONE"], "timezone"), (&["TRANSACTION", "ISOLATION", "LEVEL"], "transaction_isolation")];
+
+/// Tells what a statement is.
+///
+/// # Errors
+/// When it is one that the server does not carry out.
+pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
+    let scanned = scan(sql);
+    let tokens: Vec<Token<'_>> = scanned.iter().map(|(token, _)| *token).collect();
+    let [first, rest @ ..] = tokens.as_slice() else { return Ok(Kind::Query) };
+    let Token::Word(command) = *first else { return Ok(query(&tokens)) };
+    let command = command.to_uppercase();
+    let behind = || scanned.get(1).map_or("", |(_, at)| &sql[at.start..]).to_owned();
+    Ok(match command.as_str() {
+        "BEGIN" | "START" => match rest.windows(2).any(|pair| pair[0].is("READ") && pair[1].is("WRITE")) {
+            true => return Err(read_only("a transaction that writes")),
+            false => Kind::Begin,
+        },
+        "COMMIT" | "END" => Kind::Commit,
+        "ROLLBACK" if rest.iter().any(|token| token.is("TO")) => return Err(not_there("SAVEPOINT")),
+        "ROLLBACK" | "ABORT" => Kind::Rollback,
+        "SET" => Kind::Set(behind()),
+        "RESET" => Kind::Reset("RESET"),
+        "DISCARD" => match rest {
+            [all] if all.is("ALL") => Kind::Reset("DISCARD ALL"),
+            _ => Kind::Nothing("DISCARD"),
+        },
+        "DEALLOCATE" => {
+            let name = rest.iter().find(|token| !token.is("PREPARE")).filter(|token| !token.is("ALL"));
+            Kind::Deallocate(name.and_then(|token| match token {
+                Token::Word(name) | Token::Name(name) => Some((*name).to_owned()),
+                _ => None,
+            }))
+        }
+        "CLOSE" => Kind::Nothing("CLOSE CURSOR"),
+        "VACUUM" => return Err(read_only("VACUUM")),
+        "SHOW" => shown(rest).map_or(Kind::Query, Kind::Show),
+        command if WRITES.contains(&command) => return Err(read_only(command)),
+        command if NOT_THERE.contains(&command) => return Err(not_there(command)),
+        _ => match rest.iter().any(|token| token.is("INTO")) && !rest.iter().any(|token| token.is("EXPLAIN")) {
+            true => return Err(read_only("SELECT INTO")),
+            false => query(&tokens),
+        },
+    })
+}
+
+/// A write that is refused, whatever it is about.
+pub(super) fn read_only(what: &str) -> PgWireError {
+    refuse("25006", format!("{what} is refused: the server is read-only"))
+}
+
+fn not_there(what: &str) -> PgWireError {
+    refuse("0A000", format!("{what} is not supported"))
+}
+
+/// The setting that SHOW names; none when it shows tables, columns or functions.
+fn shown(rest: &[Token<'_>]) -> Option<String> {
+    for (words, name) in SHOWN {
+        if rest.len() == words.len() && rest.iter().zip(words).all(|(token, word)| token.is(word)) {
+            return Some(name.to_owned());
+        }
+    }
+    match rest {
+        [Token::Word(name)] if !["TABLES", "COLUMNS", "FUNCTIONS", "SCHEMAS", "DATABASES"].contains(&&*name.to_uppercase()) => {
+            Some((*name).to_owned())
+        }
+        [Token::Name(name)] => Some((*name).to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether a query is one of the catalogue.
+fn query(tokens: &[Token<'_>]) -> Kind {
+    let word = |at: usize| match tokens.get(at) {
+        Some(Token::Word(word) | Token::Name(word)) => word.to_lowercase(),
+        _ => String::new(),
+    };
+    let is_qualifier = |at: usize| tokens.get(at + 1) == Some(&Token::Sign('.'));
+    let is_qualified = |at: usize| at > 0 && tokens[at - 1] == Token::Sign('.');
+    let names_schema = |at: usize| ["pg_catalog", "information_schema"].contains(&word(at).as_str()) && is_qualifier(at);
+    // A table of the catalogue may be named without its schema.
+    let is_relation = |at: usize| {
+        let follows = at > 0 && (tokens[at - 1].is("FROM") || tokens[at - 1].is("JOIN") || tokens[at - 1] == Token::Sign(','));
+        follows && !is_qualified(at) && word(at).starts_with("pg_")
+    };
+    let has_from = tokens.iter().any(|token| token.is("FROM"));
+    let is_about = |at: usize| {
+        let word = word(at);
+        !has_from && !is_qualified(at) && (word.starts_with("pg_") || ABOUT.contains(&word.as_str()))
+    };
+    match (0..tokens.len()).any(|at| names_schema(at) || is_relation(at) || is_about(at)) {
+        true => Kind::Catalogue,
+        false => Kind::Query,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(sql: &str) -> String {
+        match kind(sql) {
+            Err(PgWireError::UserError(error)) => error.code,
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn queries_go_to_tables_or_to_the_catalogue() {
+        for sql in [
+            "SELECT * FROM orders",
+            "/* pg_catalog. */ SELECT 'pg_catalog.pg_class' FROM lake.orders",
+            "SELECT version, current_user FROM orders",
+            "(VALUES 1, 2)",
+            "SELECT pg_size FROM raw.orders, lake.events",
+            "EXPLAIN SELECT 1",
+            "WITH t AS (SELECT 1) SELECT * FROM t",
+            "SHOW TABLES",
+            "SHOW COLUMNS FROM orders",
+            "SELECT 1",
+        ] {
+            assert_eq!(kind(sql).unwrap(), Kind::Query, "{sql}");
+        }
+        for sql in [
+            "SELECT * FROM pg_catalog.pg_class",
+            "select oid from pg_type t",
+            "SELECT * FROM \"information_schema\".tables",
+            "SELECT version()",
+            "SELECT current_schema(), session_user",
+            "SELECT 'orders'::regclass::oid",
+            "SELECT pg_catalog.set_config('search_path', '', false)",
+            "SELECT pg_backend_pid()",
+        ] {
+            assert_eq!(kind(sql).unwrap(), Kind::Catalogue, "{sql}");
+        }
+    }
+
+    #[test]
+    fn writes_are_refused_and_sessions_are_served() {
+        for sql in [
+            "INSERT INTO orders VALUES (1)",
+            "-- read\nDELETE FROM orders",
+            "CREATE TABLE t (a int)",
+            "COPY orders TO '/etc/passwd'",
+            "copy (select 1) to stdout",
+            "SELECT * INTO t FROM orders",
+            "WITH t AS (SELECT 1) INSERT INTO orders SELECT * FROM t",
+            "BEGIN READ WRITE",
+            "VACUUM",
+            "TRUNCATE orders",
+        ] {
+            assert_eq!(refused(sql), "25006", "{sql}");
+        }
+        for sql in ["DECLARE c CURSOR FOR SELECT 1", "SAVEPOINT a", "ROLLBACK TO a", "PREPARE p AS SELECT 1"] {
+            assert_eq!(refused(sql), "0A000", "{sql}");
+        }
+        for (sql, expected) in [
+            ("BEGIN", Kind::Begin),
+            ("start transaction read only", Kind::Begin),
+            ("COMMIT", Kind::Commit),
+            ("ABORT", Kind::Rollback),
+            ("SET a = 'b'", Kind::Set("a = 'b'".to_owned())),
+            ("SHOW server_version", Kind::Show("server_version".to_owned())),
+            ("SHOW TRANSACTION ISOLATION LEVEL", Kind::Show("transaction_isolation".to_owned())),
+            ("DISCARD ALL", Kind::Reset("DISCARD ALL")),
+            ("DEALLOCATE ALL", Kind::Deallocate(None)),
+            ("DEALLOCATE PREPARE \"s1\"", Kind::Deallocate(Some("s1".to_owned()))),
+        ] {
+            assert_eq!(kind(sql).unwrap(), expected, "{sql}");
+        }
+    }
+}

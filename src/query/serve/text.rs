@@ -1,0 +1,209 @@
+//! Statements as text, before any dialect parses them: where they end, where parameters stand, what they begin with.
+
+use std::ops::Range;
+
+/// A piece of a statement. Comments and white space are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// A keyword, a name without quotes, a number.
+    Word(&'a str),
+    /// What stands between double quotes.
+    Name(&'a str),
+    /// What stands between single quotes, or dollars.
+    Text(&'a str),
+    /// `$1` is 1.
+    Parameter(usize),
+    /// Any other character.
+    Sign(char),
+}
+
+impl Token<'_> {
+    /// Whether it is this keyword, in any case.
+    pub(super) fn is(self, keyword: &str) -> bool {
+        matches!(self, Token::Word(word) if word.eq_ignore_ascii_case(keyword))
+    }
+}
+
+/// The tokens of SQL and where they are.
+pub(super) fn scan(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
+    let bytes = sql.as_bytes();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(c) = sql[at..].chars().next() {
+        let start = at;
+        let token = match c {
+            '-' if bytes.get(at + 1) == Some(&b'-') => {
+                at = sql[at..].find('\n').map_or(sql.len(), |end| at + end);
+                continue;
+            }
+            '/' if bytes.get(at + 1) == Some(&b'*') => {
+                at = end_of_comment(bytes, at);
+                continue;
+            }
+            '\'' => {
+                let is_escaped = matches!(tokens.last(), Some((Token::Word("e" | "E"), before)) if before_ends(before, at));
+                at = end_of_quoted(bytes, at, b'\'', is_escaped);
+                Token::Text(inner(sql, start, at))
+            }
+            '"' => {
+                at = end_of_quoted(bytes, at, b'"', false);
+                Token::Name(inner(sql, start, at))
+            }
+            '$' => match parameter(sql, at).or_else(|| dollar_quoted(sql, at)) {
+                Some((token, end)) => {
+                    at = end;
+                    token
+                }
+                None => {
+                    at += 1;
+                    Token::Sign('$')
+                }
+            },
+            c if is_word(c) => {
+                at = sql[at..].find(|c| !is_word(c) && c != '$').map_or(sql.len(), |end| at + end);
+                Token::Word(&sql[start..at])
+            }
+            c => {
+                at += c.len_utf8();
+                if c.is_whitespace() {
+                    continue;
+                }
+                Token::Sign(c)
+            }
+        };
+        tokens.push((token, start..at));
+    }
+    tokens
+}
+
+fn before_ends(before: &Range<usize>, at: usize) -> bool {
+    before.end == at
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// What is between the quotes at both ends; the last one may be missing.
+fn inner(sql: &str, start: usize, end: usize) -> &str {
+    let text = &sql[start + 1..end];
+    if end - start > 1 { text.strip_suffix(['\'', '"']).unwrap_or(text) } else { text }
+}
+
+fn end_of_comment(bytes: &[u8], start: usize) -> usize {
+    let (mut at, mut depth) = (start, 0);
+    while at < bytes.len() {
+        match &bytes[at..] {
+            [b'/', b'*', ..] => (at, depth) = (at + 2, depth + 1),
+            [b'*', b'/', ..] if depth == 1 => return at + 2,
+            [b'*', b'/', ..] => (at, depth) = (at + 2, depth - 1),
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+/// Two quotes stand for one.
+fn end_of_quoted(bytes: &[u8], start: usize, quote: u8, is_escaped: bool) -> usize {
+    let mut at = start + 1;
+    while at < bytes.len() {
+        if is_escaped && bytes[at] == b'\\' {
+            at += 2;
+        } else if bytes[at] != quote {
+            at += 1;
+        } else if bytes.get(at + 1) == Some(&quote) {
+            at += 2;
+        } else {
+            return at + 1;
+        }
+    }
+    bytes.len()
+}
+
+/// `$12`
+fn parameter(sql: &str, at: usize) -> Option<(Token<'_>, usize)> {
+    let digits = &sql[at + 1..];
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    Some((Token::Parameter(digits[..end].parse().ok()?), at + 1 + end))
+}
+
+/// `$tag$ ... $tag$`
+fn dollar_quoted(sql: &str, at: usize) -> Option<(Token<'_>, usize)> {
+    let end = sql[at + 1..].find(|c| !is_word(c)).map(|end| at + 1 + end)?;
+    if !sql[end..].starts_with('$') {
+        return None;
+    }
+    let tag = &sql[at..=end];
+    let length = sql[end + 1..].find(tag)?;
+    Some((Token::Text(&sql[end + 1..end + 1 + length]), end + 1 + length + tag.len()))
+}
+
+/// The statements between semicolons; none is empty.
+pub(super) fn statements(sql: &str) -> Vec<&str> {
+    let mut statements = Vec::new();
+    let mut place: Option<Range<usize>> = None;
+    for (token, at) in scan(sql) {
+        if token == Token::Sign(';') {
+            statements.extend(place.take().map(|place| &sql[place]));
+        } else {
+            let start = place.map_or(at.start, |place| place.start);
+            place = Some(start..at.end);
+        }
+    }
+    statements.extend(place.map(|place| &sql[place]));
+    statements
+}
+
+/// How many parameters a statement has: the highest number behind a dollar.
+pub(super) fn parameters(sql: &str) -> usize {
+    let number = |(token, _)| if let Token::Parameter(number) = token { Some(number) } else { None };
+    scan(sql).into_iter().filter_map(number).max().unwrap_or(0)
+}
+
+/// A statement with literals in the places of its parameters. A parameter without a literal stays.
+pub(super) fn bind(sql: &str, literals: &[String]) -> String {
+    let mut bound = String::with_capacity(sql.len());
+    let mut done = 0;
+    for (token, at) in scan(sql) {
+        let Token::Parameter(number) = token else { continue };
+        let Some(literal) = number.checked_sub(1).and_then(|index| literals.get(index)) else { continue };
+        bound.push_str(&sql[done..at.start]);
+        bound.push_str(literal);
+        done = at.end;
+    }
+    bound.push_str(&sql[done..]);
+    bound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_end_with_semicolons_that_are_not_quoted() {
+        let sql = "SELECT ';', \"a;b\"; /* ; /* ; */ */ -- ;\n ;; SELECT E'\\';', 'it''s;' ;SELECT $$;$$, $a$;$$;$a$";
+        let expected = ["SELECT ';', \"a;b\"", "SELECT E'\\';', 'it''s;'", "SELECT $$;$$, $a$;$$;$a$"];
+        assert_eq!(statements(sql), expected);
+        for sql in ["", " ; ;", "-- nothing", "/* nothing"] {
+            assert!(statements(sql).is_empty(), "{sql}");
+        }
+        assert_eq!(statements("SELECT 'open; "), ["SELECT 'open; "]);
+    }
+
+    #[test]
+    fn parameters_are_replaced_outside_of_quotes() {
+        let sql = "SELECT $1, '$1', \"$path\", $2x, a$1 -- $1\n WHERE x = $10 AND y = $1";
+        assert_eq!(parameters(sql), 10);
+        let literals = ["'it''s'".to_owned(), "(-5)".to_owned()];
+        let expected = "SELECT 'it''s', '$1', \"$path\", (-5)x, a$1 -- $1\n WHERE x = $10 AND y = 'it''s'";
+        assert_eq!(bind(sql, &literals), expected);
+    }
+
+    #[test]
+    fn what_is_cut_off_ends_somewhere() {
+        for sql in ["'", "\"", "E'\\", "$", "$$", "$a$", "/*", "é'ü", "$99999999999999999999999"] {
+            scan(sql);
+        }
+        assert_eq!(scan("x'1'"), [(Token::Word("x"), 0..1), (Token::Text("1"), 1..4)]);
+    }
+}
