@@ -13,6 +13,7 @@
 //! | `overwrite` | what a changed raw object holds now takes the place of its rows |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
 //! | `dialect` | statements give what they give on Athena |
+//! | `serve` | SQL over the protocol of PostgreSQL: real clients, passwords, bounds, the catalogue |
 //! | `plan` | what a run would do, without doing it |
 //! | `scale` | what was consumed costs its listing, and no memory |
 //! | `schema` | history, explanations and differences of columns |
@@ -52,6 +53,8 @@ mod replay;
 mod s3;
 mod scale;
 mod schema;
+#[cfg(feature = "postgres")]
+mod serve;
 mod simulation;
 mod sql;
 mod structure;

@@ -149,6 +149,7 @@ impl Handler {
         let found = planned.ok().and_then(|plan| plan.get_parameter_types().ok()).unwrap_or_default();
         let found = (1..=prepared.parameters).map(|number| match found.get(&format!("${number}")) {
             Some(Some(ty)) => parameters::inferred(ty),
+            _ if text::is_limit(&prepared.text, number) => Type::INT8,
             _ => Type::UNKNOWN,
         });
         Ok(found.collect())

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
@@ -22,6 +23,19 @@ use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::query::SqlSession;
 use crate::query::session::CATALOG;
+
+/// What clients send that is not planned, and what is planned in its place.
+const INSTEAD: [(&str, &str); 6] = [
+    // psql's \d+
+    ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
+    // The JDBC driver, when it asks for primary keys; there are none.
+    ("(information_schema._pg_expandarray(i.indkey)).n", "1"),
+    ("information_schema._pg_expandarray(i.indkey)", "1"),
+    ("(result.KEYS).x", "result.KEYS"),
+    // The names of functions are text here.
+    ("'pg_catalog.array_in'::regproc", "'array_in'"),
+    ("'array_in'::regproc", "'array_in'"),
+];
 
 /// Answers queries of the catalogue.
 pub(super) struct Catalogue {
@@ -60,7 +74,8 @@ impl Catalogue {
     /// # Errors
     /// When the statement is wrong, or asks for what is not there.
     pub(super) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        let statement = self.parser.parse(sql)?.pop();
+        let sql = INSTEAD.iter().fold(sql.to_owned(), |sql, (from, to)| sql.replace(from, to));
+        let statement = self.parser.parse(&sql)?.pop();
         let statement = statement.ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
         let plan = self.context.state().statement_to_plan(Statement::Statement(Box::new(statement))).await?;
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
@@ -122,8 +137,27 @@ impl SchemaProvider for PgCatalog {
             "pg_tables" => self.all().await?.iter().map(listed).collect(),
             _ => return Ok(Some(table)),
         };
-        table_of(table.schema(), &rows).map(Some)
+        table_of(with_lists(name, &table.schema()), &rows).map(Some)
     }
+}
+
+/// The columns of a table of the catalogue, with those that are lists of text.
+fn with_lists(name: &str, schema: &SchemaRef) -> SchemaRef {
+    let lists: &[&str] = match name {
+        "pg_class" => &["relacl", "reloptions"],
+        "pg_namespace" => &["nspacl"],
+        "pg_attribute" => &["attacl", "attoptions"],
+        _ => &[],
+    };
+    let list = |name: &str| Field::new_list(name, Field::new_list_field(DataType::Utf8, true), true);
+    let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    for name in lists {
+        match fields.iter_mut().find(|field| field.name() == name) {
+            Some(field) => *field = list(name),
+            None => fields.push(list(name)),
+        }
+    }
+    Arc::new(Schema::new(fields))
 }
 
 /// The row of a table in pg_class.

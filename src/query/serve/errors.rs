@@ -34,8 +34,10 @@ pub(super) fn ours(error: Error) -> PgWireError {
 pub(super) fn engine(error: DataFusionError) -> PgWireError {
     let state = state(error.find_root());
     let text = error.strip_backtrace();
-    let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
-    refuse(state, text.strip_prefix("Execution error: ").unwrap_or(text))
+    // What was being done, which a rule of the optimizer may be, stands before its cause.
+    let text = text.rsplit_once("caused by\n").map_or(text.as_str(), |(_, cause)| cause);
+    let prefixes = ["Error during planning: ", "Execution error: ", "Arrow error: ", "Schema error: "];
+    refuse(state, prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text))
 }
 
 fn state(error: &DataFusionError) -> &'static str {

@@ -160,6 +160,15 @@ pub(super) fn parameters(sql: &str) -> usize {
     scan(sql).into_iter().filter_map(number).max().unwrap_or(0)
 }
 
+/// Whether a parameter stands behind LIMIT or OFFSET: a number, of which the query engine does not tell.
+pub(super) fn is_limit(sql: &str, number: usize) -> bool {
+    let tokens = scan(sql);
+    let is_it = |pair: &[(Token<'_>, Range<usize>)]| {
+        pair[1].0 == Token::Parameter(number) && (pair[0].0.is("LIMIT") || pair[0].0.is("OFFSET"))
+    };
+    tokens.windows(2).any(is_it)
+}
+
 /// A statement with literals in the places of its parameters. A parameter without a literal stays.
 pub(super) fn bind(sql: &str, literals: &[String]) -> String {
     let mut bound = String::with_capacity(sql.len());
@@ -197,6 +206,8 @@ mod tests {
         let literals = ["'it''s'".to_owned(), "(-5)".to_owned()];
         let expected = "SELECT 'it''s', '$1', \"$path\", (-5)x, a$1 -- $1\n WHERE x = $10 AND y = 'it''s'";
         assert_eq!(bind(sql, &literals), expected);
+        let sql = "SELECT $1 FROM t LIMIT $2 OFFSET $3";
+        assert_eq!([1, 2, 3].map(|number| is_limit(sql, number)), [false, true, true]);
     }
 
     #[test]

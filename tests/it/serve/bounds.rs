@@ -1,0 +1,106 @@
+//! What a query may take, and what ends it.
+#![cfg(target_os = "linux")]
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::{LONG, Server, has_psql, send};
+use crate::support::{Ran, Roots};
+
+#[test]
+fn what_the_client_cancels_stops() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let mut command = server.psql(&["-v", "VERBOSITY=verbose", "-c", LONG, "-c", "SELECT 'still here'"]);
+    let client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for_work(true);
+    let began = Instant::now();
+    send(&client, "-INT");
+    let output = client.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let (told, rows) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(told.contains("ERROR:  57014: the query was cancelled"), "{told}");
+    assert!(rows.contains("still here"), "{rows}");
+    server.wait_for_work(false);
+}
+
+#[test]
+fn rows_on_their_way_are_cancelled_too() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    // Rows without end; psql throws them away as they come.
+    let rows = "SELECT a.order_id FROM raw.orders a, raw.orders b, raw.orders c, raw.orders d";
+    let mut command = server.psql(&["-v", "VERBOSITY=verbose", "-v", "FETCH_COUNT=0", "-c", rows]);
+    let client = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for_work(true);
+    send(&client, "-INT");
+    let output = client.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("57014"), "{told}");
+    server.wait_for_work(false);
+}
+
+#[test]
+fn work_for_a_client_that_is_gone_stops() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let mut client = server.psql(&["-c", LONG]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    server.wait_for_work(true);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    server.wait_for_work(false);
+    assert_eq!(server.rows("SELECT 1"), "1\n");
+}
+
+#[test]
+fn time_is_bounded_by_server_and_client() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &["--timeout", "1"]);
+    assert!(server.error(LONG).contains("57014: the query was given up after 1 s"));
+    server.wait_for_work(false);
+    drop(server);
+    let server = Server::start(&roots, &[]);
+    let error = server.error(&format!("SET statement_timeout = '500ms'; {LONG}"));
+    assert!(error.contains("57014: the query was given up after 0.5 s"), "{error}");
+    server.wait_for_work(false);
+}
+
+#[test]
+fn rows_are_bounded_and_the_client_is_told() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &["--max-rows", "3"]);
+    let ran = Ran::of(&mut server.psql(&["-At", "-c", "SELECT order_id FROM raw.orders"]));
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3));
+    assert!(ran.stderr.contains("more than 3 rows"), "{}", ran.stderr);
+    assert_eq!(server.rows("VALUES 1, 2, 3").lines().count(), 3);
+    // The catalogue is whole.
+    assert!(server.rows("SELECT count(*) FROM pg_catalog.pg_type").trim().parse::<usize>().unwrap() > 100);
+}
+
+#[test]
+fn memory_is_bounded() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &["--memory-limit", "1MB"]);
+    let all = "SELECT array_agg(a.order_id) FROM raw.orders a, raw.orders b, raw.orders c";
+    let error = server.error(all);
+    assert!(error.contains("ERROR:  53200: "), "{error}");
+    assert_eq!(server.rows("SELECT 1"), "1\n");
+}
