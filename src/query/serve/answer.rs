@@ -15,7 +15,8 @@ use pgwire::messages::data::DataRow;
 use pgwire::messages::response::TransactionStatus;
 
 use super::errors::{engine, ours, refuse};
-use super::handler::{Handler, Prepared, ends_transaction};
+use super::handler::Handler;
+use super::prepared::{Prepared, ends_transaction};
 use super::rows::Rows;
 use super::settings::{reset, set, show, timeout};
 use super::statement::Kind;
@@ -56,7 +57,8 @@ impl Conversation {
     pub(super) fn take_notice(&self) -> Option<ErrorInfo> {
         let cut = self.is_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (most, _) = cut.filter(|(_, is_cut)| is_cut.load(Ordering::Relaxed))?;
-        let message = format!("the result has more than {most} rows, which the server gives at most; the others are left out");
+        let message =
+            format!("the result has more than {most} rows, which the server gives at most; the others are left out");
         Some(ErrorInfo::new("WARNING".to_owned(), "01004".to_owned(), message))
     }
 

@@ -78,7 +78,11 @@ impl Catalogue {
         let statement = self.parser.parse(&sql)?.pop();
         let statement = statement.ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
         let plan = self.context.state().statement_to_plan(Statement::Statement(Box::new(statement))).await?;
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)?;
         Ok(plan)
     }
 
@@ -130,7 +134,9 @@ impl SchemaProvider for PgCatalog {
         let rows: Vec<Row> = match name {
             "pg_namespace" => NAMESPACES
                 .iter()
-                .map(|namespace| vec![("oid", namespace.oid.into()), ("nspname", namespace.name.into()), ("nspowner", 10.into())])
+                .map(|namespace| {
+                    vec![("oid", namespace.oid.into()), ("nspname", namespace.name.into()), ("nspowner", 10.into())]
+                })
                 .collect(),
             "pg_class" => self.all().await?.iter().map(class).collect(),
             "pg_attribute" => self.all().await?.iter().flat_map(attributes).collect(),

@@ -10,13 +10,13 @@ use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler, send_query_re
 use pgwire::api::results::{
     DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldFormat, FieldInfo, Response, Tag,
 };
-use pgwire::api::stmt::{QueryParser, StoredStatement};
+use pgwire::api::stmt::StoredStatement;
 use pgwire::api::store::{Entry, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{Execute, PortalSuspended};
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, TransactionStatus};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::simplequery::Query;
 use tokio::sync::watch;
 
@@ -24,7 +24,8 @@ use super::Bounds;
 use super::answer::{Answer, Conversation};
 use super::catalogue::Catalogue;
 use super::errors::refuse;
-use super::statement::{Kind, kind};
+use super::prepared::{Parser, Prepared};
+use super::statement::Kind;
 use super::stop::Cancels;
 use super::{parameters, text};
 use crate::query::SqlSession;
@@ -40,23 +41,6 @@ pub(super) struct Handler {
     pub(super) cancels: Arc<Cancels>,
     /// Becomes true when the server ends.
     pub(super) ending: watch::Receiver<bool>,
-}
-
-/// A statement that was prepared.
-#[derive(Debug, Clone)]
-pub(super) struct Prepared {
-    pub(super) text: Arc<str>,
-    pub(super) kind: Kind,
-    pub(super) parameters: usize,
-    /// The types of its parameters, once they are asked for; `UNKNOWN` where the query engine cannot tell.
-    pub(super) types: Arc<tokio::sync::OnceCell<Vec<Type>>>,
-}
-
-impl Prepared {
-    fn new(text: &str) -> PgWireResult<Self> {
-        let parameters = text::parameters(text);
-        Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default() })
-    }
 }
 
 /// One text column of this name.
@@ -173,34 +157,6 @@ impl SimpleQueryHandler for Handler {
     }
 }
 
-/// Prepares statements.
-#[derive(Debug)]
-pub(super) struct Parser;
-
-#[async_trait]
-impl QueryParser for Parser {
-    type Statement = Prepared;
-
-    async fn parse_sql<C>(&self, _: &C, sql: &str, _: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
-    where
-        C: ClientInfo + Unpin + Send + Sync,
-    {
-        match text::statements(sql).as_slice() {
-            [] => Ok(None),
-            [statement] => Prepared::new(statement).map(Some),
-            _ => Err(refuse("42601", "a single statement is prepared at a time")),
-        }
-    }
-
-    fn get_parameter_types(&self, _: &Prepared) -> PgWireResult<Vec<Type>> {
-        Ok(Vec::new())
-    }
-
-    fn get_result_schema(&self, _: &Prepared, _: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
-        Ok(Vec::new())
-    }
-}
-
 #[async_trait]
 impl ExtendedQueryHandler for Handler {
     type Statement = Prepared;
@@ -274,7 +230,9 @@ impl ExtendedQueryHandler for Handler {
         let nulls: Vec<String> = types.iter().map(parameters::null).collect();
         let told = types.into_iter().map(|ty| if ty == Type::UNKNOWN { Type::TEXT } else { ty }).collect();
         let fields = match &prepared.kind {
-            Kind::Query | Kind::Catalogue => self.describe(&conversation, prepared, &nulls, &Format::UnifiedText).await?,
+            Kind::Query | Kind::Catalogue => {
+                self.describe(&conversation, prepared, &nulls, &Format::UnifiedText).await?
+            }
             Kind::Show(name) => one_column(name),
             _ => Vec::new(),
         };
@@ -314,16 +272,5 @@ impl ExtendedQueryHandler for Handler {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         Ok(Response::EmptyQuery)
-    }
-}
-
-/// Whether a statement may be carried out in a transaction that failed.
-pub(super) fn ends_transaction(kind: &Kind, status: TransactionStatus) -> PgWireResult<()> {
-    match (status, kind) {
-        (TransactionStatus::Error, Kind::Commit | Kind::Rollback) => Ok(()),
-        (TransactionStatus::Error, _) => {
-            Err(refuse("25P02", "the transaction has failed: statements are ignored until it ends"))
-        }
-        _ => Ok(()),
     }
 }

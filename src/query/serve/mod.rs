@@ -16,6 +16,7 @@ mod functions;
 mod handler;
 mod information;
 mod parameters;
+mod prepared;
 mod rows;
 mod settings;
 mod statement;

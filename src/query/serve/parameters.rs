@@ -30,9 +30,7 @@ pub(super) fn literal<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> 
             "f" | "false" | "0" | "n" | "no" | "off" => Ok("FALSE".to_owned()),
             _ => Err(invalid(index, ty)),
         },
-        Type::DATE => {
-            NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").map(date).map_err(|_| invalid(index, ty))
-        }
+        Type::DATE => NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").map(date).map_err(|_| invalid(index, ty)),
         Type::TIMESTAMP => local(text).map(timestamp).ok_or_else(|| invalid(index, ty)),
         Type::TIMESTAMPTZ => moment(text).map(timestamptz).ok_or_else(|| invalid(index, ty)),
         Type::TIME => {
@@ -80,7 +78,8 @@ fn binary<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type, bytes: &[u8]) -
 
 /// Whether values are taken as text; also those of which the client does not know the type.
 fn is_text(ty: &Type) -> bool {
-    [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME, Type::CHAR, Type::UNKNOWN, Type::UUID, Type::JSON].contains(ty)
+    [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME, Type::CHAR, Type::UNKNOWN, Type::UUID, Type::JSON]
+        .contains(ty)
 }
 
 /// The type that a client is told for a parameter which the query engine found to be `ty`.
@@ -243,7 +242,12 @@ mod tests {
     #[test]
     fn times_are_taken_with_and_without_offset() {
         let expected = "TIMESTAMP '2026-01-02 01:04:05.500000 UTC'";
-        for text in ["2026-01-02 03:04:05.5+02", "2026-01-02T03:04:05.5+02:00", "2026-01-02 01:04:05.5Z", "2026-01-02 01:04:05.5"] {
+        for text in [
+            "2026-01-02 03:04:05.5+02",
+            "2026-01-02T03:04:05.5+02:00",
+            "2026-01-02 01:04:05.5Z",
+            "2026-01-02 01:04:05.5",
+        ] {
             assert_eq!(moment(text).map(timestamptz).as_deref(), Some(expected), "{text}");
         }
         assert_eq!(local("2026-01-02").map(timestamp).as_deref(), Some("TIMESTAMP '2026-01-02 00:00:00.000000'"));

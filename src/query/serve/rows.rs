@@ -133,7 +133,8 @@ impl ToSql for Numeric<'_> {
         let padded = format!("{fraction}{}", "0".repeat((4 - fraction.len() % 4) % 4));
         let mut weight = i16::try_from(whole.len() / 4)? - 1;
         let digits = whole + &padded;
-        let groups = digits.as_bytes().chunks(4).map(|group| group.iter().fold(0, |sum, c| sum * 10 + i16::from(c - b'0')));
+        let groups =
+            digits.as_bytes().chunks(4).map(|group| group.iter().fold(0, |sum, c| sum * 10 + i16::from(c - b'0')));
         let mut groups: Vec<i16> = groups.collect();
         while groups.last() == Some(&0) {
             groups.pop();

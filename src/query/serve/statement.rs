@@ -54,14 +54,36 @@ const ABOUT: [&str; 22] = [
 ];
 
 const WRITES: [&str; 26] = [
-    "ALTER", "ANALYZE", "CALL", "CHECKPOINT", "CLUSTER", "COMMENT", "COPY", "CREATE", "DELETE", "DO", "DROP", "GRANT",
-    "IMPORT", "INSERT", "LOAD", "LOCK", "MERGE", "NOTIFY", "REASSIGN", "REFRESH", "REINDEX", "REPLACE", "REVOKE",
-    "SECURITY", "TRUNCATE", "UPDATE",
+    "ALTER",
+    "ANALYZE",
+    "CALL",
+    "CHECKPOINT",
+    "CLUSTER",
+    "COMMENT",
+    "COPY",
+    "CREATE",
+    "DELETE",
+    "DO",
+    "DROP",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "LOAD",
+    "LOCK",
+    "MERGE",
+    "NOTIFY",
+    "REASSIGN",
+    "REFRESH",
+    "REINDEX",
+    "REPLACE",
+    "REVOKE",
+    "SECURITY",
+    "TRUNCATE",
+    "UPDATE",
 ];
 
-const NOT_THERE: [&str; 10] = [
-    "DECLARE", "EXECUTE", "FETCH", "LISTEN", "MOVE", "PREPARE", "RELEASE", "SAVEPOINT", "UNLISTEN", "USE",
-];
+const NOT_THERE: [&str; 10] =
+    ["DECLARE", "EXECUTE", "FETCH", "LISTEN", "MOVE", "PREPARE", "RELEASE", "SAVEPOINT", "UNLISTEN", "USE"];
 
 /// Settings whose names are several words.
 const SHOWN: [(&[&str], &str); 2] =
@@ -128,7 +150,9 @@ fn shown(rest: &[Token<'_>]) -> Option<String> {
         }
     }
     match rest {
-        [Token::Word(name)] if !["TABLES", "COLUMNS", "FUNCTIONS", "SCHEMAS", "DATABASES"].contains(&&*name.to_uppercase()) => {
+        [Token::Word(name)]
+            if !["TABLES", "COLUMNS", "FUNCTIONS", "SCHEMAS", "DATABASES"].contains(&&*name.to_uppercase()) =>
+        {
             Some((*name).to_owned())
         }
         [Token::Name(name)] => Some((*name).to_owned()),
@@ -144,10 +168,12 @@ fn query(tokens: &[Token<'_>]) -> Kind {
     };
     let is_qualifier = |at: usize| tokens.get(at + 1) == Some(&Token::Sign('.'));
     let is_qualified = |at: usize| at > 0 && tokens[at - 1] == Token::Sign('.');
-    let names_schema = |at: usize| ["pg_catalog", "information_schema"].contains(&word(at).as_str()) && is_qualifier(at);
+    let names_schema =
+        |at: usize| ["pg_catalog", "information_schema"].contains(&word(at).as_str()) && is_qualifier(at);
     // A table of the catalogue may be named without its schema.
     let is_relation = |at: usize| {
-        let follows = at > 0 && (tokens[at - 1].is("FROM") || tokens[at - 1].is("JOIN") || tokens[at - 1] == Token::Sign(','));
+        let follows =
+            at > 0 && (tokens[at - 1].is("FROM") || tokens[at - 1].is("JOIN") || tokens[at - 1] == Token::Sign(','));
         follows && !is_qualified(at) && word(at).starts_with("pg_")
     };
     let has_from = tokens.iter().any(|token| token.is("FROM"));

@@ -41,7 +41,8 @@ pub(super) fn scan(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
                 continue;
             }
             '\'' => {
-                let is_escaped = matches!(tokens.last(), Some((Token::Word("e" | "E"), before)) if before_ends(before, at));
+                let is_escaped =
+                    matches!(tokens.last(), Some((Token::Word("e" | "E"), before)) if before_ends(before, at));
                 at = end_of_quoted(bytes, at, b'\'', is_escaped);
                 Token::Text(inner(sql, start, at))
             }

@@ -124,7 +124,17 @@ fn errors_have_a_state_and_the_connection_goes_on() {
         assert!(error.contains(&format!("ERROR:  {state}: ")) && error.contains(message), "{statement}: {error}");
         assert!(!error.contains("SO-1"), "row content: {error}");
     }
-    let ran = Ran::of(&mut server.psql(&["-At", "-c", "SELECT nope", "-c", "SELECT 1", "-c", "BEGIN; SELECT nope", "-c", "SELECT 1"]));
+    let ran = Ran::of(&mut server.psql(&[
+        "-At",
+        "-c",
+        "SELECT nope",
+        "-c",
+        "SELECT 1",
+        "-c",
+        "BEGIN; SELECT nope",
+        "-c",
+        "SELECT 1",
+    ]));
     assert_eq!(ran.stdout, "1\nBEGIN\n", "{}", ran.stderr);
     assert!(ran.stderr.contains("the transaction has failed"), "{}", ran.stderr);
 }

@@ -1,0 +1,72 @@
+//! Statements that were prepared.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pgwire::api::portal::Format;
+use pgwire::api::results::FieldInfo;
+use pgwire::api::stmt::QueryParser;
+use pgwire::api::{ClientInfo, Type};
+use pgwire::error::PgWireResult;
+use pgwire::messages::response::TransactionStatus;
+use tokio::sync::OnceCell;
+
+use super::errors::refuse;
+use super::statement::{Kind, kind};
+use super::text;
+
+/// A statement that was prepared.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub(super) text: Arc<str>,
+    pub(super) kind: Kind,
+    pub(super) parameters: usize,
+    /// The types of its parameters, once they are asked for; `UNKNOWN` where the query engine cannot tell.
+    pub(super) types: Arc<OnceCell<Vec<Type>>>,
+}
+
+impl Prepared {
+    pub(super) fn new(text: &str) -> PgWireResult<Self> {
+        let parameters = text::parameters(text);
+        Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default() })
+    }
+}
+
+/// Prepares statements.
+#[derive(Debug)]
+pub(super) struct Parser;
+
+#[async_trait]
+impl QueryParser for Parser {
+    type Statement = Prepared;
+
+    async fn parse_sql<C>(&self, _: &C, sql: &str, _: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        match text::statements(sql).as_slice() {
+            [] => Ok(None),
+            [statement] => Prepared::new(statement).map(Some),
+            _ => Err(refuse("42601", "a single statement is prepared at a time")),
+        }
+    }
+
+    fn get_parameter_types(&self, _: &Prepared) -> PgWireResult<Vec<Type>> {
+        Ok(Vec::new())
+    }
+
+    fn get_result_schema(&self, _: &Prepared, _: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Whether a statement may be carried out in a transaction that failed.
+pub(super) fn ends_transaction(kind: &Kind, status: TransactionStatus) -> PgWireResult<()> {
+    match (status, kind) {
+        (TransactionStatus::Error, Kind::Commit | Kind::Rollback) => Ok(()),
+        (TransactionStatus::Error, _) => {
+            Err(refuse("25P02", "the transaction has failed: statements are ignored until it ends"))
+        }
+        _ => Ok(()),
+    }
+}
