@@ -41,6 +41,7 @@ mod faults;
 mod fresh;
 mod hostile;
 mod kill;
+mod lake_scan;
 mod optimize;
 mod overwrite;
 mod plan;

@@ -1,8 +1,7 @@
 //! Columns of which only some fields are read: the others are null, and their pages stay unread.
 //!
 //! ```text
-//! plan:      partial(actor)                     actor as the table has it; `login` is wanted
-//! each file: partial(CAST(actor AS {login}))    what the Parquet reader takes for: read no other leaf
+//! partial(CAST(actor AS {login}))    what the Parquet reader takes for: read no other leaf
 //! ```
 
 use std::hash::{Hash, Hasher};
@@ -25,11 +24,18 @@ use datafusion::physical_plan::PhysicalExpr;
 use crate::query::parts::Part;
 
 /// The column at `index`, of type `field`, of which only `part` is there.
-pub(super) fn partial(index: usize, field: &FieldRef, part: &Part) -> Arc<dyn PhysicalExpr> {
+///
+/// # Errors
+/// When a type has no null.
+pub(super) fn partial(index: usize, field: &FieldRef, part: &Part) -> Result<Arc<dyn PhysicalExpr>> {
+    let Some(there) = clip(field.data_type(), part) else {
+        return Ok(Arc::new(Literal::new(ScalarValue::try_from(field.data_type())?)));
+    };
     let function = Partial::new(field.data_type().clone(), part.clone());
-    let column = Arc::new(Column::new(field.name(), index));
+    // Files that have all columns as the table has them get the expression as it is.
+    let column = Arc::new(CastExpr::new(Arc::new(Column::new(field.name(), index)), there, None));
     let nullable = field.as_ref().clone().with_nullable(true);
-    call(function, column, Arc::new(nullable))
+    Ok(call(function, column, Arc::new(nullable)))
 }
 
 fn call(function: Partial, of: Arc<dyn PhysicalExpr>, field: FieldRef) -> Arc<dyn PhysicalExpr> {

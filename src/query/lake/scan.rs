@@ -141,18 +141,18 @@ impl LakeTable {
     }
 
     /// The columns at `indices`, each as far as it is wanted; those in `whole` wholly.
-    fn projection(&self, indices: &[usize], whole: &HashSet<Column>) -> ProjectionExprs {
+    fn projection(&self, indices: &[usize], whole: &HashSet<Column>) -> Result<ProjectionExprs> {
         let schema = self.columns.table_schema();
         let column = |index: &usize| {
             let field = &schema.fields()[*index];
             let column = Column::new(field.name(), *index);
             let expr = match self.wanted.as_ref().and_then(|wanted| wanted.get(*index)) {
                 Some(part @ Part::Fields(_)) if is_struct(field) && !whole.contains(&column) => {
-                    partial(*index, field, part)
+                    partial(*index, field, part)?
                 }
                 _ => Arc::new(column),
             };
-            ProjectionExpr::new(expr, field.name().clone())
+            Ok(ProjectionExpr::new(expr, field.name().clone()))
         };
         indices.iter().map(column).collect()
     }
@@ -236,7 +236,7 @@ impl TableProvider for LakeTable {
         let of_left: HashSet<Column> = left.iter().flat_map(collect_columns).collect();
         let mut read = indices.clone();
         read.extend(of_left.iter().map(Column::index).filter(|index| !indices.contains(index)));
-        let columns = self.projection(&read, &of_left);
+        let columns = self.projection(&read, &of_left)?;
         let source = source.try_pushdown_projection(&columns)?.unwrap_or(source);
         if left.is_empty() {
             return Ok(scan(source, limit));
