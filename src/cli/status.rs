@@ -143,7 +143,7 @@ async fn count(raw: &Location, hidden: &Hidden, head: Option<&Head>) -> Result<(
     while let Some(batch) = listing.next().await? {
         for object in batch.iter() {
             match diff.look_up(object).await? {
-                Found::New => {
+                Found::New | Found::Filled => {
                     new += 1;
                     bytes += object.size_bytes;
                 }

@@ -263,10 +263,11 @@ impl<'a> Driver<'a> {
                 match diff.look_up(object).await? {
                     Found::New => new.push(RawObject::from(object)),
                     Found::Consumed => known += 1,
-                    Found::Overwritten if on_overwrite == OnOverwrite::Replace => {
+                    Found::Filled | Found::Overwritten if on_overwrite == OnOverwrite::Replace => {
                         changed.insert(object.key.to_owned());
                         new.push(RawObject::from(object));
                     }
+                    Found::Filled => new.push(RawObject::from(object)),
                     Found::Overwritten => {
                         notes.push(format!("{} changed after it was consumed; {added}its old rows stay", object.key));
                         if on_overwrite == OnOverwrite::Append {

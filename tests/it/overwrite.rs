@@ -420,6 +420,34 @@ fn whatever_changes_in_whatever_order_the_table_is_what_the_raw_objects_hold() {
     }
 }
 
+#[test]
+fn an_object_that_was_empty_is_taken_in_once_it_holds_something_whatever_the_policy() {
+    for policy in ["report", "append", "replace"] {
+        let roots = configured(&format!("provenance = \"raw_object\"\non_overwrite = \"{policy}\""));
+        roots.put("s/a.json", "");
+        roots.put("s/b.json", "{\"id\":1}");
+        roots.compact_one(&["--partition-by", "none"]);
+        assert_eq!(roots.compact_one(&[]).objects, 0, "{policy}");
+        roots.put("s/a.json", "{\"id\":2}");
+        let status = roots.status("s");
+        let is_known = u64::from(policy == "replace");
+        assert_eq!((&status["objects_new"], &status["objects_overwritten"]), (&json!(1), &json!(0)), "{policy}");
+        let fresh = roots.sql("select id from s order by id");
+        assert_eq!(fresh, [json!({"id": 1}), json!({"id": 2})], "{policy}");
+        let report = roots.compact_one(&[]);
+        assert_eq!((report.objects, report.success_count, report.rows_replaced), (1, 1, 0), "{policy}: {report:?}");
+        assert_eq!(ids(&roots), expected(&[("a.json", &[2]), ("b.json", &[1])]), "{policy}");
+        assert_eq!(roots.compact_one(&[]).objects, 0, "{policy}");
+        // The empty version gives way only where all old ones do.
+        assert_eq!(roots.status("s")["objects_consumed"], 3 - is_known, "{policy}");
+        assert_sound(&roots);
+        // Now it has rows.
+        roots.put("s/a.json", "{\"id\":3}");
+        assert_eq!(roots.compact_one(&[]).objects, u64::from(policy != "report"), "{policy}");
+        assert_sound(&roots);
+    }
+}
+
 /// Raw objects and a lake in one store.
 struct World {
     store: Arc<InMemory>,
