@@ -177,6 +177,13 @@ pub(super) struct Plan {
     pub old: Old,
 }
 
+impl Plan {
+    /// The quarantine files that there are, older runs first.
+    pub(super) fn quarantine(&self) -> &[String] {
+        self.head.as_ref().map_or(&[], |head| &head.quarantine)
+    }
+}
+
 impl<'a> Driver<'a> {
     /// A driver with threads of its own.
     ///
