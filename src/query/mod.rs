@@ -2,9 +2,12 @@
 
 mod athena;
 mod catalog;
+mod filters;
 mod fresh;
 mod lake;
+mod narrow;
 mod output;
+mod parts;
 mod quarantine;
 mod raw;
 mod session;
