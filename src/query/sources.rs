@@ -253,7 +253,7 @@ fn rule(settings: &Settings, registry: Option<&Registry>) -> Rule {
 /// Whether the fresh view has an object of which the ledger says this. What takes the place of old rows does so in a run.
 fn takes(settings: &Settings) -> impl Fn(Found) -> bool + use<> {
     let again = settings.on_overwrite == OnOverwrite::Append;
-    move |found| found == Found::New || found == Found::Overwritten && again
+    move |found| matches!(found, Found::New | Found::Filled) || found == Found::Overwritten && again
 }
 
 async fn open_diff(ledger: Option<&Ledger>) -> Result<Option<Diff<'_>>> {
