@@ -4,12 +4,14 @@ mod athena;
 mod catalog;
 mod fresh;
 mod lake;
+mod names;
 mod output;
 mod quarantine;
 mod raw;
 mod session;
 mod sources;
 
-pub use output::{Format, limit_rows, write_results};
+pub use names::{ColumnType, SCHEMAS, fields_of, quote_name};
+pub use output::{Format, limit_rows, write_results, write_texts};
 pub use raw::{RawScan, RawTable};
 pub use session::{Dialect, SqlSession};
