@@ -54,7 +54,9 @@ impl Terminal {
 
     /// Types a text as it is.
     pub(crate) fn type_text(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", "--", text]);
+        // To tmux, a semicolon at the end is its own.
+        let text = text.strip_suffix(';').map_or_else(|| text.to_owned(), |text| format!("{text}\\;"));
+        self.tmux(&["send-keys", "-l", "--", &text]);
     }
 
     /// Presses a key, by its name in tmux: Enter, Tab, Up, C-c.

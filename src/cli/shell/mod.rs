@@ -197,7 +197,9 @@ impl Shell {
                     Ok(Next::Go) => {}
                     Ok(Next::Quit) => return Ok(()),
                     Err(error) => {
-                        tell(&format!("siltstone: {}", describe(&error)));
+                        // Behind the ^C that the terminal shows.
+                        let line = if run::is_interruption(&error) { "\n" } else { "" };
+                        tell(&format!("{line}siltstone: {}", describe(&error)));
                         break;
                     }
                 }

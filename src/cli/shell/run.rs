@@ -23,6 +23,14 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The height of a terminal that does not tell it.
 const DEFAULT_ROWS: usize = 24;
 
+/// What is said of a query that Ctrl-C gave up.
+const INTERRUPTED: &str = "the query was interrupted";
+
+/// Whether Ctrl-C is why.
+pub(super) fn is_interruption(error: &Error) -> bool {
+    error.to_string() == INTERRUPTED
+}
+
 /// What holds for each statement.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) struct Bounds {
@@ -87,7 +95,7 @@ async fn bounded_while<T: Send + 'static>(
     let message = tokio::select! {
         done = &mut work => return done.map_err(|error| Error::failed("the query failed", error))?.map(Some),
         message = given_up => Some(message),
-        Ok(()) = interrupt => Some("the query was interrupted".to_owned()),
+        Ok(()) = interrupt => Some(INTERRUPTED.to_owned()),
         () = unread => None,
     };
     work.abort();
@@ -112,7 +120,7 @@ pub(super) async fn to_stdout(
     if !(shown.paged && is_terminal) {
         let out = Box::new(BufWriter::new(io::stdout()));
         let work = answer(Arc::clone(session), question, shown, bounds.max_rows, out);
-        return bounded(bounds.timeout, work).await.map(drop);
+        return bounded(bounds.timeout, work).await.map(Answer::warn);
     }
     let rows = terminal_size::terminal_size().map_or(DEFAULT_ROWS, |(_, rows)| usize::from(rows.0));
     let (out, ended) = Paged::new(rows);
@@ -131,7 +139,7 @@ pub(super) async fn to_stdout(
     }
     match done {
         Err(error) if is_broken_pipe(&error) => Ok(()),
-        done => done.map(drop),
+        done => done.map(|answer| answer.into_iter().for_each(Answer::warn)),
     }
 }
 
@@ -151,9 +159,26 @@ pub(super) async fn to_file(
     let shown = Shown { format, with_count: false, paged: false };
     let out = Box::new(BufWriter::with_capacity(1 << 20, file));
     let work = answer(Arc::clone(session), question, shown, bounds.max_rows, out);
-    let rows = bounded(bounds.timeout, work).await?;
+    let answer = bounded(bounds.timeout, work).await?;
     result.keep()?;
-    Ok(rows)
+    answer.warn();
+    Ok(answer.rows)
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    rows: u64,
+    /// There were more.
+    is_cut: bool,
+}
+
+impl Answer {
+    fn warn(self) {
+        if self.is_cut {
+            tracing::warn!("the result has more rows than --max-rows; the others are left out");
+        }
+    }
 }
 
 async fn answer(
@@ -162,21 +187,17 @@ async fn answer(
     shown: Shown,
     max_rows: Option<u64>,
     mut out: Out,
-) -> Result<u64> {
+) -> Result<Answer> {
     let Shown { format, with_count, .. } = shown;
+    let mut is_cut = None;
     let rows = match question {
         Question::Statement(sql) => {
             let mut stream = session.query(&sql).await?;
-            let mut is_cut = None;
             if let Some(most) = max_rows {
                 let (limited, flag) = limit_rows(stream, most);
                 (stream, is_cut) = (limited, Some(flag));
             }
-            let rows = write_results(stream, format, &mut out).await?;
-            if is_cut.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                tracing::warn!("the result has more rows than --max-rows; the others are left out");
-            }
-            rows
+            write_results(stream, format, &mut out).await?
         }
         Question::Tables => {
             let (schemas, names) = session.tables().into_iter().map(|(schema, name)| (schema.to_owned(), name)).unzip();
@@ -193,5 +214,5 @@ async fn answer(
         writeln!(out, "({rows} row{})", if rows == 1 { "" } else { "s" }).context(describe)?;
     }
     out.flush().context(describe)?;
-    Ok(rows)
+    Ok(Answer { rows, is_cut: is_cut.is_some_and(|flag| flag.load(Ordering::Relaxed)) })
 }
