@@ -136,9 +136,11 @@ impl Driver<'_> {
         totals.deduplicated -= books.taken_out.map_or(0, |gone| gone.deduplicated);
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
-        plan.hidden.create_json(&registry_path, &made.registry).await?;
         let gone = made.taken_out.iter().map(|entry| &entry.object).collect();
-        let segments = append(&plan.hidden, parent, id, entries, &gone).await?;
+        let ((), segments) = futures::try_join!(
+            plan.hidden.create_json(&registry_path, &made.registry),
+            append(&plan.hidden, parent, id, entries, &gone),
+        )?;
         let head = Head {
             id,
             parent: parent.map(|head| head.id),

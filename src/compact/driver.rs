@@ -339,6 +339,7 @@ impl<'a> Driver<'a> {
             Ok(Outcome::Committed(version)) => {
                 plan.hidden.discard(&made.discarded).await;
                 report.version = Some(version);
+                report.active_files = plan.table.file_count(version);
                 Ok(Some(report))
             }
             Ok(Outcome::Conflict) => {

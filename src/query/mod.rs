@@ -2,10 +2,13 @@
 
 mod athena;
 mod catalog;
+mod filters;
 mod fresh;
 mod lake;
 mod names;
+mod narrow;
 mod output;
+mod parts;
 mod quarantine;
 mod raw;
 mod session;

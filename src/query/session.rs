@@ -20,7 +20,7 @@ use super::athena::{self, AsOf};
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
 use super::fresh::FreshTables;
 use super::lake::Lake;
-use super::raw::NarrowRawScans;
+use super::narrow::NarrowScans;
 use super::sources::RawSources;
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result};
@@ -132,7 +132,7 @@ impl SqlSession {
         let builder = SessionStateBuilder::new_with_default_features()
             .with_config(session)
             .with_runtime_env(runtime)
-            .with_optimizer_rule(Arc::new(NarrowRawScans));
+            .with_optimizer_rule(Arc::new(NarrowScans));
         let context = match dialect {
             Dialect::Athena => athena::register(builder).context(describe_dialect)?,
             Dialect::Datafusion => SessionContext::new_with_state(builder.build()),
