@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod quarantine;
 mod schema;
+mod shell;
 mod sql;
 mod status;
 mod vacuum;

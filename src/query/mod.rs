@@ -5,6 +5,7 @@ mod catalog;
 mod filters;
 mod fresh;
 mod lake;
+mod names;
 mod narrow;
 mod output;
 mod parts;
@@ -13,6 +14,7 @@ mod raw;
 mod session;
 mod sources;
 
-pub use output::{Format, limit_rows, write_results};
+pub use names::{ColumnType, SCHEMAS, fields_of, quote_name};
+pub use output::{Format, limit_rows, write_results, write_texts};
 pub use raw::{RawScan, RawTable};
 pub use session::{Dialect, SqlSession};

@@ -39,9 +39,10 @@ pub enum Dialect {
 
 /// A session over a raw root, a lake root, or both.
 pub struct SqlSession {
-    context: SessionContext,
+    pub(super) context: SessionContext,
     dialect: Dialect,
-    lake: Option<Arc<Lake>>,
+    pub(super) lake: Option<Arc<Lake>>,
+    pub(super) raw: Option<Arc<RawSources>>,
 }
 
 impl std::fmt::Debug for SqlSession {
@@ -125,7 +126,7 @@ impl SqlSession {
             }
             None => None,
         };
-        let tables = FreshTables { raw, lake: lake.clone() };
+        let tables = FreshTables { raw: raw.clone(), lake: lake.clone() };
         let ids = all.into_iter().collect();
         catalog.register_schema("main", Arc::new(Sources { ids, tables })).context(describe)?;
         let builder = SessionStateBuilder::new_with_default_features()
@@ -137,7 +138,7 @@ impl SqlSession {
             Dialect::Datafusion => SessionContext::new_with_state(builder.build()),
         };
         context.register_catalog("siltstone", Arc::new(catalog));
-        Ok(Self { context, dialect, lake })
+        Ok(Self { context, dialect, lake, raw })
     }
 
     /// Begins a query. Only queries are taken: nothing here changes data.
@@ -202,7 +203,7 @@ impl SqlSession {
     }
 }
 
-fn wrong(error: &DataFusionError) -> Error {
+pub(super) fn wrong(error: &DataFusionError) -> Error {
     let kind = match error.find_root() {
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)

@@ -12,6 +12,8 @@
 //! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
 //! | `overwrite` | what a changed raw object holds now takes the place of its rows |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `output` | results in files, Parquet, Arrow; scripts |
+//! | `shell` | the shell, in a real terminal (`terminal`) |
 //! | `dialect` | statements give what they give on Athena |
 //! | `plan` | what a run would do, without doing it |
 //! | `scale` | what was consumed costs its listing, and no memory |
@@ -43,6 +45,7 @@ mod hostile;
 mod kill;
 mod lake_scan;
 mod optimize;
+mod output;
 mod overwrite;
 mod plan;
 mod quarantine;
@@ -53,9 +56,11 @@ mod replay;
 mod s3;
 mod scale;
 mod schema;
+mod shell;
 mod simulation;
 mod sql;
 mod structure;
 mod support;
+mod terminal;
 mod vacuum;
 mod verify;
