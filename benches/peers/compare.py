@@ -34,21 +34,27 @@ PEERS = ("duckdb", "polars", "chdb", "datafusion")
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--siltstone", type=pathlib.Path, default=ROOT / "target/release/siltstone", help="the binary")
-    parser.add_argument("--engines", nargs="+", choices=("siltstone", *PEERS), default=["siltstone", *PEERS])
+    parser = parser_of(__doc__, PEERS)
     parser.add_argument("--sources", nargs="+", help="default: all of generate.py, or all below --raw")
     parser.add_argument("--scale", type=float, default=1.0, help="of the raw data that is made; 1: 290 MB of events")
     parser.add_argument("--raw", type=pathlib.Path, help="a raw root to measure instead")
     parser.add_argument("--day-of", help="with --raw: the column whose day partitions the output; default: no partitions")
-    parser.add_argument("--threads", type=int, default=2, help="cores, and threads of each engine")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each engine that count")
-    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/peers-work", help="a scratch folder")
     return parser.parse_args()
 
 
-def main():
-    arguments = parse()
+def parser_of(description, peers):
+    """A parser of the arguments that every comparison with these peers takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--siltstone", type=pathlib.Path, default=ROOT / "target/release/siltstone", help="the binary")
+    parser.add_argument("--engines", nargs="+", choices=("siltstone", *peers), default=["siltstone", *peers])
+    parser.add_argument("--threads", type=int, default=2, help="cores, and threads of each engine")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each engine that count")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/peers-work", help="a scratch folder")
+    return parser
+
+
+def begin(arguments):
+    """Holds all engines to the same cores, and prints what they run on."""
     arguments.work = arguments.work.resolve()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < arguments.threads:
@@ -58,6 +64,11 @@ def main():
     # Inherited by all engines.
     os.sched_setaffinity(0, cores[: arguments.threads])
     print(f"{machine()}; {arguments.threads} threads; {arguments.runs} runs")
+
+
+def main():
+    arguments = parse()
+    begin(arguments)
     agreed = True
     for source in sources(arguments):
         agreed &= measure(source, arguments)

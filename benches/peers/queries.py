@@ -23,7 +23,6 @@ of whole processes.
 Exits with 1 when an engine that finished gave another answer than the first.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -68,28 +67,18 @@ SOURCES = {
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--siltstone", type=pathlib.Path, default=ROOT / "target/release/siltstone", help="the binary")
-    parser.add_argument("--engines", nargs="+", choices=("siltstone", *PEERS), default=["siltstone", *PEERS])
+    parser = compare.parser_of(__doc__, PEERS)
     parser.add_argument("--sources", nargs="+", choices=tuple(SOURCES), default=["events"])
     parser.add_argument("--sides", nargs="+", choices=("raw", "lake"), default=["raw", "lake"])
     parser.add_argument("--queries", nargs="+", choices=QUERIES, default=list(QUERIES))
     parser.add_argument("--scale", type=float, default=1.0, help="of the events that are made; 1: 290 MB")
     parser.add_argument("--raw", type=pathlib.Path, help="a raw root to query instead")
-    parser.add_argument("--threads", type=int, default=2, help="cores, and threads of each engine")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each engine that count")
-    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "target/peers-work", help="a scratch folder")
     return parser.parse_args()
 
 
 def main():
     arguments = parse()
-    arguments.work = arguments.work.resolve()
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < arguments.threads:
-        sys.exit(f"there are only {len(cores)} cores")
-    os.sched_setaffinity(0, cores[: arguments.threads])
-    print(f"{compare.machine()}; {arguments.threads} threads; {arguments.runs} runs")
+    compare.begin(arguments)
     agreed = True
     for source in arguments.sources:
         raw, lake = prepare(source, arguments)

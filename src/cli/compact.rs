@@ -1,14 +1,13 @@
 //! `siltstone compact`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::progress::Bars;
-use super::{OutputFormat, Roots, available_threads, parse_bytes, shorten};
+use super::{OutputFormat, Roots, available_threads, parse_bytes, shorten, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::maintain::keep;
 
 /// What is to be compacted, and how.
@@ -77,20 +76,8 @@ pub(super) fn tell(
     render: impl Fn(&SourceReport) -> String,
 ) -> Result<ExitCode> {
     let quarantined = report.sources.iter().any(|source| source.error_count > 0);
-    let mut out = std::io::stdout().lock();
-    match output {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(report).context(|| "cannot express the summary".to_owned())?;
-            writeln!(out, "{text}")
-        }
-        OutputFormat::Text => write!(out, "{}", report.sources.iter().map(render).collect::<String>()),
-    }
-    .context(|| "cannot write the summary".to_owned())?;
-    for source in &report.sources {
-        if let Some(error) = &source.error {
-            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", source.source_id);
-        }
-    }
+    output.print("summary", report, || report.sources.iter().map(render).collect())?;
+    tell_failures(report.sources.iter().map(|source| (&source.source_id, &source.error)));
     Ok(match report.status {
         Status::Failed => ExitCode::from(1),
         _ if quarantined && fail_on_quarantine => ExitCode::from(3),

@@ -1,6 +1,5 @@
 //! `siltstone doctor`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -8,7 +7,7 @@ use serde::Serialize;
 use super::OutputFormat;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::store::{Check, Location, Race};
 
 #[derive(Debug, clap::Args)]
@@ -44,14 +43,7 @@ pub(super) async fn run(args: DoctorArgs, config: Config) -> Result<ExitCode> {
     let (checks, race) = location.examine(args.racers as usize, args.rounds as usize, &SystemClock).await?;
     let fit = checks.iter().all(|check| check.holds);
     let diagnosis = Diagnosis { url: location.url().to_string(), fit, checks, race };
-    let text = match args.format {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(&diagnosis).context(|| "cannot express the diagnosis".to_owned())?;
-            format!("{text}\n")
-        }
-        OutputFormat::Text => render(&diagnosis),
-    };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the diagnosis".to_owned())?;
+    args.format.print("diagnosis", &diagnosis, || render(&diagnosis))?;
     Ok(if fit { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -1,12 +1,13 @@
 //! `siltstone manifest`
 
-use std::io::Write as _;
 use std::process::ExitCode;
+
+use serde_json::json;
 
 use super::{OutputFormat, Roots, tables};
 use crate::config::Config;
-use crate::error::{Context as _, ErrorKind, Result};
-use crate::maintain::write_manifests;
+use crate::error::{ErrorKind, Result};
+use crate::maintain::{Manifests, write_manifests};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ManifestArgs {
@@ -31,27 +32,18 @@ pub(super) async fn run(args: ManifestArgs, config: Config) -> Result<ExitCode> 
             Err(error) => return Err(error),
         }
     }
-    let text = match args.output {
-        OutputFormat::Json => {
-            let sources: Vec<serde_json::Value> = all
-                .iter()
-                .map(|(source_id, done)| {
-                    serde_json::json!({
-                        "source_id": source_id, "version": done.version, "manifests": done.manifests,
-                        "files": done.files, "deleted": done.deleted,
-                    })
-                })
-                .collect();
-            format!("{}\n", serde_json::json!({ "sources": sources }))
-        }
-        OutputFormat::Text => all
-            .iter()
-            .map(|(source_id, done)| {
-                let (version, files) = (done.version, done.files);
-                format!("{source_id}: {} manifests name the {files} files of version {version}\n", done.manifests)
-            })
-            .collect(),
+    let document = |(source_id, done): &(String, Manifests)| {
+        json!({
+            "source_id": source_id, "version": done.version, "manifests": done.manifests, "files": done.files,
+            "deleted": done.deleted,
+        })
     };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the summary".to_owned())?;
+    let document = json!({ "sources": all.iter().map(document).collect::<Vec<_>>() });
+    args.output.print("summary", &document, || all.iter().map(render).collect())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn render((source_id, done): &(String, Manifests)) -> String {
+    let Manifests { version, manifests, files, .. } = done;
+    format!("{source_id}: {manifests} manifests name the {files} files of version {version}\n")
 }

@@ -20,6 +20,7 @@ mod quarantine;
 mod schema;
 #[cfg(feature = "postgres")]
 mod serve;
+mod shell;
 mod sql;
 mod status;
 mod vacuum;
@@ -30,9 +31,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result, describe};
+use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::lake::{Head, Hidden, Registry, Table};
 use crate::raw::{check_source_id, list_sources};
 use crate::store::Location;
@@ -100,6 +102,29 @@ enum OutputFormat {
     Text,
     /// For programs.
     Json,
+}
+
+impl OutputFormat {
+    /// Writes a document to stdout, as it is or as the text that `render` makes. `what` names it in errors.
+    fn print(self, what: &str, document: &impl Serialize, render: impl FnOnce() -> String) -> Result<()> {
+        let text = match self {
+            Self::Text => render(),
+            Self::Json => {
+                let text = serde_json::to_string(document).context(|| format!("cannot express the {what}"))?;
+                format!("{text}\n")
+            }
+        };
+        io::stdout().lock().write_all(text.as_bytes()).context(|| format!("cannot write the {what}"))
+    }
+}
+
+/// Tells on stderr what went wrong with sources: each with its error, if it has one.
+fn tell_failures<'a>(sources: impl Iterator<Item = (&'a String, &'a Option<String>)>) {
+    for (source_id, error) in sources {
+        if let Some(error) = error {
+            let _ = writeln!(io::stderr(), "siltstone: {source_id}: {error}");
+        }
+    }
 }
 
 /// Where the raw objects and the tables are.

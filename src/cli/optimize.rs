@@ -1,13 +1,12 @@
 //! `siltstone optimize`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use super::{OutputFormat, Roots, available_threads, tables};
+use super::{OutputFormat, Roots, available_threads, tables, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{SourceOptimized, Status};
 use crate::config::Config;
-use crate::error::{Context as _, Result};
+use crate::error::Result;
 use crate::maintain::{OptimizeRequest, optimize};
 
 #[derive(Debug, clap::Args)]
@@ -33,19 +32,8 @@ pub(super) async fn run(args: OptimizeArgs, config: Config) -> Result<ExitCode> 
     let sources = tables(&lake, args.sources).await?;
     let threads = args.threads.unwrap_or_else(available_threads).max(1);
     let done = optimize(&OptimizeRequest { lake, sources, config, threads, dedup: args.dedup }, &SystemClock).await?;
-    let text = match args.output {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(&done).context(|| "cannot express the summary".to_owned())?;
-            format!("{text}\n")
-        }
-        OutputFormat::Text => done.sources.iter().map(render).collect(),
-    };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the summary".to_owned())?;
-    for source in &done.sources {
-        if let Some(error) = &source.error {
-            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", source.source_id);
-        }
-    }
+    args.output.print("summary", &done, || done.sources.iter().map(render).collect())?;
+    tell_failures(done.sources.iter().map(|source| (&source.source_id, &source.error)));
     Ok(if done.status == Status::Failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

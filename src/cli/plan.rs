@@ -1,15 +1,16 @@
 //! `siltstone plan`
 
-use std::io::Write as _;
 use std::process::ExitCode;
+
+use serde_json::json;
 
 use super::compact::RequestArgs;
 use super::progress::Bars;
-use super::{OutputFormat, shorten};
+use super::{OutputFormat, shorten, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{SourcePlan, plan};
 use crate::config::Config;
-use crate::error::{Context as _, Result};
+use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
@@ -23,19 +24,8 @@ pub(super) struct PlanArgs {
 pub(super) async fn run(args: PlanArgs, config: Config) -> Result<ExitCode> {
     let request = args.request.request(config)?;
     let plans = plan(&request, &SystemClock, &Bars::new()).await?;
-    let text = match args.output {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(&serde_json::json!({ "sources": plans }));
-            format!("{}\n", text.context(|| "cannot express the plan".to_owned())?)
-        }
-        OutputFormat::Text => plans.iter().map(render).collect(),
-    };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the plan".to_owned())?;
-    for plan in &plans {
-        if let Some(error) = &plan.error {
-            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", plan.source_id);
-        }
-    }
+    args.output.print("plan", &json!({ "sources": plans }), || plans.iter().map(render).collect())?;
+    tell_failures(plans.iter().map(|plan| (&plan.source_id, &plan.error)));
     Ok(if plans.iter().any(|plan| plan.error.is_some()) { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

@@ -1,14 +1,13 @@
 //! `siltstone status`
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::{OutputFormat, Roots, open_table};
 use crate::config::{Config, Settings};
-use crate::error::{Context as _, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::lake::{Diff, Found, Head, Hidden, Totals};
 use crate::maintain::is_small;
 use crate::partition::PartitionKey;
@@ -88,14 +87,7 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     for source in &sources {
         all.push(status(source, &lake, raw.as_ref(), &config.settings(source)?).await?);
     }
-    let text = match args.format {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(&all).context(|| "cannot express the status".to_owned())?;
-            format!("{text}\n")
-        }
-        OutputFormat::Text => all.iter().map(render).collect(),
-    };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the status".to_owned())?;
+    args.format.print("status", &all, || all.iter().map(render).collect())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -151,7 +143,7 @@ async fn count(raw: &Location, hidden: &Hidden, head: Option<&Head>) -> Result<(
     while let Some(batch) = listing.next().await? {
         for object in batch.iter() {
             match diff.look_up(object).await? {
-                Found::New => {
+                Found::New | Found::Filled => {
                     new += 1;
                     bytes += object.size_bytes;
                 }

@@ -1,14 +1,14 @@
 //! `siltstone vacuum`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::{OutputFormat, Roots, tables};
+use super::{OutputFormat, Roots, tables, tell_failures};
 use crate::clock::SystemClock;
 use crate::config::{Config, retention_hours};
-use crate::error::{Context as _, Error, ErrorKind, Result, describe};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::maintain::{Vacuumed, vacuum};
 
 #[derive(Debug, clap::Args)]
@@ -55,19 +55,8 @@ pub(super) async fn run(args: VacuumArgs, config: Config) -> Result<ExitCode> {
         };
         all.push(SourceVacuumed { source_id, vacuumed, error });
     }
-    let text = match args.output {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(&serde_json::json!({ "sources": all }));
-            format!("{}\n", text.context(|| "cannot express the summary".to_owned())?)
-        }
-        OutputFormat::Text => all.iter().map(render).collect(),
-    };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the summary".to_owned())?;
-    for source in &all {
-        if let Some(error) = &source.error {
-            let _ = writeln!(std::io::stderr(), "siltstone: {}: {error}", source.source_id);
-        }
-    }
+    args.output.print("summary", &json!({ "sources": all }), || all.iter().map(render).collect())?;
+    tell_failures(all.iter().map(|source| (&source.source_id, &source.error)));
     Ok(if all.iter().any(|source| source.error.is_some()) { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

@@ -1,14 +1,13 @@
 //! `siltstone verify`
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::{OutputFormat, Roots, available_threads};
 use crate::config::Config;
-use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Finding, FindingKind, Severity, Verification, verify};
 use crate::maintain::{Deep, verify_deep};
 use crate::raw::{check_source_id, list_sources};
@@ -76,14 +75,7 @@ pub(super) async fn run(args: VerifyArgs, config: Config) -> Result<ExitCode> {
         }
         all.push(SourceVerification { source_id: source, verification, deep });
     }
-    let text = match args.format {
-        OutputFormat::Json => {
-            let text = serde_json::to_string(&all).context(|| "cannot express the findings".to_owned())?;
-            format!("{text}\n")
-        }
-        OutputFormat::Text => all.iter().map(render).collect(),
-    };
-    std::io::stdout().lock().write_all(text.as_bytes()).context(|| "cannot write the findings".to_owned())?;
+    args.format.print("findings", &all, || all.iter().map(render).collect())?;
     let is_sound = all.iter().all(|source| source.verification.findings.is_empty());
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

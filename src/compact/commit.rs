@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::driver::{Driver, MAX_PLANS, Plan};
+use super::rejects::Remaining;
 use super::replace::Lessened;
 use super::report::{SourceReport, Status};
 use super::rewrite::Rewritten;
@@ -44,11 +45,11 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// The books after objects were read for the first time.
-    pub(super) fn of_new(plan: &Plan, made: &Made) -> Self {
-        let mut quarantine = plan.head.as_ref().map_or_else(Vec::new, |head| head.quarantine.clone());
+    /// The books after objects were read for the first time, beside what is there of the quarantine.
+    pub(super) fn of_new(made: &Made, remaining: Remaining) -> Self {
+        let mut quarantine = remaining.files;
         quarantine.extend(made.quarantine_files());
-        Self { quarantine, ..Self::default() }
+        Self { quarantine, replaced_files: remaining.replaced, ..Self::default() }
     }
 }
 
@@ -136,9 +137,11 @@ impl Driver<'_> {
         totals.deduplicated -= books.taken_out.map_or(0, |gone| gone.deduplicated);
         entries.iter().for_each(|entry| totals.add(entry));
         let registry_path = Hidden::registry_path(id);
-        plan.hidden.create_json(&registry_path, &made.registry).await?;
         let gone = made.taken_out.iter().map(|entry| &entry.object).collect();
-        let segments = append(&plan.hidden, parent, id, entries, &gone).await?;
+        let ((), segments) = futures::try_join!(
+            plan.hidden.create_json(&registry_path, &made.registry),
+            append(&plan.hidden, parent, id, entries, &gone),
+        )?;
         let head = Head {
             id,
             parent: parent.map(|head| head.id),

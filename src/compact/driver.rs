@@ -177,6 +177,13 @@ pub(super) struct Plan {
     pub old: Old,
 }
 
+impl Plan {
+    /// The quarantine files that there are, older runs first.
+    pub(super) fn quarantine(&self) -> &[String] {
+        self.head.as_ref().map_or(&[], |head| &head.quarantine)
+    }
+}
+
 impl<'a> Driver<'a> {
     /// A driver with threads of its own.
     ///
@@ -263,10 +270,11 @@ impl<'a> Driver<'a> {
                 match diff.look_up(object).await? {
                     Found::New => new.push(RawObject::from(object)),
                     Found::Consumed => known += 1,
-                    Found::Overwritten if on_overwrite == OnOverwrite::Replace => {
+                    Found::Filled | Found::Overwritten if on_overwrite == OnOverwrite::Replace => {
                         changed.insert(object.key.to_owned());
                         new.push(RawObject::from(object));
                     }
+                    Found::Filled => new.push(RawObject::from(object)),
                     Found::Overwritten => {
                         notes.push(format!("{} changed after it was consumed; {added}its old rows stay", object.key));
                         if on_overwrite == OnOverwrite::Append {
@@ -339,6 +347,7 @@ impl<'a> Driver<'a> {
             Ok(Outcome::Committed(version)) => {
                 plan.hidden.discard(&made.discarded).await;
                 report.version = Some(version);
+                report.active_files = plan.table.file_count(version);
                 Ok(Some(report))
             }
             Ok(Outcome::Conflict) => {

@@ -29,7 +29,7 @@ impl Driver<'_> {
         let mut made = self.make_slices(plan, setup, tasks)?;
         let files = self.take_out(plan, context, setup.workers, &mut made)?;
         if let (Some(promotion), Some(head)) = (self.promotion(plan, &made.registry, context, setup), &plan.head) {
-            made.rewritten = promotion.run(&files, &head.segments)?;
+            made.rewritten = promotion.run(&files, &head.segments, &made.taken_out)?;
             made.join_lessened();
         }
         Ok(made)

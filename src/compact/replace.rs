@@ -20,6 +20,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::commit::{Books, Made};
 use super::driver::{Driver, Plan};
 use super::pool::run_all;
+use super::rejects::Remaining;
 use super::slice::SliceContext;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::lake::{
@@ -223,6 +224,18 @@ impl Driver<'_> {
         Ok(Lessened { old: file.clone(), new: Some(new), gone: expected })
     }
 
+    /// The quarantine that a run adds to: some of its files as one, when they are many. Without harm they stay as they are.
+    fn remaining(&self, plan: &Plan, context: &SliceContext, made: &Made) -> Remaining {
+        let as_it_is = || Remaining { files: plan.quarantine().to_vec(), ..Remaining::default() };
+        if made.quarantine_files().next().is_none() {
+            return as_it_is();
+        }
+        tokio::task::block_in_place(|| self.merge_rejects(plan, context)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "quarantine files could not be made one");
+            as_it_is()
+        })
+    }
+
     /// The books after objects were read, some of them in the place of older versions. What is written for them comes, too.
     pub(super) async fn books_of_new(
         &self,
@@ -231,16 +244,15 @@ impl Driver<'_> {
         workers: usize,
         made: &Made,
     ) -> Result<(Books, Vec<String>)> {
-        let mut books = Books::of_new(plan, made);
-        if made.taken_out.is_empty() {
-            return Ok((books, Vec::new()));
-        }
         let mut taken_out = Totals::default();
         made.taken_out.iter().for_each(|entry| taken_out.add(entry));
         taken_out.deduplicated = taken_out.rows_out - made.rows_gone();
-        books.taken_out = Some(taken_out);
         let Some(head) = plan.head.as_ref().filter(|_| taken_out.quarantined > 0) else {
-            return Ok((books, Vec::new()));
+            let remaining = self.remaining(plan, context, made);
+            let written = remaining.written.clone();
+            let mut books = Books::of_new(made, remaining);
+            books.taken_out = (!made.taken_out.is_empty()).then_some(taken_out);
+            return Ok((books, written));
         };
         let quarantine = Quarantine::open(&plan.hidden, head).await?;
         let mut rejects = quarantine.rejects(|_| true).await?;
@@ -257,10 +269,8 @@ impl Driver<'_> {
         let rejects: Vec<StoredReject> = rejects.into_values().flatten().collect();
         let remaining =
             tokio::task::block_in_place(|| self.leave_out(plan, context, workers, &quarantine, rejects.iter()))?;
-        books.quarantine = remaining.files;
-        books.quarantine.extend(made.quarantine_files());
-        books.replaced_files = remaining.replaced;
-        Ok((books, remaining.written))
+        let written = remaining.written.clone();
+        Ok((Books { taken_out: Some(taken_out), ..Books::of_new(made, remaining) }, written))
     }
 }
 

@@ -62,6 +62,9 @@ pub struct SourceReport {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Active files of the table at that version, when they are known without reading the log again.
+    #[serde(skip)]
+    pub active_files: Option<usize>,
 }
 
 /// What merging the small files of one source came to.
@@ -152,6 +155,7 @@ impl SourceReport {
             notes: Vec::new(),
             optimized: None,
             error: None,
+            active_files: None,
         }
     }
 }

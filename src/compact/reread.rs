@@ -11,7 +11,7 @@
 //! and each new file must agree with the old one in every value that the old one determines. Otherwise the old file is
 //! widened from what is stored in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::provenance::with_provenance;
 use super::rewrite::{Affected, Promotion, matching};
 use crate::error::{Context as _, Error, Result};
 use crate::json::{DecodeOptions, Decoder, FinishError, arrow_schema};
-use crate::lake::{ActiveFile, Hidden, Merged, OriginRun, Origins, SLICE_SEPARATOR, Segment};
+use crate::lake::{ActiveFile, Hidden, Merged, OriginRun, Origins, SLICE_SEPARATOR, Segment, Unit};
 use crate::partition::{Part, PartitionKey, Partitioning, Transform, find, split};
 use crate::raw::{Ended, Feed, Filled, RawObject, decode_objects, is_lasting};
 use crate::schema::{Contract, Field, Kind, Observation, Type, resolve_ruled};
@@ -133,15 +133,31 @@ struct Place {
     units: BTreeMap<u64, (u64, u64)>,
     /// The rows of all of them.
     total: u64,
+    /// How many of these are in files.
+    there: u64,
+    /// Where the rows that are decoded again lie among them, each stretch with the number that its first row then has; empty:
+    /// all of them are.
+    left: Vec<(u64, u64)>,
     /// Two files tell different things.
     is_disputed: bool,
+}
+
+impl Place {
+    /// The number of a row that is there, among those that are decoded again.
+    fn number(&self, row: u64) -> u64 {
+        match self.left[..self.left.partition_point(|(start, _)| *start <= row)].last() {
+            Some((start, number)) => number + (row - start),
+            None => row,
+        }
+    }
 }
 
 /// Where the rows of files lie, by slice and partition.
 type Places = HashMap<(String, PartitionKey), Place>;
 
 impl Promotion<'_> {
-    /// Writes files again from raw objects. `files` are all that the table has. Blocks.
+    /// Writes files again from raw objects. `files` are all that the table has, `gone` the objects of the ledger that have no
+    /// rows in them any more. Blocks.
     ///
     /// # Errors
     /// When the ledger or a data file cannot be read, or a file cannot be written.
@@ -150,15 +166,22 @@ impl Promotion<'_> {
         files: &[ActiveFile],
         affected: Vec<Affected>,
         ledger: &[Segment],
+        gone: &BTreeSet<&RawObject>,
     ) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
         if affected.is_empty() {
             return Ok(outcomes);
         }
-        let mut slices: BTreeMap<String, Slice> = BTreeMap::new();
         let mut merged: Vec<Assembly> = Vec::new();
         let origins = self.origins(files)?;
-        let places = self.places(files, &origins);
+        let mut places = self.places(files, &origins);
+        let units = affected.iter().filter_map(|old| origins.get(&old.file.path)).flat_map(|origins| &origins.units);
+        let mut slices: BTreeMap<String, Slice> =
+            units.map(|unit| (unit.origin.slice.clone(), Slice::default())).collect();
+        if !slices.is_empty() {
+            self.find_objects(ledger, gone, &mut slices)?;
+            self.close_gaps(files, &origins, &slices, &mut places);
+        }
         for old in affected.into_iter().map(Arc::new) {
             let key = self.key(&old.file.partition);
             let stretches = origins.get(&old.file.path).and_then(|origins| stretches(origins, &key, &places));
@@ -182,9 +205,7 @@ impl Promotion<'_> {
             assembly.pieces().for_each(|(slice, rows)| want(slice, rows.clone()));
             merged.push(assembly);
         }
-        if !slices.is_empty() {
-            self.find_objects(ledger, &mut slices)?;
-        }
+        slices.retain(|_, slice| !slice.targets.is_empty());
         let done = run_all(slices.into_iter().collect(), self.workers, |(id, slice)| {
             Ok(self.redo(slice)?.into_iter().map(move |outcome| (id.clone(), outcome)).collect::<Vec<_>>())
         })?;
@@ -221,7 +242,7 @@ impl Promotion<'_> {
         for file in files {
             let is_whole = FileOrigin::of(&file.path).is_some();
             for unit in origins.get(&file.path).into_iter().flat_map(|origins| &origins.units) {
-                let part = (unit.origin.slice.clone(), self.key(&file.partition));
+                let part = self.part(unit, file);
                 let before =
                     found.entry(part.clone()).or_default().insert(unit.origin.number, (unit.row_count, is_whole));
                 // Rows of one unit may lie in several merged files.
@@ -229,6 +250,9 @@ impl Promotion<'_> {
                     places.entry(part).or_default().is_disputed = true;
                 }
             }
+        }
+        for (file, run, unit) in runs(files, origins) {
+            places.entry(self.part(unit, file)).or_default().there += run.rows;
         }
         for (part, units) in found {
             let place = places.entry(part).or_default();
@@ -240,8 +264,62 @@ impl Promotion<'_> {
         places
     }
 
-    /// Reads off the ledger what each slice read.
-    fn find_objects(&self, ledger: &[Segment], slices: &mut BTreeMap<String, Slice>) -> Result<()> {
+    /// The slice and partition of the rows of a unit that are in a file.
+    fn part(&self, unit: &Unit, file: &ActiveFile) -> (String, PartitionKey) {
+        (unit.origin.slice.clone(), self.key(&file.partition))
+    }
+
+    /// Numbers the rows of slices anew that lost those of raw objects that changed, and no others: what is left is what their
+    /// other objects gave.
+    ///
+    /// That is so when as many rows are there as these objects gave: whatever else takes rows out leaves fewer.
+    fn close_gaps(
+        &self,
+        files: &[ActiveFile],
+        origins: &HashMap<String, Origins>,
+        slices: &BTreeMap<String, Slice>,
+        places: &mut Places,
+    ) {
+        let mut rows: HashMap<&str, (u64, u64)> = HashMap::new();
+        for ((slice, _), place) in &*places {
+            let (there, total) = rows.entry(slice).or_default();
+            (*there, *total) = (*there + place.there, *total + place.total);
+        }
+        let lost_objects = |(id, slice): &(&String, &Slice)| {
+            let of_objects = slice.rows.iter().sum::<u64>();
+            rows.get(id.as_str()).is_some_and(|(there, total)| there < total && *there == of_objects)
+        };
+        let lessened: BTreeSet<&String> = slices.iter().filter(lost_objects).map(|(id, _)| id).collect();
+        let mut left: HashMap<(String, PartitionKey), Vec<Range<u64>>> = HashMap::new();
+        let is_left = |run: &OriginRun, unit: &Unit| run.rows > 0 && lessened.contains(&unit.origin.slice);
+        for (file, run, unit) in runs(files, origins).filter(|(_, run, unit)| is_left(run, unit)) {
+            let part = self.part(unit, file);
+            let start = places.get(&part).and_then(|place| place.units.get(&unit.origin.number));
+            let first = start.map_or(0, |(start, _)| *start) + run.first;
+            left.entry(part).or_default().push(first..first + run.rows);
+        }
+        for (part, mut ranges) in left {
+            let Some(place) = places.get_mut(&part) else { continue };
+            ranges.sort_by_key(|rows| rows.start);
+            let (mut number, mut end) = (0, None);
+            for rows in ranges {
+                if end != Some(rows.start) {
+                    place.left.push((rows.start, number));
+                }
+                number += rows.end - rows.start;
+                end = Some(rows.end);
+            }
+            place.total = number;
+        }
+    }
+
+    /// Reads off the ledger what each slice read, but for what is `gone`.
+    fn find_objects(
+        &self,
+        ledger: &[Segment],
+        gone: &BTreeSet<&RawObject>,
+        slices: &mut BTreeMap<String, Slice>,
+    ) -> Result<()> {
         let runtime = &self.context.write.runtime;
         let mut entries = runtime.block_on(Merged::open(&self.context.hidden, ledger))?;
         while let Some(entry) = runtime.block_on(entries.next())? {
@@ -252,7 +330,8 @@ impl Promotion<'_> {
                 continue;
             }
             // What gave no row need not be there any more.
-            if let Some(slice) = slices.get_mut(&entry.slice).filter(|_| entry.rows_out > 0) {
+            let is_needed = entry.rows_out > 0 && !gone.contains(&entry.object);
+            if let Some(slice) = slices.get_mut(&entry.slice).filter(|_| is_needed) {
                 slice.objects.push(entry.object);
                 slice.rows.push(entry.rows_out);
             }
@@ -549,19 +628,29 @@ impl Promotion<'_> {
     }
 }
 
+/// The runs of rows of files, each with its file and its unit.
+fn runs<'a>(
+    files: &'a [ActiveFile],
+    origins: &'a HashMap<String, Origins>,
+) -> impl Iterator<Item = (&'a ActiveFile, &'a OriginRun, &'a Unit)> {
+    let known = files.iter().filter_map(|file| Some((file, origins.get(&file.path)?)));
+    known.flat_map(|(file, origins)| origins.runs.iter().map(move |run| (file, run, &origins.units[run.unit])))
+}
+
 /// The rows of a file as places among those of their slices and its partition, whose key is `key`; `None` when not all are
 /// known.
 fn stretches(origins: &Origins, key: &PartitionKey, places: &Places) -> Option<Vec<Stretch>> {
     let place = |number: usize| {
         let unit = &origins.units[number];
         let place = places.get(&(unit.origin.slice.clone(), key.clone())).filter(|place| !place.is_disputed)?;
-        Some((unit.origin.slice.clone(), place.units.get(&unit.origin.number)?.0))
+        Some((unit.origin.slice.clone(), place, place.units.get(&unit.origin.number)?.0))
     };
-    let starts: Vec<(String, u64)> = (0..origins.units.len()).map(place).collect::<Option<_>>()?;
+    let starts: Vec<(String, &Place, u64)> = (0..origins.units.len()).map(place).collect::<Option<_>>()?;
     let runs = origins.runs.iter().filter(|run| run.rows > 0);
     let stretch = |run: &OriginRun| {
-        let (slice, start) = &starts[run.unit];
-        Stretch { slice: slice.clone(), rows: start + run.first..start + run.first + run.rows }
+        let (slice, place, start) = &starts[run.unit];
+        let first = place.number(start + run.first);
+        Stretch { slice: slice.clone(), rows: first..first + run.rows }
     };
     Some(runs.map(stretch).collect())
 }

@@ -17,7 +17,7 @@ use super::slice::{SliceContext, SliceOptions};
 use crate::clock::Clock;
 use crate::error::{Context as _, Result};
 use crate::json::{arrow_schema, reshape};
-use crate::lake::{ActiveFile, Registry, Segment, StoredFile, Table};
+use crate::lake::{ActiveFile, Entry, Registry, Segment, StoredFile, Table};
 use crate::schema::{Field, Type, fields_widen_losslessly};
 use crate::write::{DataFile, is_part_of, same_rows_name, write_file};
 
@@ -61,11 +61,12 @@ pub(super) struct Affected {
 }
 
 impl Promotion<'_> {
-    /// Writes those of `files`, all that the table has, again that need it. `ledger` are the segments that say where their rows came from. Blocks.
+    /// Writes those of `files`, all that the table has, again that need it. `ledger` are the segments that say where their rows
+    /// came from; the rows of entries in `taken_out` are in none of the files any more. Blocks.
     ///
     /// # Errors
     /// When a data file or the ledger cannot be read, or a file cannot be written.
-    pub(super) fn run(&self, files: &[ActiveFile], ledger: &[Segment]) -> Result<Rewritten> {
+    pub(super) fn run(&self, files: &[ActiveFile], ledger: &[Segment], taken_out: &[Entry]) -> Result<Rewritten> {
         let mut rewritten = Rewritten::default();
         if is_part_of(&self.before.fields, &self.after.fields) {
             return Ok(rewritten);
@@ -75,7 +76,8 @@ impl Promotion<'_> {
         let (from_stored, from_raw): (Vec<_>, Vec<_>) =
             affected.into_iter().partition(|file| fields_widen_losslessly(&file.held, after));
         let mut from_stored: Vec<Arc<Affected>> = from_stored.into_iter().map(Arc::new).collect();
-        for (file, outcome) in self.reread(files, from_raw, ledger)? {
+        let gone = taken_out.iter().map(|entry| &entry.object).collect();
+        for (file, outcome) in self.reread(files, from_raw, ledger, &gone)? {
             match outcome {
                 Ok(again) => {
                     rewritten.files.push((file.file.clone(), again));

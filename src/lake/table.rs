@@ -235,6 +235,11 @@ impl Table {
         }
     }
 
+    /// How many files the version has, when it is the one that is loaded.
+    pub fn file_count(&self, version: u64) -> Option<usize> {
+        self.state.as_ref().filter(|state| state.version() == version).map(|state| state.log_data().num_files())
+    }
+
     /// The files of this version.
     ///
     /// # Errors
@@ -301,7 +306,7 @@ impl Table {
             },
         }
         // The version is made, whatever becomes of reading it back.
-        match self.refresh().await {
+        match self.catch_up().await {
             Ok(()) if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1 => self.checkpoint().await,
             Ok(()) => {}
             Err(error) => {

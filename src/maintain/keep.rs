@@ -2,6 +2,7 @@
 
 use super::manifest::write_manifests;
 use super::optimize::{Optimizer, Scope};
+use super::pack::MANY_FILES;
 use crate::clock::Clock;
 use crate::compact::{Report, Request, SourceOptimized, SourceReport, Status};
 use crate::config::Settings;
@@ -20,7 +21,10 @@ pub async fn keep(request: &Request, report: &mut Report, clock: &dyn Clock) {
             continue;
         }
         let Ok(settings) = request.config.settings(&source.source_id) else { continue };
+        // Most runs leave few files, of whatever size.
+        let may_have_many = source.active_files.is_none_or(|files| files >= MANY_FILES);
         if settings.auto_optimize
+            && may_have_many
             && let Err(error) = optimize_many(request, source, &settings, clock).await
         {
             source.notes.push(format!("small files could not be merged: {}", describe(&error)));

@@ -2,9 +2,13 @@
 
 mod athena;
 mod catalog;
+mod filters;
 mod fresh;
 mod lake;
+mod names;
+mod narrow;
 mod output;
+mod parts;
 mod quarantine;
 mod raw;
 #[cfg(feature = "postgres")]
@@ -12,6 +16,7 @@ pub mod serve;
 mod session;
 mod sources;
 
-pub use output::{Format, limit_rows, write_results};
+pub use names::{ColumnType, SCHEMAS, fields_of, quote_name};
+pub use output::{Format, limit_rows, write_results, write_texts};
 pub use raw::{RawScan, RawTable};
 pub use session::{Dialect, SqlSession};

@@ -21,7 +21,7 @@ use super::athena::{self, AsOf};
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
 use super::fresh::FreshTables;
 use super::lake::Lake;
-use super::raw::NarrowRawScans;
+use super::narrow::NarrowScans;
 use super::sources::RawSources;
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result};
@@ -40,11 +40,11 @@ pub enum Dialect {
 
 /// A session over a raw root, a lake root, or both.
 pub struct SqlSession {
-    context: SessionContext,
+    pub(super) context: SessionContext,
     dialect: Dialect,
     roots: (Option<Location>, Option<Location>),
-    raw: Option<Arc<RawSources>>,
-    lake: Option<Arc<Lake>>,
+    pub(super) lake: Option<Arc<Lake>>,
+    pub(super) raw: Option<Arc<RawSources>>,
 }
 
 /// The catalog that all schemas are in.
@@ -105,7 +105,7 @@ impl SqlSession {
         let builder = SessionStateBuilder::new_with_default_features()
             .with_config(session)
             .with_runtime_env(runtime)
-            .with_optimizer_rule(Arc::new(NarrowRawScans));
+            .with_optimizer_rule(Arc::new(NarrowScans));
         let context = match dialect {
             Dialect::Athena => athena::register(builder).context(describe_dialect)?,
             Dialect::Datafusion => SessionContext::new_with_state(builder.build()),
@@ -232,7 +232,7 @@ impl SqlSession {
     }
 }
 
-fn wrong(error: &DataFusionError) -> Error {
+pub(super) fn wrong(error: &DataFusionError) -> Error {
     let kind = match error.find_root() {
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)

@@ -169,6 +169,13 @@ impl RawSources {
         Ok(Fresh { raw: RawTable::new(scan, seen.objects.clone()), fields: next.fields })
     }
 
+    /// The columns of those raw objects of a source that a statement has looked at.
+    pub(super) fn seen_fields(&self, source: &str) -> Option<Vec<Field>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = [true, false].into_iter().find_map(|evolves| seen.get(&(source.to_owned(), evolves)))?;
+        Some(resolve_ruled(&seen.observed, &[], &seen.decode.rule))
+    }
+
     /// Goes through the records of `objects`, those that it has not seen in this session. Blocks. What their envelope is may
     /// have to be found in `others`.
     #[expect(clippy::too_many_arguments, reason = "all of them vary")]
@@ -253,7 +260,7 @@ fn rule(settings: &Settings, registry: Option<&Registry>) -> Rule {
 /// Whether the fresh view has an object of which the ledger says this. What takes the place of old rows does so in a run.
 fn takes(settings: &Settings) -> impl Fn(Found) -> bool + use<> {
     let again = settings.on_overwrite == OnOverwrite::Append;
-    move |found| found == Found::New || found == Found::Overwritten && again
+    move |found| matches!(found, Found::New | Found::Filled) || found == Found::Overwritten && again
 }
 
 async fn open_diff(ledger: Option<&Ledger>) -> Result<Option<Diff<'_>>> {

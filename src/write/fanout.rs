@@ -10,10 +10,12 @@
 //! partition with the most becomes a row group, so row groups are as large as the budget allows. What open files have not
 //! stored yet takes up to the other half; past that, the file with the most is ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::encodings::Encodings;
 use super::file::{DataFile, FileWriter, Rows, WriteContext};
@@ -29,7 +31,7 @@ use crate::schema::{Field, Type, data_type};
 const MAX_OPEN_FILES: usize = 128;
 
 /// What gathered rows and open writers of one worker may hold at most, unless larger row groups are asked for.
-const MAX_WORKER_BYTES: usize = 96 << 20;
+const MAX_WORKER_BYTES: usize = 80 << 20;
 
 /// Bytes that gathered rows and open writers of one worker of a run may hold at most. With the default row groups are
 /// smaller than they may be; those that were asked for are given room.
@@ -180,12 +182,17 @@ impl FanoutWriter {
     /// # Errors
     /// When one cannot be written.
     pub fn close(mut self) -> Result<Vec<DataFile>> {
+        let mut storing = Storing::new(&self.context);
         while let Some(key) = self.pending.keys().next().cloned() {
             self.flush(&key)?;
+            if let Some(writer) = self.writers.remove(&key) {
+                storing.add(writer)?;
+            }
         }
         for (_, writer) in std::mem::take(&mut self.writers) {
-            self.done.push(writer.close()?);
+            storing.add(writer)?;
         }
+        self.done.append(&mut storing.finish()?);
         Ok(self.done)
     }
 
@@ -245,6 +252,54 @@ impl FanoutWriter {
         match self.partitioning.hive_path(key) {
             folder if folder.is_empty() => name,
             folder => format!("{folder}/{name}"),
+        }
+    }
+}
+
+/// Files that are ended, and stored while the next ones are encoded. Stores as many at a time as there are encoders, so a
+/// single one keeps the order of what is stored.
+struct Storing {
+    runtime: Handle,
+    most: usize,
+    tasks: VecDeque<JoinHandle<Result<DataFile>>>,
+    done: Vec<DataFile>,
+}
+
+impl Storing {
+    fn new(context: &WriteContext) -> Self {
+        let most = context.encoders.current_num_threads().max(1);
+        Self { runtime: context.runtime.clone(), most, tasks: VecDeque::new(), done: Vec::new() }
+    }
+
+    fn add(&mut self, writer: FileWriter) -> Result<()> {
+        while self.tasks.len() >= self.most {
+            self.wait()?;
+        }
+        self.tasks.push_back(self.runtime.spawn_blocking(|| writer.close()));
+        Ok(())
+    }
+
+    /// Waits for the first of those that are under way.
+    fn wait(&mut self) -> Result<()> {
+        let Some(task) = self.tasks.pop_front() else { return Ok(()) };
+        let stored = self.runtime.block_on(task).context(|| "cannot store a file".to_owned())??;
+        self.done.push(stored);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<DataFile>> {
+        while !self.tasks.is_empty() {
+            self.wait()?;
+        }
+        Ok(std::mem::take(&mut self.done))
+    }
+}
+
+/// What is under way is waited for: whoever takes back what was stored must find all of it.
+impl Drop for Storing {
+    fn drop(&mut self) {
+        for task in self.tasks.drain(..) {
+            let _ = self.runtime.block_on(task);
         }
     }
 }

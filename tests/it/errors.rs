@@ -227,7 +227,6 @@ fn unknown_flags_commands_and_missing_arguments_are_wrong_usage() {
         &["compress"],
         &["compact", "--output", "xml"],
         &["compact", "--threads", "many"],
-        &["sql"],
         &["sql", "select 1", "-f", "x.sql"],
         &["export"],
         &[],

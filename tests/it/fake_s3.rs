@@ -296,7 +296,7 @@ impl Shared {
         let Some((start, end)) = range.and_then(|range| range.split_once('-')) else {
             return Answer(200, headers, bytes.clone());
         };
-        let last = bytes.len() - 1;
+        let Some(last) = bytes.len().checked_sub(1) else { return Answer(416, Vec::new(), Vec::new()) };
         let (start, end) = match (start.parse::<usize>(), end.parse::<usize>()) {
             (Ok(start), Ok(end)) => (start, end.min(last)),
             (Ok(start), Err(_)) => (start, last),

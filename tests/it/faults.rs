@@ -9,9 +9,9 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use siltstone::clock::{Clock, SystemClock};
-use siltstone::compact::{Report, Request, Silent, Status, compact};
+use siltstone::compact::{Report, Request, Silent, Status, compact, replay};
 use siltstone::config::Config;
-use siltstone::lake::{Finding, Table, verify};
+use siltstone::lake::{Finding, Head, Hidden, Quarantine, Table, verify};
 use siltstone::query::SqlSession;
 use siltstone::store::Location;
 use siltstone::store::faults::{AtCall, Fault, FaultStore, Op, Symptom};
@@ -288,4 +288,68 @@ fn a_check_whose_store_fails_never_says_that_all_is_well() {
             return;
         }
     }
+}
+
+/// The rejects of the table, as keys and bytes, and how many files they are in.
+fn rejects(world: &World) -> (Vec<(String, Vec<u8>)>, usize) {
+    world.runtime.block_on(async {
+        let table = Table::open(location(world.sound(), "lake").folder("s").unwrap()).await.unwrap();
+        let hidden = Hidden::new(table.location());
+        let id = table.ledger_head().await.unwrap().unwrap();
+        let head: Head = hidden.read_json(&Hidden::head_path(id)).await.unwrap();
+        let quarantine = Quarantine::open(&hidden, &head).await.unwrap();
+        let mut reader = quarantine.read();
+        let mut found = Vec::new();
+        while let Some(rows) = reader.next_rows().await.unwrap() {
+            found.extend(rows.into_iter().map(|row| (row.object.key, row.raw.trim_ascii_end().to_vec())));
+        }
+        (found, quarantine.files().len())
+    })
+}
+
+#[test]
+fn quarantine_files_that_became_many_are_made_one_or_stay_whatever_fails() {
+    let world = World::new();
+    let mut expected = Vec::new();
+    for run in 0..32 {
+        world.put(&format!("s/{run:02}.json"), &format!("{{\"id\":{run},\"kind\":\"a\"}}\nmalformed {run}\n"));
+        assert_eq!(world.compact(world.sound()).sources[0].error_count, 1);
+        expected.push((format!("{run:02}.json"), format!("malformed {run}").into_bytes()));
+    }
+    assert!(rejects(&world) == (expected.clone(), 32));
+    world.put("s/32.json", "malformed 32");
+    let before = expected.clone();
+    expected.push(("32.json".to_owned(), b"malformed 32".to_vec()));
+    let (mut merged, mut kept) = (0, 0);
+    for fault in [Fault::After(Symptom::TimedOut), Fault::Torn, Fault::Dead { landed: true }] {
+        // Many reads are alike.
+        let (counted, step): (fn(Op) -> bool, _) = if fault == Fault::Torn { (reads, 3) } else { (Op::writes, 1) };
+        for at in (0..).step_by(step) {
+            let world = World { store: Arc::new(world.store.fork()), ..World::new() };
+            let (schedule, store) = faulty(&world, at, fault, counted);
+            let report = world.compact(Arc::clone(&store) as _);
+            assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
+            let (found, files) = rejects(&world);
+            if found == before {
+                assert!(files == 32 && (store.is_dead() || report.status == Status::Failed), "{fault:?} at {at}");
+            } else {
+                assert!(found == expected, "{fault:?} at {at}");
+                assert!(files == 2 || files == 33, "{fault:?} at {at}: {files} files");
+                if files == 2 { merged += 1 } else { kept += 1 }
+            }
+            world.compact(world.sound());
+            assert!(rejects(&world).0 == expected, "{fault:?} at {at}");
+            assert_eq!(world.findings(world.sound()), [], "{fault:?} at {at}");
+            if schedule.calls() <= at {
+                break;
+            }
+        }
+    }
+    // A file that cannot be read or written for once does not fail a run.
+    assert!(merged > 3 && kept > 3, "{merged} and {kept}");
+    // What is one file is replayed like others.
+    world.compact(world.sound());
+    let request = Request { sources: vec!["s".to_owned()], ..world.request(world.sound(), world.sound()) };
+    let report = world.runtime.block_on(replay(&request, &[], &SystemClock, &Silent)).unwrap();
+    assert_eq!(report.sources[0].error_count, 33);
 }

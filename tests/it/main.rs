@@ -12,6 +12,8 @@
 //! | `optimize` | merged files hold the same rows, whatever comes before, between and after |
 //! | `overwrite` | what a changed raw object holds now takes the place of its rows |
 //! | `queries`, `sql` | SQL over both sides, the sample queries |
+//! | `output` | results in files, Parquet, Arrow; scripts |
+//! | `shell` | the shell, in a real terminal (`terminal`) |
 //! | `dialect` | statements give what they give on Athena |
 //! | `serve` | SQL over the protocol of PostgreSQL: real clients, passwords, bounds, the catalogue |
 //! | `plan` | what a run would do, without doing it |
@@ -42,7 +44,9 @@ mod faults;
 mod fresh;
 mod hostile;
 mod kill;
+mod lake_scan;
 mod optimize;
+mod output;
 mod overwrite;
 mod plan;
 mod quarantine;
@@ -55,9 +59,11 @@ mod scale;
 mod schema;
 #[cfg(feature = "postgres")]
 mod serve;
+mod shell;
 mod simulation;
 mod sql;
 mod structure;
 mod support;
+mod terminal;
 mod vacuum;
 mod verify;

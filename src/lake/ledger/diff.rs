@@ -14,6 +14,8 @@ use crate::raw::ObjectRef;
 pub enum Found {
     /// It was not consumed.
     New,
+    /// It was consumed while it was empty, as a file is that is just being written: there is nothing of it yet.
+    Filled,
     /// It was consumed as it is.
     Consumed,
     /// It was consumed as it was before, and has changed since.
@@ -58,7 +60,9 @@ impl<'a> Diff<'a> {
             match entry.key.cmp(object.key) {
                 Ordering::Less => {}
                 Ordering::Equal if entry == object => found = Found::Consumed,
-                Ordering::Equal if found == Found::New => found = Found::Overwritten,
+                Ordering::Equal if found == Found::Consumed => {}
+                Ordering::Equal if entry.size_bytes > 0 => found = Found::Overwritten,
+                Ordering::Equal if found == Found::New => found = Found::Filled,
                 Ordering::Equal => {}
                 Ordering::Greater => break,
             }
@@ -130,15 +134,20 @@ mod tests {
             };
             let runs: Vec<Vec<Entry>> = runs.iter().enumerate().map(of_run).collect();
             let consumed: BTreeSet<&RawObject> = runs.iter().flatten().map(|entry| &entry.object).collect();
-            let keys: BTreeSet<&String> = consumed.iter().map(|object| &object.key).collect();
+            let keys = |is_empty: bool| -> BTreeSet<&String> {
+                let objects = consumed.iter().filter(|object| (object.size_bytes == 0) == is_empty);
+                objects.map(|object| &object.key).collect()
+            };
+            let (empty, filled) = (keys(true), keys(false));
             let mut listing: Vec<RawObject> = listing.iter().map(|(key, etag)| object(key, *etag)).collect();
             if shuffled {
                 listing.sort_by_key(|object| object.key.bytes().rev().collect::<Vec<_>>());
             }
-            let expected = listing.iter().map(|object| match (consumed.contains(object), keys.contains(&object.key)) {
-                (true, _) => Found::Consumed,
-                (false, true) => Found::Overwritten,
-                (false, false) => Found::New,
+            let expected = listing.iter().map(|object| match consumed.contains(object) {
+                true => Found::Consumed,
+                false if filled.contains(&object.key) => Found::Overwritten,
+                false if empty.contains(&object.key) => Found::Filled,
+                false => Found::New,
             });
             let expected: Vec<Found> = expected.collect();
             // Of several entries for an object, the newest.

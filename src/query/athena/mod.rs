@@ -31,6 +31,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 
+pub(super) use types::type_name;
 pub(super) use versions::{AsOf, asked_for, name_versions};
 
 /// Teaches a session the types, functions and relations of the dialect.

@@ -80,25 +80,27 @@ fn extract(args: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 fn extract_all(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let (values, patterns) = (texts(&args[0]), texts(&args[1]));
-    let mut last = Last::new();
-    let mut builder = ListBuilder::new(StringBuilder::new());
-    for row in 0..values.len() {
-        if args.iter().any(|arg| arg.is_null(row)) {
-            builder.append_null();
-            continue;
-        }
-        let regex = last.get(patterns.value(row), read)?;
+    lists_of_parts(args, |row, regex, value, parts| {
         let group = group(args, row, regex)?;
-        for captures in regex.captures_iter(values.value(row)) {
-            builder.values().append_option(captures.get(group).map(|found| found.as_str()));
+        for captures in regex.captures_iter(value) {
+            parts.append_option(captures.get(group).map(|found| found.as_str()));
         }
-        builder.append(true);
-    }
-    Ok(Arc::new(builder.finish()))
+        Ok(())
+    })
 }
 
 fn split(args: &[ArrayRef]) -> Result<ArrayRef> {
+    lists_of_parts(args, |_, regex, value, parts| {
+        regex.split(value).for_each(|part| parts.append_value(part));
+        Ok(())
+    })
+}
+
+/// For each row a list of what `add` finds of its text by its pattern; null where an argument is.
+fn lists_of_parts(
+    args: &[ArrayRef],
+    add: impl Fn(usize, &Regex, &str, &mut StringBuilder) -> Result<()>,
+) -> Result<ArrayRef> {
     let (values, patterns) = (texts(&args[0]), texts(&args[1]));
     let mut last = Last::new();
     let mut builder = ListBuilder::new(StringBuilder::new());
@@ -107,8 +109,7 @@ fn split(args: &[ArrayRef]) -> Result<ArrayRef> {
             builder.append_null();
             continue;
         }
-        let regex = last.get(patterns.value(row), read)?;
-        regex.split(values.value(row)).for_each(|part| builder.values().append_value(part));
+        add(row, last.get(patterns.value(row), read)?, values.value(row), builder.values())?;
         builder.append(true);
     }
     Ok(Arc::new(builder.finish()))

@@ -48,7 +48,7 @@ pub(super) fn named(text: &str) -> Result<DataType> {
 }
 
 /// The name of a type as `typeof` tells it.
-pub(super) fn type_name(data_type: &DataType) -> String {
+pub(in crate::query) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Null => "unknown".to_owned(),
         DataType::Boolean => "boolean".to_owned(),

@@ -7,8 +7,6 @@
 //!
 //! | file | what is there |
 //! |---|---|
-//! | `parts` | which parts of a column are wanted: `actor.login` and no other field of `actor` |
-//! | `narrow` | finds that for a whole statement, and tells the table |
 //! | `plan` | which columns are decoded first, for the filter, and which only for the rows that it leaves |
 //! | `source` | the source, its metrics and what EXPLAIN shows |
 //! | `read` | from groups of objects and parts of large ones to batches |
@@ -17,8 +15,6 @@
 //! Columns stand in this order: those of the records, those of the table's partitions, and, with paths, `"$path"`: the raw object
 //! that the record is of. Records that compaction would quarantine are left out.
 
-mod narrow;
-mod parts;
 mod plan;
 mod read;
 mod source;
@@ -33,7 +29,6 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DFSchema;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
@@ -47,14 +42,15 @@ use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
+use super::filters::physical_filters;
+use super::narrow::Narrow;
+use super::parts::Part;
 use crate::json::{DecodeOptions, arrow_schema};
 use crate::lake::table_schema;
 use crate::partition::Partitioning;
 use crate::raw::{Fetcher, Limits, RawObject};
 use crate::schema::{Field, Observation};
 
-pub(super) use narrow::NarrowRawScans;
-use parts::Part;
 use source::{RawSource, RawUnit};
 use split::Split;
 
@@ -130,12 +126,7 @@ impl RawTable {
             return Ok(Arc::clone(&self.objects));
         }
         let schema = Arc::new(self.schema.project(&[index])?);
-        let of_paths = DFSchema::try_from(Arc::clone(&schema))?;
-        let predicates: Vec<_> = filters
-            .into_iter()
-            .map(|filter| state.create_physical_expr(without_table(filter)?, &of_paths))
-            .collect::<Result<_>>()?;
-        let predicate = conjunction(predicates);
+        let predicate = conjunction(physical_filters(&filters, &schema, state)?);
         let mut left = Vec::new();
         for objects in self.objects.chunks(8192) {
             let paths = objects.iter().map(|object| Some(format!("{}{}", self.scan.base, object.key)));
@@ -180,6 +171,16 @@ impl RawTable {
     }
 }
 
+impl Narrow for RawTable {
+    fn wanted(&self) -> Option<&[Part]> {
+        self.wanted.as_ref().map(|wanted| wanted.as_slice())
+    }
+
+    fn narrowed(&self, wanted: Vec<Part>) -> Arc<dyn TableProvider> {
+        Arc::new(Self { wanted: Some(Arc::new(wanted)), ..self.clone() })
+    }
+}
+
 #[async_trait]
 impl TableProvider for RawTable {
     fn schema(&self) -> SchemaRef {
@@ -207,11 +208,7 @@ impl TableProvider for RawTable {
             let schema = datafusion::physical_plan::project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let of_table = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let predicates: Vec<_> = filters
-            .iter()
-            .map(|filter| state.create_physical_expr(without_table(filter.clone())?, &of_table))
-            .collect::<Result<_>>()?;
+        let predicates = physical_filters(filters, &self.schema, state)?;
         let units = self.units(&objects, state.config().target_partitions());
         let partitions = state.config().target_partitions().clamp(1, units.len());
         let mut files: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions];
@@ -238,11 +235,4 @@ impl TableProvider for RawTable {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
-}
-
-/// An expression over the columns of a table, without its name.
-fn without_table(expr: Expr) -> Result<Expr> {
-    datafusion::logical_expr::expr_rewriter::unnormalize_cols([expr])
-        .pop()
-        .ok_or_else(|| datafusion::error::DataFusionError::Internal("an expression was lost".to_owned()))
 }

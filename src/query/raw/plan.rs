@@ -10,10 +10,10 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_plan::PhysicalExpr;
 
-use super::parts::{Part, parts_of};
 use super::{RawScan, RawTable};
 use crate::json::{Decoder, FinishError, arrow_schema};
 use crate::partition::{Partitioning, partition_columns};
+use crate::query::parts::{Part, parts_of};
 use crate::raw::RawObject;
 use crate::schema::Field;
 

@@ -22,10 +22,10 @@ use futures::StreamExt as _;
 use object_store::ObjectStore;
 
 use super::RawTable;
-use super::parts::{Part, parts_of};
 use super::plan::ReadPlan;
 use super::read::Reading;
 use super::split::Split;
+use crate::query::parts::{Part, parts_of};
 use crate::raw::RawObject;
 
 /// What stands for one "file" of the scan.

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::compact::observe;
+use crate::query::narrow::NarrowScans;
 use crate::schema::resolve;
 
 /// The objects as a table.
@@ -48,7 +49,7 @@ fn session(partitions: usize) -> SessionContext {
     let config = SessionConfig::new().with_target_partitions(partitions);
     let state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
-        .with_optimizer_rule(Arc::new(NarrowRawScans))
+        .with_optimizer_rule(Arc::new(NarrowScans))
         .build();
     SessionContext::new_with_state(state)
 }

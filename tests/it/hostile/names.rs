@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -134,6 +135,69 @@ fn a_key_of_a_store_may_be_anything() {
         .into_iter()
         .filter(|key| !key.starts_with("/bucket/raw/s/") && !key.starts_with("/bucket/lake/s/"));
     assert_eq!(outside.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn markers_of_folders_and_empty_objects_are_consumed_once_and_never_read() {
+    let read: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&read);
+    let server = FakeS3::start(Condition::Honoured, move |method, path, _| {
+        if path.starts_with("/bucket/raw/") && method != "PUT" && !path.ends_with("/bucket/raw/") {
+            seen.lock().unwrap().push(format!("{method} {path}"));
+        }
+        None
+    });
+    let roots = Roots::new();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "[defaults]\nprovenance = \"key\"\n").unwrap();
+    // With an object of its name, without, in the midst of its folder's names and before them, and those of the roots.
+    let markers = ["", "s/", "s/a/", "s/b/", "s/b/c/", "s/late/", "s/name/", "s/.hidden/", "only/", "only/x/"];
+    let empty = ["s/e.json", "s/e.json.gz", "s/b/e", "s/name", "only/e.json"];
+    let filled = [("s/a/1.json", 1), ("s/b.json", 2), ("s/late-1.json", 3), ("s/late/1.json", 4), ("s/z.json", 5)];
+    markers.iter().chain(&empty).for_each(|key| server.put(&format!("raw/{key}"), ""));
+    filled.iter().for_each(|(key, id)| server.put(&format!("raw/{key}"), json!({"id": id, "v": 1.10}).to_string()));
+    let run = |args: &[&str]| {
+        let stores = ["--raw", "s3://bucket/raw", "--lake", "s3://bucket/lake"];
+        let ran = server.run(&roots, &[args, &stores].concat()).ok();
+        let is_of_object = |line: &String| !line.starts_with("GET /bucket/raw/s/") || empty.contains(&&line[16..]);
+        let read = std::mem::take(&mut *read.lock().unwrap());
+        assert!(!read.iter().any(|line| is_of_object(line) || line.ends_with('/')), "{args:?}: {read:?}");
+        (ran, read.len())
+    };
+    let compact = || {
+        let (text, reads) = run(&["compact", "--output", "json", "--partition-by", "none"]);
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let source = |name: &str| {
+            let found = report["sources"].as_array().unwrap().iter().find(|source| source["source_id"] == name);
+            let figure = |figure: &str| found.unwrap()[figure].as_u64().unwrap();
+            [figure("objects"), figure("success_count"), figure("error_count")]
+        };
+        (source("only"), source("s"), reads)
+    };
+    // The marker of `name` is not told from the empty object beside it, and need not be.
+    let (only, s, reads) = compact();
+    assert_eq!((only, s[1..].to_vec()), ([2, 0, 0], vec![5, 0]));
+    assert!(s[0] == 13 && reads >= 5, "{s:?}, {reads}");
+    for _ in 0..2 {
+        assert_eq!(compact(), ([0; 3], [0; 3], 0));
+    }
+    let (status, _) = run(&["status", "s", "only", "--format", "json"]);
+    for source in serde_json::from_str::<Value>(&status).unwrap().as_array().unwrap() {
+        assert_eq!([&source["objects_new"], &source["objects_overwritten"]], [0, 0], "{source}");
+    }
+    // They need not be there for what is read again, and give no rows anywhere.
+    server.put("raw/s/z2.json", r#"{"id":6,"v":"text"}"#);
+    assert_eq!(compact().1, [1, 1, 0]);
+    for table in ["lake.s", "raw.s", "s"] {
+        let (rows, _) = run(&["sql", "--format", "csv", &format!("select count(*), max(v) from {table}")]);
+        assert_eq!(rows.lines().nth(1), Some("6,text"), "{table}");
+    }
+    run(&["verify", "--deep"]);
+    run(&["quarantine", "replay", "s"]);
+    run(&["plan"]);
+    // A folder gets an object of its name.
+    server.put("raw/s/b", r#"{"id":7,"v":"b"}"#);
+    assert_eq!((compact().1, compact().1), ([1, 1, 0], [0; 3]));
+    run(&["verify", "--deep"]);
 }
 
 #[test]

@@ -32,7 +32,6 @@ fn play(seed: u64) -> Vec<String> {
         world.check();
     }
     world.settle();
-    world.check();
     world.sweep();
     world.check();
     world.story()

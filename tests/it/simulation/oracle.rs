@@ -11,8 +11,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use siltstone::compact::{Silent, compact};
 use siltstone::lake::{Entry, Head, Hidden, Merged, Table, verify};
+use siltstone::maintain::verify_deep;
+use siltstone::raw::RawObject;
 
-use super::world::World;
+use super::work::Rows;
+use super::world::{PROVENANCE, World};
 
 impl World {
     /// Checks everything that must be true after every step.
@@ -40,14 +43,25 @@ impl World {
         self.check_provenance(&entries, &rows, heads.last().map_or(0, |id| self.heads[id].totals.deduplicated));
         let ids: Vec<i64> = rows.iter().map(|(id, _)| *id).collect();
         let kept: BTreeSet<i64> = ids.iter().copied().collect();
-        assert!(self.rows.iter().all(|id| self.is_accounted(*id, &kept)), "rows were lost, {}", self.place());
+        for id in &self.rows {
+            assert!(self.is_replaced(*id) || self.is_accounted(*id, &kept), "row {id} was lost, {}", self.place());
+        }
+        self.check_told(&ids, &heads);
+        (self.rows, self.told) = (ids, (Rows::default(), true));
+    }
+
+    /// Checks that what runs told is what happened to rows, now `ids`; a run that could not tell may have done more.
+    fn check_told(&mut self, ids: &[i64], heads: &[i64]) {
         let deduplicated = heads.last().map_or(0, |id| self.heads[id].totals.deduplicated);
-        // What is told is what happened; a run that could not tell may have done more.
-        let (grown, (told, is_all)) =
-            (ids.len() as u64 + deduplicated - self.rows.len() as u64 - self.deduplicated, self.told);
-        self.deduplicated = deduplicated;
-        assert!(if is_all { grown == told } else { grown >= told }, "{grown} rows, told {told}, {}", self.place());
-        (self.rows, self.told) = (ids, (0, true));
+        let mut done = Rows { added: ids.len() as u64 + deduplicated, replaced: 0 };
+        for gone in heads.iter().filter_map(|id| self.heads[id].taken_out) {
+            done += Rows { added: gone.rows_out, replaced: gone.rows_out - gone.deduplicated };
+        }
+        let now = Rows { added: done.added - self.done.added, replaced: done.replaced - self.done.replaced };
+        let (told, is_all) = self.told;
+        let is_possible = now.added >= told.added && now.replaced >= told.replaced;
+        assert!(if is_all { now == told } else { is_possible }, "{now:?}, told {told:?}, {}", self.place());
+        self.done = done;
     }
 
     /// Checks what must be true once a run without faults has ended.
@@ -57,10 +71,12 @@ impl World {
         let there: BTreeSet<i64> = rows.iter().map(|(id, _)| *id).collect();
         for (key, versions) in &self.stored {
             let is_there = self.read(&Path::from(format!("raw/s/{key}"))).is_some();
-            let is_whole = |ids: &[i64]| ids.iter().all(|id| self.is_accounted(*id, &there));
-            let is_consumed = versions.iter().any(|content| is_whole(&content.ids));
-            assert!(is_consumed || !is_there, "{key} is not in the table, {}", self.place());
+            let consumed = self.consumed.get(key);
+            assert!(consumed.is_some() || !is_there, "{key} is not in the table, {}", self.place());
+            let is_last = consumed == Some(&(versions.len() - 1));
+            assert!(is_last || !is_there || !self.is_replacing, "{key} is there as it was, {}", self.place());
         }
+        self.check_deep();
         if !self.is_stable {
             return;
         }
@@ -79,6 +95,15 @@ impl World {
             assert_eq!(one, other, "{}", self.place());
         }
         assert_eq!(rows.len(), fresh.len(), "{}", self.place());
+    }
+
+    /// Checks all rows against the raw objects that are still there.
+    fn check_deep(&self) {
+        let raw = Self::location(self.sound(), "raw").folder("s").unwrap();
+        let settings = self.request(self.sound()).config.settings("s").unwrap();
+        let deep = self.runtime.block_on(verify_deep(&raw, &self.table(), &settings, 1)).unwrap();
+        assert_eq!(deep.findings, [], "{}", self.place());
+        assert!(!self.is_stable || deep.rows_unread == 0, "{deep:?}, {}", self.place());
     }
 
     fn below_table(&self, path: &str) -> Path {
@@ -175,31 +200,65 @@ impl World {
         entries
     }
 
-    /// Whether the row of a record is there, or one with the same key that counts more.
+    /// Whether the row of a record is there, or was taken out for one with the same key that counts more.
     fn is_accounted(&self, id: i64, there: &BTreeSet<i64>) -> bool {
         let is_twin = |other: &i64| self.twins.get(other).is_some_and(|twin| Some(twin) == self.twins.get(&id));
-        there.contains(&id) || there.range(id + 1..).any(is_twin)
+        // That one may be replaced by now.
+        let is_outdone = || self.is_replacing && self.twins.range(id + 1..).any(|(other, _)| is_twin(other));
+        there.contains(&id) || there.range(id + 1..).any(is_twin) || is_outdone()
     }
 
-    /// Of each consumed object, the rows of one version of it, each once; of others, none.
-    fn check_provenance(&self, entries: &[Entry], rows: &[(i64, Value)], deduplicated: u64) {
+    /// Whether a later version of its object was consumed than the one with the record.
+    fn is_replaced(&self, id: i64) -> bool {
+        self.is_replacing
+            && self
+                .consumed
+                .iter()
+                .any(|(key, last)| self.stored[key][..*last].iter().any(|content| content.ids.contains(&id)))
+    }
+
+    /// Which version of an object has its ETag.
+    fn version_of(&mut self, object: &RawObject) -> usize {
+        let versions = self.stored.get_mut(&object.key).unwrap();
+        let known = versions.iter().position(|content| content.etags.contains(&object.etag));
+        known.unwrap_or_else(|| {
+            // While runs go on, objects are only written again as they are.
+            let last = versions.len() - 1;
+            versions[last].etags.push(object.etag.clone());
+            last
+        })
+    }
+
+    /// Of each consumed object, the rows of the version that the ledger names, each once; of others, none.
+    fn check_provenance(&mut self, entries: &[Entry], rows: &[(i64, Value)], deduplicated: u64) {
         for pair in rows.windows(2) {
             assert_ne!(pair[0].0, pair[1].0, "a row is there twice, {}", self.place());
         }
         let there: BTreeSet<i64> = rows.iter().map(|(id, _)| *id).collect();
-        let mut expected = 0;
+        let mut expected = BTreeMap::new();
         let mut keys = BTreeSet::new();
         for entry in entries {
             let key = &entry.object.key;
             assert!(keys.insert(key), "{key} was consumed twice, {}", self.place());
-            let versions = self.stored.get(key).unwrap_or_else(|| panic!("{key} was never stored, {}", self.place()));
-            let is_whole = |ids: &[i64]| ids.iter().all(|id| self.is_accounted(*id, &there));
-            let whole: Vec<_> = versions.iter().filter(|content| is_whole(&content.ids)).collect();
-            let [content] = whole[..] else { panic!("{} versions of {key} are there, {}", whole.len(), self.place()) };
+            assert!(self.stored.contains_key(key), "{key} was never stored, {}", self.place());
+            let version = self.version_of(&entry.object);
+            let content = &self.stored[key][version];
+            let is_whole = content.ids.iter().all(|id| self.is_accounted(*id, &there));
+            assert!(is_whole, "version {version} of {key} is not there, {}", self.place());
             assert_eq!((entry.rows_out, entry.quarantined), (content.ids.len() as u64, content.malformed), "{key}");
-            expected += content.ids.len();
+            expected.extend(content.ids.iter().map(|id| (*id, key)));
+            let before = self.consumed.get(key).copied().unwrap_or(version);
+            let is_later = if self.is_replacing { version >= before } else { version == before };
+            assert!(is_later, "{key} went from version {before} to {version}, {}", self.place());
+            self.consumed.insert(key.clone(), version);
         }
-        assert_eq!(rows.len() + deduplicated as usize, expected, "{}", self.place());
+        assert!(self.consumed.keys().all(|key| keys.contains(key)), "an object is forgotten, {}", self.place());
+        for (id, row) in rows {
+            assert!(expected.contains_key(id), "row {id} is of no consumed object, {}", self.place());
+            let named = self.is_replacing.then_some(expected[id].as_str());
+            assert_eq!(row[PROVENANCE].as_str(), named, "row {id}, {}", self.place());
+        }
+        assert_eq!(rows.len() + deduplicated as usize, expected.len(), "{}", self.place());
     }
 
     /// The rows of data files, by `id`, without nulls.

@@ -1,5 +1,7 @@
 //! What writers do.
 
+use std::ops::AddAssign;
+
 use siltstone::clock::Clock;
 use siltstone::compact::{Report, Request, Silent, Status, compact, replay};
 use siltstone::error::Result;
@@ -22,11 +24,26 @@ pub(super) enum Work {
     Vacuum { retention_hours: u32 },
 }
 
+/// What became of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Rows {
+    /// So many came.
+    pub(super) added: u64,
+    /// So many went as what their objects hold by now took their place.
+    pub(super) replaced: u64,
+}
+
+impl AddAssign for Rows {
+    fn add_assign(&mut self, more: Self) {
+        self.added += more.added;
+        self.replaced += more.replaced;
+    }
+}
+
 /// What a writer said of what it did.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told {
-    /// Rows that it added.
-    pub(super) rows: u64,
+    pub(super) rows: Rows,
     pub(super) is_failed: bool,
 }
 
@@ -66,11 +83,11 @@ impl Work {
                 let source = &done.sources[0];
                 assert_eq!(source.status == Status::Failed, source.error.is_some(), "{done:?}");
                 assert!(source.rows_deduplicated == 0 || self == Self::Dedup, "{done:?}");
-                Ok(Told { rows: 0, is_failed: source.status == Status::Failed })
+                Ok(Told { rows: Rows::default(), is_failed: source.status == Status::Failed })
             }
             Self::Vacuum { retention_hours } => {
                 vacuum(&request.lake.folder("s")?, retention_hours, false, clock).await?;
-                Ok(Told { rows: 0, is_failed: false })
+                Ok(Told { rows: Rows::default(), is_failed: false })
             }
         }
     }
@@ -81,6 +98,7 @@ impl Told {
         let source = &report.sources[0];
         let is_failed = source.status == Status::Failed;
         assert_eq!(is_failed, source.error.is_some(), "{report:?}");
-        Self { rows: if is_failed { 0 } else { source.success_count }, is_failed }
+        let rows = Rows { added: source.success_count, replaced: source.rows_replaced };
+        Self { rows: if is_failed { Rows::default() } else { rows }, is_failed }
     }
 }

@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use serde_json::{Value, json};
 use siltstone::clock::Clock;
 use siltstone::compact::{Request, Silent, Status, compact};
-use siltstone::config::{Config, DedupConfig};
+use siltstone::config::{Config, DedupConfig, OnOverwrite};
 use siltstone::lake::Head;
 use siltstone::maintain::vacuum;
 use siltstone::store::Location;
@@ -18,18 +18,22 @@ use siltstone::store::faults::{FaultStore, Rates, Seeded};
 
 use super::timed::Timed;
 use super::turns::{Ends, InTurn, Turns};
-use super::work::{Told, Work};
+use super::work::{Rows, Told, Work};
 use crate::support::Numbers;
 
 /// What one version of a raw object holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
+    /// What the store tells it from others by; each time it is written again, as it is, there is another.
+    pub(super) etags: Vec<String>,
     /// The `id` of each record.
     pub(super) ids: Vec<i64>,
     /// Lines that are no records.
     pub(super) malformed: u64,
 }
 
+/// The column that names the raw object of each row, where there is one.
+pub(super) const PROVENANCE: &str = "raw_object";
 const HOUR_MICROS: i64 = 3_600_000_000;
 /// Time that may pass between two calls of a writer.
 const LONGEST_PAUSE_MICROS: u64 = 10 * HOUR_MICROS as u64;
@@ -51,6 +55,8 @@ pub(super) struct World {
     runs: u64,
     /// Whether raw objects stay as they are once they are stored. Then all values follow from them.
     pub(super) is_stable: bool,
+    /// Whether what an object holds now takes the place of the rows it had; if not, these stay.
+    pub(super) is_replacing: bool,
     /// All that was ever stored, by key.
     pub(super) stored: BTreeMap<String, Vec<Content>>,
     next_id: i64,
@@ -60,10 +66,12 @@ pub(super) struct World {
     has_twins: bool,
     /// The ids in the table at the last check.
     pub(super) rows: Vec<i64>,
-    /// Rows that the runs of the last step said they added, and whether each of them is to be believed to the row.
-    pub(super) told: (u64, bool),
-    /// Rows that were taken out by then, as others had the same key.
-    pub(super) deduplicated: u64,
+    /// What the runs of the last step said they did to rows, and whether each of them is to be believed to the row.
+    pub(super) told: (Rows, bool),
+    /// What runs did to rows until the last check, by the heads.
+    pub(super) done: Rows,
+    /// Which version of an object was consumed last, by its key: its place among those that were stored.
+    pub(super) consumed: BTreeMap<String, usize>,
     /// The heads that were in the ledger at a check, by id: older ones go with a vacuum.
     pub(super) heads: BTreeMap<i64, Head>,
 }
@@ -112,8 +120,9 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut numbers = Numbers(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
         let has_twins = seed % 4 == 1;
-        // Of a version that was not consumed, all rows could seem to be taken out.
-        let is_stable = has_twins || numbers.below(2) == 0;
+        let is_replacing = matches!(seed % 5, 2 | 3);
+        // Histories with twins are long enough without more versions of objects, unless these are what is played.
+        let is_stable = (has_twins || numbers.below(2) == 0) && !is_replacing;
         let is_sorted = numbers.below(3) == 0;
         let time = Arc::new(AtomicI64::new(1_760_000_000_000_000));
         let mut world = Self {
@@ -126,14 +135,16 @@ impl World {
             is_sorted,
             runs: 0,
             is_stable,
+            is_replacing,
             stored: BTreeMap::new(),
             twins: BTreeMap::new(),
             has_twins,
             next_id: 0,
             story: Vec::new(),
             rows: Vec::new(),
-            told: (0, true),
-            deduplicated: 0,
+            told: (Rows::default(), true),
+            done: Rows::default(),
+            consumed: BTreeMap::new(),
             heads: BTreeMap::new(),
         };
         // An old object, so that there is a source whatever vanishes.
@@ -174,7 +185,8 @@ impl World {
         self.pauses.store(PAUSES_MICROS, Ordering::SeqCst);
         for _ in 0..self.numbers.below(4) {
             let wide = self.numbers.below(3) == 0;
-            let key = format!("{}.json", self.numbers.below(30));
+            // Of fewer objects more are overwritten.
+            let key = format!("{}.json", self.numbers.below(if self.is_replacing { 8 } else { 30 }));
             if !self.stored.contains_key(&key) {
                 self.put_object(&key, wide);
             } else if !self.is_stable {
@@ -204,10 +216,11 @@ impl World {
             let source = &report.sources[0];
             assert!(is_first || source.objects == 0, "{report:?}, {}", self.place());
             if is_first {
-                self.told = (source.success_count, true);
+                self.told = (Rows { added: source.success_count, replaced: source.rows_replaced }, true);
             }
             self.story.push(format!("settled: {} objects, version {:?}", source.objects, source.version));
         }
+        self.check();
         self.check_complete();
     }
 
@@ -231,6 +244,10 @@ impl World {
     pub(super) fn request(&self, store: Arc<dyn ObjectStore>) -> Request {
         let mut config = Config::default();
         config.defaults.sort_by = self.is_sorted.then(|| vec!["id".to_owned()]);
+        if self.is_replacing {
+            config.defaults.provenance = Some(PROVENANCE.to_owned());
+            config.defaults.on_overwrite = Some(OnOverwrite::Replace);
+        }
         config.defaults.dedup = Some(DedupConfig { keys: vec!["twin".to_owned()], keep: "last by id".to_owned() });
         Request {
             raw: Self::location(Arc::clone(&store), "raw"),
@@ -286,12 +303,13 @@ impl World {
                 .map(|(me, work, clock, store, request)| scope.spawn(move || play(*me, *work, clock, store, request)));
             players.collect::<Vec<_>>().into_iter().map(|player| player.join().unwrap()).collect()
         });
-        self.told = (0, true);
+        self.told = (Rows::default(), true);
         for Ended { work, dead, outcome } in ended {
             let told = match &outcome {
                 Ok(told) => {
                     self.told.0 += told.rows;
-                    format!("{}: {} rows", if told.is_failed { "failed" } else { "ended" }, told.rows)
+                    let Rows { added, replaced } = told.rows;
+                    format!("{}: {added} rows for {replaced}", if told.is_failed { "failed" } else { "ended" })
                 }
                 Err(_) => "could not begin".to_owned(),
             };
@@ -324,7 +342,7 @@ impl World {
             let path = Path::from(format!("{log}/{version:020}.json"));
             self.runtime.block_on(self.store.put(&path, format!("{entry}\n").into_bytes().into())).unwrap();
         }
-        self.told = (0, true);
+        self.told = (Rows::default(), true);
         self.story.push(format!("{count} versions of another writer"));
     }
 
@@ -389,7 +407,8 @@ impl World {
             text.push_str("malformed\n");
         }
         let path = Path::from(format!("raw/s/{key}"));
-        self.runtime.block_on(self.store.put(&path, text.into_bytes().into())).unwrap();
+        let put = self.runtime.block_on(self.store.put(&path, text.into_bytes().into())).unwrap();
+        content.etags.push(put.e_tag.unwrap());
         self.stored.entry(key.to_owned()).or_default().push(content);
     }
 

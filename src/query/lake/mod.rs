@@ -1,5 +1,8 @@
 //! The tables of a lake, kept open between the statements of a session: of the log, only what is new is read again.
 
+mod partial;
+mod scan;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +14,7 @@ use super::raw::PATH;
 use crate::error::{ErrorKind, Result};
 use crate::lake::{Head, Hidden, Registry, Table};
 use crate::store::Location;
+pub(super) use scan::LakeTable;
 
 /// The tables below a lake root.
 #[derive(Debug)]
@@ -125,8 +129,10 @@ impl Lake {
     ) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
         let Some(state) = table.state() else { return Ok(None) };
         self.runtime.register_object_store(table.location().url(), Arc::clone(table.location().store()));
-        let mut config =
-            DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() };
+        if let Some(table) = LakeTable::new(table, with_paths)? {
+            return Ok(Some(Arc::new(table)));
+        }
+        let mut config = delta_config();
         if with_paths {
             config = config.with_file_column_name(PATH);
         }
@@ -143,6 +149,11 @@ impl Lake {
             crate::error::Error::new(ErrorKind::NotFound, format!("the table of {source} has no version of that time"))
         })
     }
+}
+
+/// How the Delta library gives the columns of a table: as they are.
+fn delta_config() -> DeltaScanConfig {
+    DeltaScanConfig { schema_force_view_types: false, wrap_partition_values: false, ..DeltaScanConfig::new() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

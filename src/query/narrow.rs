@@ -1,4 +1,4 @@
-//! Finds which parts of the columns of raw tables a statement is made of, and tells the tables.
+//! Finds which parts of the columns of tables a statement is made of, and tells the tables.
 //!
 //! The plan is gone through from its result down. What is wanted of each column of a node follows from what is wanted of the
 //! columns of the node above, and from the expressions there. The plan stays as it is: a field that nobody wants is null.
@@ -13,20 +13,30 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-use super::RawTable;
+use super::lake::LakeTable;
 use super::parts::{Part, field_path};
+use super::raw::RawTable;
+
+/// A table that reads no more of its columns than is wanted.
+pub(super) trait Narrow: TableProvider {
+    /// The parts of its columns that a statement wants, where it was told; else all.
+    fn wanted(&self) -> Option<&[Part]>;
+
+    /// The same table, of which these parts of its columns are wanted. The other fields of structs are null.
+    fn narrowed(&self, wanted: Vec<Part>) -> Arc<dyn TableProvider>;
+}
 
 /// The rule of the optimizer, which must be its last.
 #[derive(Debug)]
-pub(in crate::query) struct NarrowRawScans;
+pub(super) struct NarrowScans;
 
-impl OptimizerRule for NarrowRawScans {
+impl OptimizerRule for NarrowScans {
     fn name(&self) -> &'static str {
-        "narrow_raw_scans"
+        "narrow_scans"
     }
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        if !has_raw_scan(&plan)? {
+        if !has_narrow_scan(&plan)? {
             return Ok(Transformed::no(plan));
         }
         let wanted = vec![Part::All; plan.schema().fields().len()];
@@ -34,13 +44,18 @@ impl OptimizerRule for NarrowRawScans {
     }
 }
 
-fn has_raw_scan(plan: &LogicalPlan) -> Result<bool> {
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if raw_table(scan).is_some())))
+fn has_narrow_scan(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| match node {
+        LogicalPlan::TableScan(scan) => {
+            Ok(source_as_provider(&scan.source).is_ok_and(|table| as_narrow(&*table).is_some()))
+        }
+        _ => Ok(false),
+    })
 }
 
-fn raw_table(scan: &TableScan) -> Option<RawTable> {
-    let provider = source_as_provider(&scan.source).ok()?;
-    (&*provider as &dyn TableProvider).downcast_ref::<RawTable>().cloned()
+fn as_narrow(table: &dyn TableProvider) -> Option<&dyn Narrow> {
+    let raw = table.downcast_ref::<RawTable>().map(|table| table as &dyn Narrow);
+    raw.or_else(|| table.downcast_ref::<LakeTable>().map(|table| table as &dyn Narrow))
 }
 
 /// Adds what an expression over a node is made of to what is wanted of its columns. `part`: what is wanted of the value.
@@ -168,8 +183,11 @@ fn add_own(expr: &Expr, schema: &DFSchema, wanted: &mut [Part]) -> Result<()> {
 }
 
 fn narrow_scan(mut scan: TableScan, wanted: &[Part]) -> Result<Transformed<LogicalPlan>> {
-    let Some(table) = raw_table(&scan) else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
-    let mut parts = vec![Part::default(); table.schema.fields().len()];
+    let provider = source_as_provider(&scan.source).ok();
+    let Some(table) = provider.as_deref().and_then(as_narrow) else {
+        return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+    };
+    let mut parts = vec![Part::default(); table.schema().fields().len()];
     match &scan.projection {
         Some(projection) => {
             projection.iter().zip(wanted).for_each(|(index, part)| parts[*index].add(&[], part));
@@ -177,9 +195,9 @@ fn narrow_scan(mut scan: TableScan, wanted: &[Part]) -> Result<Transformed<Logic
         None => parts.iter_mut().zip(wanted).for_each(|(all, part)| all.add(&[], part)),
     }
     // What the filters of the scan are made of, the scan finds itself.
-    if table.wanted.as_ref().is_some_and(|before| **before == parts) {
+    if table.wanted().is_some_and(|before| *before == parts) {
         return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
     }
-    scan.source = provider_as_source(Arc::new(RawTable { wanted: Some(Arc::new(parts)), ..table }));
+    scan.source = provider_as_source(table.narrowed(parts));
     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
 }

@@ -1,0 +1,117 @@
+//! Results as text for programs: csv, json, ndjson. They hold one batch.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::csv;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::json::writer::{EncoderOptions, JsonArray, LineDelimited, Writer, WriterBuilder, make_encoder};
+
+use super::{Sink, describe};
+use crate::error::{Context as _, Result};
+
+type Out<'a> = &'a mut (dyn Write + Send);
+
+pub(super) struct Csv<'a> {
+    out: Out<'a>,
+    text: Vec<u8>,
+    has_header: bool,
+}
+
+impl<'a> Csv<'a> {
+    pub(super) fn new(schema: &SchemaRef, out: Out<'a>) -> Result<Self> {
+        let mut csv = Self { out, text: Vec::new(), has_header: false };
+        csv.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
+        Ok(csv)
+    }
+}
+
+impl Sink for Csv<'_> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        // Through a buffer: the csv writer would hide that `out` is a closed pipe.
+        let mut writer = csv::WriterBuilder::new().with_header(!self.has_header).build(&mut self.text);
+        writer.write(&flat(batch)?).context(describe)?;
+        drop(writer);
+        self.has_header = true;
+        self.out.write_all(&self.text).context(describe)?;
+        self.text.clear();
+        self.out.flush().context(describe)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.out.flush().context(describe)
+    }
+}
+
+pub(super) struct Json<'a>(Writer<Out<'a>, JsonArray>);
+
+impl<'a> Json<'a> {
+    pub(super) fn new(out: Out<'a>) -> Self {
+        Self(WriterBuilder::new().with_explicit_nulls(true).build(out))
+    }
+}
+
+impl Sink for Json<'_> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.write(batch).context(describe)?;
+        self.0.get_mut().flush().context(describe)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.0.finish().context(describe)?;
+        let out = self.0.into_inner();
+        writeln!(out).context(describe)?;
+        out.flush().context(describe)
+    }
+}
+
+pub(super) struct Ndjson<'a>(Writer<Out<'a>, LineDelimited>);
+
+impl<'a> Ndjson<'a> {
+    pub(super) fn new(out: Out<'a>) -> Self {
+        Self(WriterBuilder::new().with_explicit_nulls(true).build(out))
+    }
+}
+
+impl Sink for Ndjson<'_> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.write(batch).context(describe)?;
+        self.0.get_mut().flush().context(describe)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.0.finish().context(describe)?;
+        self.0.into_inner().flush().context(describe)
+    }
+}
+
+/// The batch with nested columns as text, which is all that csv can hold.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
+    let describe = || "cannot write nested columns as text".to_owned();
+    if !batch.schema().fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(batch.clone());
+    }
+    let options = EncoderOptions::default().with_explicit_nulls(true);
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(field.as_ref().clone());
+            columns.push(Arc::clone(column));
+            continue;
+        }
+        let mut encoder = make_encoder(field, column.as_ref(), &options).context(describe)?;
+        let texts = (0..column.len()).map(|row| {
+            (!column.is_null(row)).then(|| {
+                let mut text = Vec::new();
+                encoder.encode(row, &mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        });
+        let texts: arrow::array::StringArray = texts.collect();
+        fields.push(field.as_ref().clone().with_data_type(DataType::Utf8).with_nullable(true));
+        columns.push(Arc::new(texts));
+    }
+    RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).context(describe)
+}
