@@ -46,7 +46,7 @@ SOURCES = {
         "group": "type",
         "nested": ("actor.login", "payload.size"),
         "filter": ("actor.id", "=", 101),
-        "project": ("id", "type", "actor.login", "repo.name", "payload.push_id"),
+        "project": ("id", "type", "actor.login", "created_at", "payload.size"),
         "lookup": ("id", "10000150000"),
     },
     "gharchive": {

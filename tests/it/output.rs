@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use arrow::array::{Array as _, RecordBatch};
+use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -113,7 +113,7 @@ fn a_large_result_has_several_row_groups() {
     // 200 MB, 64 MiB and a batch at a time.
     assert!(metadata.metadata().num_row_groups() >= 2);
     let read = read_parquet(file);
-    assert_eq!(read.columns().iter().map(|column| column.null_count()).sum::<usize>(), 0);
+    assert_eq!(read.columns().iter().map(Array::null_count).sum::<usize>(), 0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) fn there_are(programs: &[&str]) -> bool {
     let missing =
         programs.iter().find(|program| !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
     if let Some(missing) = missing {
-        println!("skipped: {missing} is not installed");
+        eprintln!("skipped: {missing} is not installed");
     }
     missing.is_none()
 }

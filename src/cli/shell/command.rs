@@ -89,6 +89,7 @@ fn switch(name: &str, argument: Option<String>) -> Result<Option<bool>, String> 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
 

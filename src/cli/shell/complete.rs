@@ -370,5 +370,6 @@ fn dotted(path: &[String], named: &[Named], names: &dyn Names, found: &mut Found
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #[path = "complete_tests.rs"]
 mod tests;

@@ -188,6 +188,7 @@ fn query(tokens: &[Token<'_>]) -> Kind {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
 
