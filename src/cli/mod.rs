@@ -23,6 +23,7 @@ mod serve;
 mod shell;
 mod sql;
 mod status;
+mod threads;
 mod vacuum;
 mod verify;
 
@@ -188,12 +189,13 @@ pub fn init_logging(args: &Args) {
 
 /// Carries a command out.
 pub fn execute(args: Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&Error::failed("cannot start the I/O runtime", error)),
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(threads::KEPT).build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&Error::failed("cannot start the I/O runtime", error)),
+        };
     let config_path = args.config;
-    let done = load_config(config_path.as_deref()).and_then(|config| {
+    let done = threads::take(&runtime).and_then(|()| load_config(config_path.as_deref())).and_then(|config| {
         runtime.block_on(async {
             match args.command {
                 Command::Compact(command) => compact::run(command, config).await,

@@ -2,6 +2,7 @@
 
 mod athena;
 mod catalog;
+mod cooperative;
 mod filters;
 mod fresh;
 mod lake;

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 
 use super::athena::{self, AsOf};
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
+use super::cooperative::CooperativeJoins;
 use super::fresh::FreshTables;
 use super::lake::Lake;
 use super::narrow::NarrowScans;
@@ -105,7 +106,8 @@ impl SqlSession {
         let builder = SessionStateBuilder::new_with_default_features()
             .with_config(session)
             .with_runtime_env(runtime)
-            .with_optimizer_rule(Arc::new(NarrowScans));
+            .with_optimizer_rule(Arc::new(NarrowScans))
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins));
         let context = match dialect {
             Dialect::Athena => athena::register(builder).context(describe_dialect)?,
             Dialect::Datafusion => SessionContext::new_with_state(builder.build()),

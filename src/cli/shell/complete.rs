@@ -150,7 +150,8 @@ pub(super) fn complete(text: &str, at: usize, names: &dyn Names) -> (usize, Vec<
         path.insert(0, name.clone());
         before.truncate(before.len() - 2);
     }
-    let mut found = Found { partial: &partial, is_quoted: is_open_name, all: BTreeSet::new() };
+    let is_lower = text[start..at].starts_with(|c: char| c.is_ascii_lowercase());
+    let mut found = Found { partial: &partial, is_lower, is_quoted: is_open_name, all: BTreeSet::new() };
     let all = whole_statement(text, at, &before);
     let named = named_tables(&all, names);
     if !path.is_empty() {
@@ -186,6 +187,8 @@ pub(super) fn complete(text: &str, at: usize, names: &dyn Names) -> (usize, Vec<
 /// Candidates, by what is begun of them.
 struct Found<'a> {
     partial: &'a str,
+    /// It is written in lower case.
+    is_lower: bool,
     is_quoted: bool,
     all: BTreeSet<String>,
 }
@@ -206,8 +209,7 @@ impl Found<'_> {
     /// Keywords are written as what is begun of them.
     fn add_keyword(&mut self, word: &str) {
         if self.begins(word) {
-            let is_lower = self.partial.starts_with(|c: char| c.is_ascii_lowercase());
-            self.all.insert(if is_lower { word.to_ascii_lowercase() } else { word.to_owned() });
+            self.all.insert(if self.is_lower { word.to_ascii_lowercase() } else { word.to_owned() });
         }
     }
 }

@@ -89,7 +89,7 @@ fn fields_of_rows_are_offered_at_any_depth() {
 #[test]
 fn names_that_need_quotes_get_them() {
     assert_eq!(at("select e.ord| from events e"), ["\"order\""]);
-    assert_eq!(at("select \"cre| from events"), [""; 0], "all behind an open quote is the name");
+    assert_eq!(at("select \"cre| from events"), ["\"created_at\""]);
     assert_eq!(at("select * from events where \"cre|"), ["\"created_at\""]);
 }
 

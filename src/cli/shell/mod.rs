@@ -260,7 +260,7 @@ impl Shell {
             let message = format!("{} takes the result of one statement; \\o FILE names one for each", file.display());
             return Err(Error::usage(message));
         } else {
-            if std::mem::replace(&mut self.is_stdout_full, self.format.is_binary() && is_statement) {
+            if self.is_stdout_full && is_statement {
                 return Err(Error::usage("in this format, stdout takes the result of one statement"));
             }
             let format = match self.format {
@@ -271,6 +271,7 @@ impl Shell {
             let with_count = self.is_interactive && format.is_for_people();
             let shown = Shown { format, with_count, paged: self.is_paged };
             run::to_stdout(&self.session, question, shown, self.bounds).await?;
+            self.is_stdout_full = format.is_binary();
         }
         if self.is_timed {
             tell(&format!("time: {:.3} ms", began.elapsed().as_secs_f64() * 1e3));

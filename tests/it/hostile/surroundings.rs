@@ -190,7 +190,7 @@ fn a_run_that_gets_no_memory_leaves_the_table_as_it_was_and_another_completes() 
         roots.put(&format!("s/{object}.json"), noise(&mut numbers, 100 + object * 2000, 2000));
     }
     let mut starved = 0;
-    for mib in [60, 120, 200, 300, 400] {
+    for mib in [60, 120, 200, 300, 400, 450, 500, 600, 800] {
         let ran = roots.command_within(&format!("-v {}", mib << 10), &["compact"]).output().unwrap();
         if ran.status.success() {
             break;

@@ -19,7 +19,7 @@ fn answers_are_those_of_sql() {
         "SELECT count(*) AS n FROM public.orders",
         "SELECT count(*) FROM lake.orders FOR VERSION AS OF 0",
         "SELECT order_id, customer.address.city FROM raw.orders ORDER BY order_id LIMIT 5",
-        "SELECT o.order_id, l.sku FROM lake.orders o CROSS JOIN UNNEST(o.lines) AS t(l) ORDER BY 1, 2 LIMIT 5",
+        "SELECT o.order_id, t.a FROM lake.orders o CROSS JOIN UNNEST(o.lines) AS t(a, b, c) ORDER BY 1, 2 LIMIT 5",
         "SELECT element_at(split(order_id, '-'), 2), date_add('day', 1, shippedon) FROM orders ORDER BY 1 LIMIT 3",
         "SELECT customer, lines FROM orders ORDER BY order_id LIMIT 3",
         "SELECT count(DISTINCT \"$path\") FROM raw.orders",
