@@ -17,7 +17,6 @@ mod script;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -29,6 +28,7 @@ use self::helper::ShellHelper;
 use self::run::{Question, Shown};
 use self::script::{Piece, Script, What};
 use super::is_broken_pipe;
+use crate::clock::Stopwatch;
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::query::{Format, SqlSession};
 
@@ -252,7 +252,7 @@ impl Shell {
     }
 
     async fn ask(&mut self, question: Question) -> Result<()> {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         let is_statement = matches!(question, Question::Statement(_));
         if let Some(file) = self.file.take_if(|_| is_statement) {
             self.ask_into(question, file).await?;
@@ -274,7 +274,7 @@ impl Shell {
             self.is_stdout_full = format.is_binary();
         }
         if self.is_timed {
-            tell(&format!("time: {:.3} ms", began.elapsed().as_secs_f64() * 1e3));
+            tell(&format!("time: {:.3} ms", began.seconds() * 1e3));
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::FusedFuture as _;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::file::{ResultFile, binary_to_terminal};
@@ -81,9 +83,18 @@ async fn bounded_while<T: Send + 'static>(
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     // From here on an interrupt is ours.
     let _ = futures::poll!(&mut interrupt);
-    // A task of its own, for planning may block the one that waits here.
-    let mut work: JoinHandle<Result<T>> = tokio::spawn(work);
-    let given_up = async {
+    // A thread of its own: planning blocks it, and whoever reads the result slowly.
+    let (give_up, given_up) = oneshot::channel::<()>();
+    let runtime = Handle::current();
+    let mut work: JoinHandle<Option<Result<T>>> = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                done = work => Some(done),
+                _ = given_up => None,
+            }
+        })
+    });
+    let too_long = async {
         match timeout {
             Some(timeout) => {
                 tokio::time::sleep(timeout).await;
@@ -93,12 +104,14 @@ async fn bounded_while<T: Send + 'static>(
         }
     };
     let message = tokio::select! {
-        done = &mut work => return done.map_err(|error| Error::failed("the query failed", error))?.map(Some),
-        message = given_up => Some(message),
+        done = &mut work => {
+            return done.map_err(|error| Error::failed("the query failed", error))?.transpose();
+        }
+        message = too_long => Some(message),
         Ok(()) = interrupt => Some(INTERRUPTED.to_owned()),
         () = unread => None,
     };
-    work.abort();
+    drop(give_up);
     let _ = tokio::time::timeout(GRACE, work).await;
     message.map_or(Ok(None), |message| Err(Error::new(ErrorKind::Failed, message)))
 }

@@ -18,7 +18,6 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt as _;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::{Context as _, Error, Result};
 
@@ -97,7 +96,7 @@ pub fn limit_rows(stream: SendableRecordBatchStream, most: u64) -> (SendableReco
     (Box::pin(RecordBatchStreamAdapter::new(schema, limited)), is_cut)
 }
 
-/// Writes a result as it comes and returns the number of rows.
+/// Writes a result as it comes and returns the number of rows. Blocks while `out` does.
 ///
 /// # Errors
 /// When the query fails, the format lacks a type of the result, or `out` cannot be written.
@@ -111,11 +110,13 @@ pub async fn write_results(
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| Error::failed("the query failed", error))?;
         rows += batch.num_rows() as u64;
-        blocking(|| sink.write(&batch))?;
+        sink.write(&batch)?;
+        // Whoever gives the query up is heard between two batches.
+        tokio::task::yield_now().await;
     }
     // What it holds is not needed while the end is written.
     drop(stream);
-    blocking(|| sink.finish())?;
+    sink.finish()?;
     Ok(rows)
 }
 
@@ -142,14 +143,6 @@ fn sink<'a>(format: Format, schema: &SchemaRef, out: &'a mut (dyn Write + Send))
         Format::Parquet => Box::new(binary::Parquet::new(schema, out)?),
         Format::Arrow => Box::new(binary::Arrow::new(schema, out)?),
     })
-}
-
-/// Does work that may wait for whoever reads the result: the other tasks of this thread go on elsewhere.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
 
 fn describe() -> String {
