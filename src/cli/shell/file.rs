@@ -22,7 +22,7 @@ impl ResultFile {
     ///
     /// # Errors
     /// When it cannot be made; `Usage` when that is a terminal that cannot show the format.
-    pub(super) fn create(path: &Path, format: Format) -> Result<(Self, File)> {
+    pub(super) fn begin(path: &Path, format: Format) -> Result<(Self, File)> {
         let describe = || format!("cannot write {}", path.display());
         // Of a link, what it leads to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

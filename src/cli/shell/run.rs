@@ -168,7 +168,7 @@ pub(super) async fn to_file(
     bounds: Bounds,
 ) -> Result<u64> {
     // It belongs to who waits: what was given up may end later than this process.
-    let (result, file) = ResultFile::create(path, format)?;
+    let (result, file) = ResultFile::begin(path, format)?;
     let shown = Shown { format, with_count: false, paged: false };
     let out = Box::new(BufWriter::with_capacity(1 << 20, file));
     let work = answer(Arc::clone(session), question, shown, bounds.max_rows, out);
