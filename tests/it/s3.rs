@@ -1,5 +1,5 @@
-//! Raw objects and tables on a real S3 server, named by `SILTSTONE_TEST_S3` (as `http://127.0.0.1:5555`, without
-//! authentication, as moto's server). Without it these tests have nothing to run against and pass, but for the one in memory.
+//! Raw objects and tables on a real S3 server, named by `SILTSTONE_TEST_S3` (as `http://127.0.0.1:5599`, without
+//! authentication, as that of tests/s3/server.py). Without it these tests have nothing to run against and pass, but for the one in memory.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -34,7 +34,7 @@ impl Bucket {
         let endpoint = std::env::var("SILTSTONE_TEST_S3").ok()?;
         let bucket = Self { endpoint, name: format!("{name}-{}", std::process::id()), roots: Roots::new() };
         bucket.put_raw("", b"");
-        // moto looks first and writes later: on a busy machine it fails the proof now and then, and rightly so.
+        // What a run proves of a store first is tested where several run at once.
         std::fs::write(bucket.config(), "single_writer = true\n").unwrap();
         Some(bucket)
     }

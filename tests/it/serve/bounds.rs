@@ -1,10 +1,9 @@
 //! What a query may take, and what ends it.
 #![cfg(target_os = "linux")]
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{LONG, Server, has_psql, send};
+use super::{LONG, Server, has_psql, send, told};
 use crate::support::{Ran, Roots};
 
 #[test]
@@ -14,14 +13,11 @@ fn what_the_client_cancels_stops() {
     }
     let roots = Roots::of_testdata();
     let server = Server::start(&roots, &[]);
-    let mut command = server.psql(&["-v", "VERBOSITY=verbose", "-c", LONG]);
-    let client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    server.wait_for_work(true);
+    let client = server.at_work(LONG);
     let began = Instant::now();
     send(&client, "-INT");
-    let output = client.wait_with_output().unwrap();
+    let told = told(client);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("ERROR:  57014: the query was cancelled"), "{told}");
     server.wait_for_work(false);
     assert_eq!(server.rows("SELECT 'still here'"), "still here\n");
@@ -34,15 +30,12 @@ fn rows_on_their_way_are_cancelled_too() {
     }
     let roots = Roots::of_testdata();
     let server = Server::start(&roots, &[]);
-    // Rows without end; psql throws them away as they come.
+    // Rows without end, which psql gathers before it shows the first.
     let rows = "SELECT l.order_id FROM (SELECT a.order_id FROM raw.orders a, raw.orders b) l, \
                 (SELECT c.total FROM raw.orders c, raw.orders d) r";
-    let mut command = server.psql(&["-v", "VERBOSITY=verbose", "-v", "FETCH_COUNT=0", "-c", rows]);
-    let client = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    server.wait_for_work(true);
+    let client = server.at_work(rows);
     send(&client, "-INT");
-    let output = client.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let told = told(client);
     assert!(told.contains("57014"), "{told}");
     server.wait_for_work(false);
 }
@@ -54,8 +47,7 @@ fn work_for_a_client_that_is_gone_stops() {
     }
     let roots = Roots::of_testdata();
     let server = Server::start(&roots, &[]);
-    let mut client = server.psql(&["-c", LONG]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    server.wait_for_work(true);
+    let mut client = server.at_work(LONG);
     client.kill().unwrap();
     client.wait().unwrap();
     server.wait_for_work(false);

@@ -1,9 +1,9 @@
 //! Who gets in: passwords, addresses, TLS, the number of connections; and how the server ends.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{LONG, Server, has_psql};
+use super::{LONG, Server, has_psql, send, told};
 use crate::support::{Ran, Roots};
 
 const PASSWORD: &str = "öpen sesame\\'; --";
@@ -100,20 +100,13 @@ fn two_clients_at_once_are_served_and_a_third_is_told_that_there_is_no_room() {
     }
     let roots = Roots::of_testdata();
     let server = Server::start(&roots, &["--max-connections", "2"]);
-    let mut long = server.psql(&["-c", LONG]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    server.wait_for_work(true);
+    let mut long = server.at_work(LONG);
     assert_eq!(server.rows("SELECT count(*) FROM raw.orders WHERE order_id IS NULL"), "0\n");
-    let mut other = server.psql(&["-c", LONG]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let began = Instant::now();
-    let refused = loop {
-        let ran = Ran::of(&mut server.psql(&["-At", "-c", "SELECT 1"]));
-        if ran.code != 0 || began.elapsed() > Duration::from_secs(20) {
-            break ran;
-        }
-    };
+    let mut other = server.at_work(LONG);
+    let refused = Ran::of(&mut server.psql(&["-At", "-c", "SELECT 1"]));
     assert!(refused.stderr.contains("as many connections as the server takes"), "{}", refused.stderr);
     // There is always room to cancel.
-    super::send(&other, "-INT");
+    send(&other, "-INT");
     assert_eq!(other.wait().unwrap().code(), Some(1));
     long.kill().unwrap();
     long.wait().unwrap();
@@ -130,15 +123,12 @@ fn a_signal_ends_the_server_and_tells_its_clients() {
     let roots = Roots::of_testdata();
     for signal in ["-TERM", "-INT"] {
         let mut server = Server::start(&roots, &[]);
-        let mut client = server.psql(&["-v", "VERBOSITY=verbose", "-c", LONG]);
-        let client = client.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        server.wait_for_work(true);
+        let client = server.at_work(LONG);
         let began = Instant::now();
         server.signal(signal);
         assert_eq!(server.wait(), Some(0));
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-        let output = client.wait_with_output().unwrap();
-        let message = String::from_utf8(output.stderr).unwrap();
+        let message = told(client);
         assert!(message.contains("57P01: the server is ending"), "{message}");
     }
 }

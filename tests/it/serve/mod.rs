@@ -62,6 +62,27 @@ impl Server {
         ran.stderr
     }
 
+    /// psql with a query that takes longer than any test, connected and at work.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn at_work(&self, query: &str) -> Child {
+        let began = Instant::now();
+        loop {
+            let mut command = self.psql(&["-At", "-v", "VERBOSITY=verbose", "-c", "SELECT 'connected'", "-c", query]);
+            let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut stdout = BufReader::new(client.stdout.take().unwrap());
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            if line == "connected\n" {
+                client.stdout = Some(stdout.into_inner());
+                self.wait_for_work(true);
+                return client;
+            }
+            // The place of a client that has just gone may not be free yet.
+            let told = client.wait_with_output().unwrap().stderr;
+            assert!(began.elapsed() < Duration::from_secs(20), "{}", String::from_utf8_lossy(&told));
+        }
+    }
+
     /// Seconds that the server has worked so far.
     #[cfg(target_os = "linux")]
     pub(crate) fn cpu_seconds(&self) -> f64 {
@@ -80,7 +101,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(300));
             let worked = self.cpu_seconds() - before;
             // It also works when it starts, and when it plans, but not for long.
-            times = if if is_working { worked > 0.1 } else { worked < 0.04 } { times + 1 } else { 0 };
+            times = if if is_working { worked > 0.06 } else { worked < 0.04 } { times + 1 } else { 0 };
             if times == 3 {
                 return;
             }
@@ -109,6 +130,11 @@ impl Drop for Server {
 /// Sends a signal to a process.
 pub(crate) fn send(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// What the client was told on its standard error, once it has ended.
+pub(crate) fn told(client: Child) -> String {
+    String::from_utf8(client.wait_with_output().unwrap().stderr).unwrap()
 }
 
 /// A query that takes longer than any test, and little memory.

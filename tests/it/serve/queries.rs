@@ -152,7 +152,7 @@ fn writes_are_refused() {
         "CREATE TABLE t (a int)",
         "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
         "DROP TABLE lake.orders",
-        "COPY lake.orders TO '/tmp/orders.csv'",
+        "COPY lake.orders TO 'orders.csv'",
         "COPY (SELECT 1) TO STDOUT",
         "TRUNCATE lake.orders",
         "SELECT * INTO t FROM orders",
