@@ -11,6 +11,7 @@
 mod bench;
 mod compact;
 mod doctor;
+mod engine;
 mod export;
 mod manifest;
 mod optimize;

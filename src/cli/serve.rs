@@ -4,15 +4,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, lookup_host};
 
-use super::sql::{SqlDialect, parse_time};
-use super::{Roots, available_threads, parse_bytes};
+use super::engine::EngineArgs;
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
-use crate::query::SqlSession;
 use crate::query::serve::{Bounds, Door, Secret, read_tls, serve};
 
 /// The variable that the password may stand in.
@@ -21,7 +18,7 @@ const PASSWORD: &str = "SILTSTONE_PASSWORD";
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
-    roots: Roots,
+    engine: EngineArgs,
     /// The address to listen at; port 0 takes any that is free.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5432")]
     listen: String,
@@ -38,28 +35,10 @@ pub(super) struct ServeArgs {
     /// Connections at a time.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     max_connections: u32,
-    /// What statements mean: what they mean on Athena, or what the query engine makes of them.
-    #[arg(long, value_enum, default_value_t = SqlDialect::Athena)]
-    dialect: SqlDialect,
-    /// Give each query up after this time: 90, 90s, 15m, 1h.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    timeout: Option<Duration>,
-    /// End each result after this many rows.
-    #[arg(long, value_name = "N")]
-    max_rows: Option<u64>,
-    /// What all queries together may hold in memory: 512MB, 4GB. Default: `memory_bytes` of the configuration, or else 1 GiB.
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    memory_limit: Option<u64>,
-    /// Threads. Default: one for each core.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
 }
 
 pub(super) async fn run(args: ServeArgs, config: Config) -> Result<ExitCode> {
-    let (raw, lake) = (args.roots.raw(&config)?, args.roots.lake(&config)?);
-    if raw.is_none() && lake.is_none() {
-        return Err(Error::usage("what is to be queried? give --lake URL, --raw URL or both"));
-    }
+    let session = args.engine.open(config)?;
     let secret = password(&args)?.map(|password| Secret::new(&password));
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificate), Some(key)) => Some(read_tls(certificate, key)?),
@@ -70,15 +49,12 @@ pub(super) async fn run(args: ServeArgs, config: Config) -> Result<ExitCode> {
     if tls.is_none() && !address.ip().is_loopback() {
         tracing::warn!("results go over the network as they are: give --tls-cert and --tls-key");
     }
-    let memory_bytes = args.memory_limit.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    let memory_bytes = memory_bytes.or(config.defaults.memory_bytes).unwrap_or(1 << 30);
-    let threads = args.threads.unwrap_or_else(available_threads);
     // From here on, signals are ours.
     let mut end = pin!(asked_to_end());
     let _ = futures::poll!(&mut end);
-    let session = SqlSession::open_in(args.dialect.into(), raw, lake, &config, threads, memory_bytes).await?;
+    let session = session.await?;
     let door = Door { secret, tls, max_connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX) };
-    let bounds = Bounds { timeout: args.timeout, max_rows: args.max_rows };
+    let bounds = Bounds { timeout: args.engine.timeout, max_rows: args.engine.max_rows };
     let _ = writeln!(std::io::stderr(), "siltstone: listening on {address}");
     serve(session, listener, door, bounds, end).await?;
     Ok(ExitCode::SUCCESS)

@@ -366,7 +366,7 @@ fn a_result_ends_behind_the_most_rows() {
 fn a_query_that_needs_too_much_memory_fails() {
     let roots = both();
     let statement = "select array_agg(a.name || b.name) as x from raw.s a, raw.s b, raw.s c";
-    let message = roots.run_here(&["sql", "--memory-bytes", "1000000", statement]).failed(1);
+    let message = roots.run_here(&["sql", "--memory-limit", "1MB", statement]).failed(1);
     assert!(message.to_lowercase().contains("memory") || message.contains("Resources exhausted"), "{message}");
 }
 

@@ -138,8 +138,8 @@ fn sink<'a>(format: Format, schema: &SchemaRef, out: &'a mut (dyn Write + Send))
         Format::Table => Box::new(table::Table::new(schema, out)),
         Format::Expanded => Box::new(expanded::Expanded::new(schema, out)),
         Format::Csv => Box::new(text::Csv::new(schema, out)?),
-        Format::Json => Box::new(text::Json::new(out)),
-        Format::Ndjson => Box::new(text::Ndjson::new(out)),
+        Format::Json => Box::new(text::Json::array(out)),
+        Format::Ndjson => Box::new(text::Json::lines(out)),
         Format::Parquet => Box::new(binary::Parquet::new(schema, out)?),
         Format::Arrow => Box::new(binary::Arrow::new(schema, out)?),
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::csv;
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::json::writer::{EncoderOptions, JsonArray, LineDelimited, Writer, WriterBuilder, make_encoder};
+use arrow::json::writer::{EncoderOptions, JsonArray, JsonFormat, LineDelimited, Writer, WriterBuilder, make_encoder};
 
 use super::{Sink, describe};
 use crate::error::{Context as _, Result};
@@ -44,45 +44,40 @@ impl Sink for Csv<'_> {
     }
 }
 
-pub(super) struct Json<'a>(Writer<Out<'a>, JsonArray>);
+/// Rows as objects: in one array, or a line each.
+pub(super) struct Json<'a, F: JsonFormat> {
+    writer: Writer<Out<'a>, F>,
+    /// What stands behind the last row, besides what the format says.
+    end: &'static str,
+}
 
-impl<'a> Json<'a> {
-    pub(super) fn new(out: Out<'a>) -> Self {
-        Self(WriterBuilder::new().with_explicit_nulls(true).build(out))
+impl<'a> Json<'a, JsonArray> {
+    pub(super) fn array(out: Out<'a>) -> Self {
+        Self { writer: json_rows().build(out), end: "\n" }
     }
 }
 
-impl Sink for Json<'_> {
+impl<'a> Json<'a, LineDelimited> {
+    pub(super) fn lines(out: Out<'a>) -> Self {
+        Self { writer: json_rows().build(out), end: "" }
+    }
+}
+
+fn json_rows() -> WriterBuilder {
+    WriterBuilder::new().with_explicit_nulls(true)
+}
+
+impl<F: JsonFormat + Send> Sink for Json<'_, F> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(batch).context(describe)?;
-        self.0.get_mut().flush().context(describe)
+        self.writer.write(batch).context(describe)?;
+        self.writer.get_mut().flush().context(describe)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        self.0.finish().context(describe)?;
-        let out = self.0.into_inner();
-        writeln!(out).context(describe)?;
+        self.writer.finish().context(describe)?;
+        let out = self.writer.into_inner();
+        out.write_all(self.end.as_bytes()).context(describe)?;
         out.flush().context(describe)
-    }
-}
-
-pub(super) struct Ndjson<'a>(Writer<Out<'a>, LineDelimited>);
-
-impl<'a> Ndjson<'a> {
-    pub(super) fn new(out: Out<'a>) -> Self {
-        Self(WriterBuilder::new().with_explicit_nulls(true).build(out))
-    }
-}
-
-impl Sink for Ndjson<'_> {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(batch).context(describe)?;
-        self.0.get_mut().flush().context(describe)
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        self.0.finish().context(describe)?;
-        self.0.into_inner().flush().context(describe)
     }
 }
 

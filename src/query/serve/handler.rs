@@ -43,11 +43,6 @@ pub(super) struct Handler {
     pub(super) ending: watch::Receiver<bool>,
 }
 
-/// One text column of this name.
-fn one_column(name: &str) -> Vec<FieldInfo> {
-    vec![FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text)]
-}
-
 impl Handler {
     /// Carries a statement out and sends what comes of it.
     async fn respond<C>(&self, client: &mut C, statement: &str) -> PgWireResult<()>
@@ -81,6 +76,21 @@ impl Handler {
             client.feed(PgWireBackendMessage::NoticeResponse(notice.into())).await?;
         }
         Ok(())
+    }
+
+    /// The columns of a statement's rows, where it has any.
+    async fn fields(
+        &self,
+        conversation: &Conversation,
+        prepared: &Prepared,
+        literals: &[String],
+        format: &Format,
+    ) -> PgWireResult<Option<Vec<FieldInfo>>> {
+        match &prepared.kind {
+            Kind::Query | Kind::Catalogue => self.describe(conversation, prepared, literals, format).await.map(Some),
+            Kind::Show(name) => Ok(Some(vec![FieldInfo::new(name.clone(), None, None, Type::TEXT, FieldFormat::Text)])),
+            _ => Ok(None),
+        }
     }
 
     /// The literals that a portal was bound with.
@@ -229,14 +239,8 @@ impl ExtendedQueryHandler for Handler {
         let types = self.types(&conversation, target).await?;
         let nulls: Vec<String> = types.iter().map(parameters::null).collect();
         let told = types.into_iter().map(|ty| if ty == Type::UNKNOWN { Type::TEXT } else { ty }).collect();
-        let fields = match &prepared.kind {
-            Kind::Query | Kind::Catalogue => {
-                self.describe(&conversation, prepared, &nulls, &Format::UnifiedText).await?
-            }
-            Kind::Show(name) => one_column(name),
-            _ => Vec::new(),
-        };
-        Ok(DescribeStatementResponse::new(told, fields))
+        let fields = self.fields(&conversation, prepared, &nulls, &Format::UnifiedText).await?;
+        Ok(DescribeStatementResponse::new(told, fields.unwrap_or_default()))
     }
 
     async fn do_describe_portal<C>(
@@ -252,15 +256,9 @@ impl ExtendedQueryHandler for Handler {
     {
         let conversation = Conversation::of(client, &self.cancels);
         let prepared = &portal.statement.statement;
-        let fields = match &prepared.kind {
-            Kind::Query | Kind::Catalogue => {
-                let literals = self.literals(&conversation, portal).await?;
-                self.describe(&conversation, prepared, &literals, &portal.result_column_format).await?
-            }
-            Kind::Show(name) => one_column(name),
-            _ => return Ok(DescribePortalResponse::no_data()),
-        };
-        Ok(DescribePortalResponse::new(fields))
+        let literals = self.literals(&conversation, portal).await?;
+        let fields = self.fields(&conversation, prepared, &literals, &portal.result_column_format).await?;
+        Ok(fields.map_or_else(DescribePortalResponse::no_data, DescribePortalResponse::new))
     }
 
     /// Not called: `on_execute` answers.
