@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, lookup_host};
 use super::engine::EngineArgs;
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
-use crate::query::serve::{Bounds, Door, Secret, read_tls, serve};
+use crate::query::serve::{Door, Secret, read_tls, serve};
 
 /// The variable that the password may stand in.
 const PASSWORD: &str = "SILTSTONE_PASSWORD";
@@ -54,9 +54,8 @@ pub(super) async fn run(args: ServeArgs, config: Config) -> Result<ExitCode> {
     let _ = futures::poll!(&mut end);
     let session = session.await?;
     let door = Door { secret, tls, max_connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX) };
-    let bounds = Bounds { timeout: args.engine.timeout, max_rows: args.engine.max_rows };
     let _ = writeln!(std::io::stderr(), "siltstone: listening on {address}");
-    serve(session, listener, door, bounds, end).await?;
+    serve(session, listener, door, args.engine.bounds(), end).await?;
     Ok(ExitCode::SUCCESS)
 }
 

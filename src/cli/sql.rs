@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::engine::EngineArgs;
-use super::shell::{Bounds, Shell, bounded, read_script};
+use super::shell::{Shell, bounded, read_script};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::query::Format;
@@ -88,7 +88,7 @@ pub(super) async fn run(args: SqlArgs, config: Config) -> Result<ExitCode> {
         return Err(Error::usage("-o takes the result of a statement: give one (in the shell: \\o FILE)"));
     }
     let format = choose_format(args.format, args.output.as_deref())?;
-    let bounds = Bounds { timeout: args.engine.timeout, max_rows: args.engine.max_rows };
+    let bounds = args.engine.bounds();
     let session = bounded(bounds.timeout, args.engine.open(config)?).await?;
     let mut shell = Shell::new(session, bounds, format, args.output);
     match input {

@@ -20,4 +20,4 @@ mod sources;
 pub use names::{ColumnType, SCHEMAS, fields_of, quote_name};
 pub use output::{Format, limit_rows, write_results, write_texts};
 pub use raw::{RawScan, RawTable};
-pub use session::{Dialect, SqlSession};
+pub use session::{Bounds, Dialect, SqlSession};

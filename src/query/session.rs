@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -37,6 +38,15 @@ pub enum Dialect {
     Athena,
     /// What DataFusion makes of it.
     Datafusion,
+}
+
+/// What a statement may take; the session leaves it to whoever reads its results.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds {
+    /// After what time it is given up.
+    pub timeout: Option<Duration>,
+    /// After how many rows its result ends.
+    pub max_rows: Option<u64>,
 }
 
 /// A session over a raw root, a lake root, or both.

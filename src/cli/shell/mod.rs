@@ -30,9 +30,9 @@ use self::script::{Piece, Script, What};
 use super::is_broken_pipe;
 use crate::clock::Stopwatch;
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
-use crate::query::{Format, SqlSession};
+use crate::query::{Bounds, Format, SqlSession};
 
-pub(super) use self::run::{Bounds, bounded};
+pub(super) use self::run::bounded;
 
 const PROMPT: &str = "siltstone> ";
 const MAX_HISTORY: usize = 10_000;

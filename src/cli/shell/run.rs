@@ -18,7 +18,7 @@ use super::file::{ResultFile, binary_to_terminal};
 use super::pager::Paged;
 use crate::cli::is_broken_pipe;
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::query::{Format, SqlSession, limit_rows, write_results, write_texts};
+use crate::query::{Bounds, Format, SqlSession, limit_rows, write_results, write_texts};
 
 /// How long a query that was given up may take to end. What blocks for longer ends behind the prompt.
 const GRACE: Duration = Duration::from_secs(1);
@@ -31,15 +31,6 @@ const INTERRUPTED: &str = "the query was interrupted";
 /// Whether Ctrl-C is why.
 pub(super) fn is_interruption(error: &Error) -> bool {
     error.to_string() == INTERRUPTED
-}
-
-/// What holds for each statement.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Bounds {
-    /// Each is given up after this time.
-    pub(in crate::cli) timeout: Option<Duration>,
-    /// Each result ends behind so many rows.
-    pub(in crate::cli) max_rows: Option<u64>,
 }
 
 /// What is asked.

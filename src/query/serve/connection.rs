@@ -16,13 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::Bounds;
 use super::auth::{Secret, Startup};
 use super::catalogue::Catalogue;
 use super::handler::Handler;
 use super::stop::Cancels;
 use crate::error::Result;
-use crate::query::SqlSession;
+use crate::query::{Bounds, SqlSession};
 
 /// How many connections there may be besides, that only cancel a query or are told that there is no room.
 const BESIDES: usize = 32;

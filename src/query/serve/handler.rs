@@ -20,7 +20,6 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::simplequery::Query;
 use tokio::sync::watch;
 
-use super::Bounds;
 use super::answer::{Answer, Conversation};
 use super::catalogue::Catalogue;
 use super::errors::refuse;
@@ -28,7 +27,7 @@ use super::prepared::{Parser, Prepared};
 use super::statement::Kind;
 use super::stop::Cancels;
 use super::{parameters, text};
-use crate::query::SqlSession;
+use crate::query::{Bounds, SqlSession};
 
 /// Rows that are taken from a result before they are sent.
 const ROWS: usize = 256;

@@ -26,17 +26,6 @@ mod text;
 mod tls;
 mod types;
 
-use std::time::Duration;
-
 pub use auth::Secret;
 pub use connection::{Door, serve};
 pub use tls::read_tls;
-
-/// What a query may take.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Bounds {
-    /// After what time it is given up.
-    pub timeout: Option<Duration>,
-    /// After how many rows its result ends.
-    pub max_rows: Option<u64>,
-}
