@@ -84,7 +84,7 @@ pub struct SourceConfig {
     pub row_group_rows: Option<usize>,
     /// A page has about this many bytes at most, before it is compressed. Default 1 MiB.
     pub page_bytes: Option<usize>,
-    /// A page has about so many rows at most. Default 20,000.
+    /// A page has about so many rows at most. Default 131,072.
     pub page_rows: Option<usize>,
     /// The version of data pages, 1 or 2. Default 1, which every reader takes.
     pub page_version: Option<PageVersion>,

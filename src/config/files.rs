@@ -42,7 +42,7 @@ impl Default for FileOptions {
             row_group_bytes: 128 << 20,
             row_group_rows: 1 << 20,
             page_bytes: 1 << 20,
-            page_rows: 20_000,
+            page_rows: 131_072,
             page_version: PageVersion::V1,
             dictionary: Dictionary::Learned,
             encodings: Encodings::Learned,

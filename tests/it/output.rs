@@ -103,6 +103,35 @@ fn binary_formats_go_through_pipes() {
 }
 
 #[test]
+fn nothing_else_goes_where_a_binary_result_goes() {
+    let roots = roots();
+    let run = |script: &str| {
+        std::fs::write(roots.dir.path().join("script.sql"), script).unwrap();
+        let output = roots.command_here(&["sql", "-f", "script.sql"]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("stdout takes the result of one statement and nothing else"), "{told}");
+        output.stdout
+    };
+    let one = roots.dir.path().join("one.parquet");
+    std::fs::write(&one, run("\\format parquet\nselect 1 as a;\n\\d\nselect 2 as a;\n")).unwrap();
+    assert_eq!(read_parquet(File::open(one).unwrap()).num_rows(), 1);
+    let tables = run("\\d\n\\format parquet\nselect 1 as a;\n");
+    assert!(!tables.is_empty() && !tables.windows(4).any(|bytes| bytes == b"PAR1"));
+}
+
+#[test]
+fn maps_with_any_keys_are_objects_in_json() {
+    let roots = roots();
+    let select = "select histogram(v) as h, array[map(array[1], array[map(array[true], array['x'])])] as l from (values 1, 1, 2) t(v)";
+    for (format, expected) in [
+        ("ndjson", "{\"h\":{\"1\":2,\"2\":1},\"l\":[{\"1\":{\"true\":\"x\"}}]}\n"),
+        ("csv", "h,l\n\"{\"\"1\"\":2,\"\"2\"\":1}\",\"[{\"\"1\"\":{\"\"true\"\":\"\"x\"\"}}]\"\n"),
+    ] {
+        assert_eq!(roots.run_here(&["sql", "--format", format, select]).ok(), expected);
+    }
+}
+
+#[test]
 fn a_large_result_has_several_row_groups() {
     let roots = roots();
     let statement = "select value, rpad(cast(value as varchar), 10000, 'x') as t from generate_series(1, 20000)";

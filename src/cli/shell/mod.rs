@@ -54,8 +54,16 @@ pub(super) struct Shell {
     file: Option<(PathBuf, Format)>,
     /// The file that all is for: one result.
     only_file: Option<PathBuf>,
-    /// Whether a result went to stdout that no other can follow.
-    is_stdout_full: bool,
+    written: Written,
+}
+
+/// What went to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Nothing,
+    Text,
+    /// A file, behind which nothing can stand.
+    Binary,
 }
 
 /// Whether there is more to do.
@@ -77,7 +85,7 @@ impl Shell {
             is_interactive: false,
             only_file: file.clone(),
             file: file.map(|file| (file, format)),
-            is_stdout_full: false,
+            written: Written::Nothing,
         }
     }
 
@@ -260,18 +268,23 @@ impl Shell {
             let message = format!("{} takes the result of one statement; \\o FILE names one for each", file.display());
             return Err(Error::usage(message));
         } else {
-            if self.is_stdout_full && is_statement {
-                return Err(Error::usage("in this format, stdout takes the result of one statement"));
-            }
             let format = match self.format {
                 Format::Table if self.is_expanded && is_statement => Format::Expanded,
                 format if format.is_binary() && !is_statement => Format::Table,
                 format => format,
             };
+            let is_spoiled = match self.written {
+                Written::Nothing => false,
+                Written::Text => format.is_binary(),
+                Written::Binary => true,
+            };
+            if is_spoiled && !io::stdout().is_terminal() {
+                return Err(Error::usage("in this format, stdout takes the result of one statement and nothing else"));
+            }
             let with_count = self.is_interactive && format.is_for_people();
             let shown = Shown { format, with_count, paged: self.is_paged };
             run::to_stdout(&self.session, question, shown, self.bounds).await?;
-            self.is_stdout_full = format.is_binary();
+            self.written = if format.is_binary() { Written::Binary } else { Written::Text };
         }
         if self.is_timed {
             tell(&format!("time: {:.3} ms", began.seconds() * 1e3));

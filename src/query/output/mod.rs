@@ -4,6 +4,7 @@
 mod binary;
 mod cells;
 mod expanded;
+mod nested;
 mod table;
 mod text;
 
@@ -19,6 +20,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt as _;
 
+#[cfg(feature = "postgres")]
+pub(super) use self::nested::json_texts;
 use crate::error::{Context as _, Error, Result};
 
 /// How results are written.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::csv;
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::json::writer::{EncoderOptions, JsonArray, JsonFormat, LineDelimited, Writer, WriterBuilder, make_encoder};
+use arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer, WriterBuilder};
 
+use super::nested::{json_texts, text_keys};
 use super::{Sink, describe};
 use crate::error::{Context as _, Result};
 
@@ -69,7 +70,7 @@ fn json_rows() -> WriterBuilder {
 
 impl<F: JsonFormat + Send> Sink for Json<'_, F> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).context(describe)?;
+        self.writer.write(&text_keys(batch).context(describe)?).context(describe)?;
         self.writer.get_mut().flush().context(describe)
     }
 
@@ -87,7 +88,6 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     if !batch.schema().fields().iter().any(|field| field.data_type().is_nested()) {
         return Ok(batch.clone());
     }
-    let options = EncoderOptions::default().with_explicit_nulls(true);
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -96,15 +96,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
             columns.push(Arc::clone(column));
             continue;
         }
-        let mut encoder = make_encoder(field, column.as_ref(), &options).context(describe)?;
-        let texts = (0..column.len()).map(|row| {
-            (!column.is_null(row)).then(|| {
-                let mut text = Vec::new();
-                encoder.encode(row, &mut text);
-                String::from_utf8_lossy(&text).into_owned()
-            })
-        });
-        let texts: arrow::array::StringArray = texts.collect();
+        let texts = json_texts(field, column).context(describe)?;
         fields.push(field.as_ref().clone().with_data_type(DataType::Utf8).with_nullable(true));
         columns.push(Arc::new(texts));
     }

@@ -1,5 +1,6 @@
 //! What a statement gives: rows, as they come, or that it is done.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use super::prepared::{Prepared, ends_transaction};
 use super::rows::Rows;
 use super::settings::{reset, set, show, timeout};
 use super::statement::Kind;
-use super::stop::{Cancellable, Cancels, Stop};
+use super::stop::{Cancellable, Cancels, Stop, is_stop};
 use super::{parameters, text, types};
 use crate::clock::Stopwatch;
 use crate::query::limit_rows;
@@ -103,6 +104,7 @@ impl Handler {
             }
             Kind::Commit | Kind::Rollback => {
                 client.set_transaction_status(TransactionStatus::Idle);
+                client.portal_store().clear_portals();
                 let is_kept = prepared.kind == Kind::Commit && status != TransactionStatus::Error;
                 done(if is_kept { "COMMIT" } else { "ROLLBACK" })
             }
@@ -132,12 +134,12 @@ impl Handler {
     pub(super) async fn describe(
         &self,
         conversation: &Conversation,
+        stop: &mut Stop,
         prepared: &Prepared,
         literals: &[String],
         format: &Format,
     ) -> PgWireResult<Vec<FieldInfo>> {
         let sql = text::bind(&prepared.text, literals);
-        let mut stop = conversation.cancellable.stop(&self.ending, self.bounds.timeout);
         let plan = stop.unless(self.plan(prepared.kind == Kind::Catalogue, sql.clone())).await?;
         let fields = types::fields(plan.schema().as_arrow(), format);
         conversation.hold(sql, plan);
@@ -145,20 +147,25 @@ impl Handler {
     }
 
     /// The types that the query engine finds for a statement's parameters.
-    pub(super) async fn infer(&self, conversation: &Conversation, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
-        let mut stop = conversation.cancellable.stop(&self.ending, self.bounds.timeout);
+    pub(super) async fn infer(&self, stop: &mut Stop, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
         let planned = stop.unless(self.plan(prepared.kind == Kind::Catalogue, prepared.text.to_string())).await;
         // Where it cannot plan with parameters, they are text; what is wrong beyond that shows with their values.
-        let found = planned.ok().and_then(|plan| plan.get_parameter_types().ok()).unwrap_or_default();
+        let found = match planned {
+            Ok(plan) => plan.get_parameter_types().unwrap_or_default(),
+            Err(error) if is_stop(&error) => return Err(error),
+            Err(_) => HashMap::new(),
+        };
+        let limits = text::limits(&prepared.text);
         let found = (1..=prepared.parameters).map(|number| match found.get(&format!("${number}")) {
             Some(Some(ty)) => parameters::inferred(ty),
-            _ if text::is_limit(&prepared.text, number) => Type::INT8,
+            _ if limits.contains(&number) => Type::INT8,
             _ => Type::UNKNOWN,
         });
         Ok(found.collect())
     }
 
-    fn stop(&self, conversation: &Conversation, client: &impl ClientInfo) -> Stop {
+    /// What ends the work for a message.
+    pub(super) fn stop(&self, conversation: &Conversation, client: &impl ClientInfo) -> Stop {
         let wanted = timeout(client.metadata());
         let timeout = self.bounds.timeout.into_iter().chain(wanted).min();
         conversation.cancellable.stop(&self.ending, timeout)

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
@@ -22,6 +23,7 @@ use super::information::Information;
 use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::query::SqlSession;
+use crate::query::cooperative::CooperativeJoins;
 use crate::query::session::CATALOG;
 
 /// What clients send that is not planned, and what is planned in its place.
@@ -55,7 +57,12 @@ impl Catalogue {
             .with_target_partitions(1)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, "public");
-        let context = SessionContext::new_with_config(config);
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_runtime_env(session.context.runtime_env())
+            .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
+            .build();
+        let context = SessionContext::new_with_state(state);
         let catalog = Arc::new(MemoryCatalogProvider::new());
         context.register_catalog(CATALOG, Arc::clone(&catalog) as _);
         setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error).context(describe)?;

@@ -6,11 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgwire::api::PgWireServerHandlers;
-use pgwire::api::auth::StartupHandler;
-use pgwire::api::cancel::CancelHandler;
-use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use pgwire::tokio::{TlsAcceptor, process_socket};
+use pgwire::tokio::TlsAcceptor;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -20,6 +16,7 @@ use super::auth::{Secret, Startup};
 use super::catalogue::Catalogue;
 use super::handler::Handler;
 use super::stop::Cancels;
+use super::wire::converse;
 use crate::error::Result;
 use crate::query::{Bounds, SqlSession};
 
@@ -88,12 +85,11 @@ pub async fn serve(
                 Err(_) => continue,
             },
         };
-        let handlers = Handlers { startup: Arc::new(startup), handler: Arc::clone(&handler) };
-        let tls = door.tls.clone();
+        let (handler, tls) = (Arc::clone(&handler), door.tls.clone());
         connections.spawn(async move {
             let _permit = permit;
             tracing::info!("{peer} connected");
-            converse(socket, peer, tls, handlers).await;
+            attend(socket, peer, tls, startup, handler).await;
             tracing::info!("{peer} is gone");
         });
     }
@@ -104,20 +100,26 @@ pub async fn serve(
 }
 
 /// Answers one client, as long as it is there.
-async fn converse(socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, handlers: Handlers) {
+async fn attend(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    startup: Startup,
+    handler: Arc<Handler>,
+) {
     let log = |error: &dyn Display| tracing::info!("{peer}: {error}");
     let (socket, seen) = match twice(socket) {
         Ok(sockets) => sockets,
         Err(error) => return log(&error),
     };
-    let mut ending = handlers.handler.ending.clone();
+    let mut ending = handler.ending.clone();
     let ended = async {
         let _ = ending.wait_for(|ending| *ending).await;
         tokio::time::sleep(FAREWELL).await;
     };
     // What is dropped here ends: the query, and the work for it.
     tokio::select! {
-        done = process_socket(socket, tls, handlers) => {
+        done = converse(socket, tls, Arc::new(startup), handler) => {
             if let Err(error) = done {
                 log(&error);
             }
@@ -142,29 +144,5 @@ async fn gone(socket: &TcpStream) {
             // What the client sent before it went is still answered, when that takes no time.
             _ => return tokio::time::sleep(LOOK).await,
         }
-    }
-}
-
-/// What answers one connection.
-struct Handlers {
-    startup: Arc<Startup>,
-    handler: Arc<Handler>,
-}
-
-impl PgWireServerHandlers for Handlers {
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        Arc::clone(&self.startup)
-    }
-
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
-        Arc::clone(&self.handler)
-    }
-
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        Arc::clone(&self.handler)
-    }
-
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        Arc::clone(&self.handler.cancels)
     }
 }

@@ -15,8 +15,8 @@ use pgwire::api::store::{Entry, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::extendedquery::{Execute, PortalSuspended};
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use pgwire::messages::extendedquery::{Execute, PortalSuspended, Sync as SyncMessage};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::simplequery::Query;
 use tokio::sync::watch;
 
@@ -25,7 +25,7 @@ use super::catalogue::Catalogue;
 use super::errors::refuse;
 use super::prepared::{Parser, Prepared};
 use super::statement::Kind;
-use super::stop::Cancels;
+use super::stop::{Cancels, Stop};
 use super::{parameters, text};
 use crate::query::{Bounds, SqlSession};
 
@@ -81,40 +81,39 @@ impl Handler {
     async fn fields(
         &self,
         conversation: &Conversation,
+        stop: &mut Stop,
         prepared: &Prepared,
         literals: &[String],
         format: &Format,
     ) -> PgWireResult<Option<Vec<FieldInfo>>> {
         match &prepared.kind {
-            Kind::Query | Kind::Catalogue => self.describe(conversation, prepared, literals, format).await.map(Some),
+            Kind::Query | Kind::Catalogue => {
+                self.describe(conversation, stop, prepared, literals, format).await.map(Some)
+            }
             Kind::Show(name) => Ok(Some(vec![FieldInfo::new(name.clone(), None, None, Type::TEXT, FieldFormat::Text)])),
             _ => Ok(None),
         }
     }
 
     /// The literals that a portal was bound with.
-    async fn literals(&self, conversation: &Conversation, portal: &Portal<Prepared>) -> PgWireResult<Vec<String>> {
+    async fn literals(&self, stop: &mut Stop, portal: &Portal<Prepared>) -> PgWireResult<Vec<String>> {
         let prepared = &portal.statement.statement;
         if portal.parameter_len() != prepared.parameters {
             let (given, wanted) = (portal.parameter_len(), prepared.parameters);
             return Err(refuse("08P01", format!("{given} parameters are bound, and the statement has {wanted}")));
         }
-        let types = self.types(conversation, &portal.statement).await?;
+        let types = self.types(stop, &portal.statement).await?;
         types.iter().enumerate().map(|(index, ty)| parameters::literal(portal, index, ty)).collect()
     }
 
     /// The types of a statement's parameters: those that the client gave, else those that the query engine finds.
-    async fn types(
-        &self,
-        conversation: &Conversation,
-        statement: &StoredStatement<Prepared>,
-    ) -> PgWireResult<Vec<Type>> {
+    async fn types(&self, stop: &mut Stop, statement: &StoredStatement<Prepared>) -> PgWireResult<Vec<Type>> {
         let prepared = &statement.statement;
         let given = |index: usize| statement.parameter_types.get(index).cloned().flatten();
         let is_given = |index| given(index).is_some_and(|ty| ty != Type::UNKNOWN);
         let found = match (0..prepared.parameters).all(is_given) {
             true => &Vec::new(),
-            false => prepared.types.get_or_try_init(|| self.infer(conversation, prepared)).await?,
+            false => prepared.types.get_or_try_init(|| self.infer(stop, prepared)).await?,
         };
         let types = (0..prepared.parameters).map(|index| match given(index).filter(|ty| *ty != Type::UNKNOWN) {
             Some(ty) => ty,
@@ -175,6 +174,22 @@ impl ExtendedQueryHandler for Handler {
         Arc::new(Parser)
     }
 
+    async fn on_sync<C>(&self, client: &mut C, _: SyncMessage) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let status = client.transaction_status();
+        // Results end with the transaction that they are of.
+        match status {
+            TransactionStatus::Idle => client.portal_store().clear_portals(),
+            _ => client.portal_store().rm_portal(DEFAULT_NAME),
+        }
+        send_ready_for_query(client, status).await
+    }
+
     async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -193,7 +208,7 @@ impl ExtendedQueryHandler for Handler {
         let is_new = matches!(*portal.state().lock().await, PortalExecutionState::Initial);
         if is_new {
             let conversation = Conversation::of(client, &self.cancels);
-            let literals = self.literals(&conversation, &portal).await?;
+            let literals = self.literals(&mut self.stop(&conversation, client), &portal).await?;
             match self.answer(client, &portal.statement.statement, &literals, &portal.result_column_format).await? {
                 Answer::Rows(rows) => portal.start(rows).await,
                 Answer::Done(tag) => return send_tag(client, tag).await,
@@ -235,10 +250,11 @@ impl ExtendedQueryHandler for Handler {
     {
         let conversation = Conversation::of(client, &self.cancels);
         let prepared = &target.statement;
-        let types = self.types(&conversation, target).await?;
+        let mut stop = self.stop(&conversation, client);
+        let types = self.types(&mut stop, target).await?;
         let nulls: Vec<String> = types.iter().map(parameters::null).collect();
         let told = types.into_iter().map(|ty| if ty == Type::UNKNOWN { Type::TEXT } else { ty }).collect();
-        let fields = self.fields(&conversation, prepared, &nulls, &Format::UnifiedText).await?;
+        let fields = self.fields(&conversation, &mut stop, prepared, &nulls, &Format::UnifiedText).await?;
         Ok(DescribeStatementResponse::new(told, fields.unwrap_or_default()))
     }
 
@@ -255,8 +271,9 @@ impl ExtendedQueryHandler for Handler {
     {
         let conversation = Conversation::of(client, &self.cancels);
         let prepared = &portal.statement.statement;
-        let literals = self.literals(&conversation, portal).await?;
-        let fields = self.fields(&conversation, prepared, &literals, &portal.result_column_format).await?;
+        let mut stop = self.stop(&conversation, client);
+        let literals = self.literals(&mut stop, portal).await?;
+        let fields = self.fields(&conversation, &mut stop, prepared, &literals, &portal.result_column_format).await?;
         Ok(fields.map_or_else(DescribePortalResponse::no_data, DescribePortalResponse::new))
     }
 

@@ -25,6 +25,7 @@ mod tables;
 mod text;
 mod tls;
 mod types;
+mod wire;
 
 pub use auth::Secret;
 pub use connection::{Door, serve};

@@ -15,6 +15,9 @@ use super::errors::refuse;
 use super::statement::{Kind, kind};
 use super::text;
 
+/// The protocol counts them in two bytes.
+const MAX_PARAMETERS: usize = 65_535;
+
 /// A statement that was prepared.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
@@ -28,6 +31,12 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(text: &str) -> PgWireResult<Self> {
         let parameters = text::parameters(text);
+        if parameters > MAX_PARAMETERS {
+            return Err(refuse(
+                "54000",
+                format!("there is no parameter ${parameters}: a statement has {MAX_PARAMETERS} at most"),
+            ));
+        }
         Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default() })
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
-use arrow::json::writer::{EncoderOptions, make_encoder};
 use arrow::util::display::{ArrayFormatter, FormatOptions as DisplayOptions};
 use arrow_pg::encoder::encode_value;
 use bytes::{BufMut, BytesMut};
@@ -18,6 +17,7 @@ use pgwire::types::format::FormatOptions;
 use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::types::{Encoding, WireType};
+use crate::query::output::json_texts;
 
 /// The rows of one batch.
 pub(super) struct Rows {
@@ -38,7 +38,7 @@ impl Rows {
             let encoding = WireType::of(field).encoding;
             let column = match encoding {
                 Encoding::Plain => Arc::clone(column),
-                Encoding::Json => json(field, column).map_err(wrong)?,
+                Encoding::Json => Arc::new(json_texts(field, column).map_err(wrong)?),
                 Encoding::Numeric | Encoding::Text => text(column).map_err(wrong)?,
             };
             let field = match encoding {
@@ -85,19 +85,6 @@ impl Iterator for Rows {
 
 fn wrong(error: ArrowError) -> PgWireError {
     PgWireError::ApiError(Box::new(error))
-}
-
-fn json(field: &Arc<Field>, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let options = EncoderOptions::default().with_explicit_nulls(true);
-    let mut encoder = make_encoder(field, column.as_ref(), &options)?;
-    let texts = (0..column.len()).map(|row| {
-        (!column.is_null(row)).then(|| {
-            let mut text = Vec::new();
-            encoder.encode(row, &mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    });
-    Ok(Arc::new(texts.collect::<StringArray>()))
 }
 
 fn text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {

@@ -1,5 +1,6 @@
 //! What a statement is to the server: a query of tables, a query of the catalogue, something about the session, or refused.
 
+use datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 use pgwire::error::PgWireError;
 
 use super::errors::refuse;
@@ -21,7 +22,7 @@ pub(super) enum Kind {
     Show(String),
     /// Settings go back to what they were; the command's name.
     Reset(&'static str),
-    /// Prepared statements are forgotten: of this name, or all.
+    /// The prepared statement of this name is forgotten. Without a name: all stay, and their names can be used again.
     Deallocate(Option<String>),
     /// Nothing is to be done; the command's name.
     Nothing(&'static str),
@@ -174,7 +175,7 @@ fn query(tokens: &[Token<'_>]) -> Kind {
     let is_relation = |at: usize| {
         let follows =
             at > 0 && (tokens[at - 1].is("FROM") || tokens[at - 1].is("JOIN") || tokens[at - 1] == Token::Sign(','));
-        follows && !is_qualified(at) && word(at).starts_with("pg_")
+        follows && !is_qualified(at) && PG_CATALOG_TABLES.contains(&word(at).as_str())
     };
     let has_from = tokens.iter().any(|token| token.is("FROM"));
     let is_about = |at: usize| {
@@ -207,6 +208,7 @@ mod tests {
             "SELECT version, current_user FROM orders",
             "(VALUES 1, 2)",
             "SELECT pg_size FROM raw.orders, lake.events",
+            "SELECT id, pg_size, extract(day FROM pg_ts) FROM pg_events",
             "EXPLAIN SELECT 1",
             "WITH t AS (SELECT 1) SELECT * FROM t",
             "SHOW TABLES",

@@ -70,6 +70,11 @@ impl Drop for Cancellable {
     }
 }
 
+/// Whether an error is of those that [`Stop::wait`] gives.
+pub(super) fn is_stop(error: &PgWireError) -> bool {
+    matches!(error, PgWireError::UserError(error) if error.code.starts_with("57"))
+}
+
 /// Waits for what ends one query.
 #[derive(Debug)]
 pub(super) struct Stop {

@@ -1,5 +1,6 @@
 //! Statements as text, before any dialect parses them: where they end, where parameters stand, what they begin with.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A piece of a statement. Comments and white space are none.
@@ -161,13 +162,13 @@ pub(super) fn parameters(sql: &str) -> usize {
     scan(sql).into_iter().filter_map(number).max().unwrap_or(0)
 }
 
-/// Whether a parameter stands behind LIMIT or OFFSET: a number, of which the query engine does not tell.
-pub(super) fn is_limit(sql: &str, number: usize) -> bool {
-    let tokens = scan(sql);
-    let is_it = |pair: &[(Token<'_>, Range<usize>)]| {
-        pair[1].0 == Token::Parameter(number) && (pair[0].0.is("LIMIT") || pair[0].0.is("OFFSET"))
+/// The parameters behind LIMIT and OFFSET: numbers, of which the query engine does not tell.
+pub(super) fn limits(sql: &str) -> BTreeSet<usize> {
+    let limit = |pair: &[(Token<'_>, Range<usize>)]| match pair[1].0 {
+        Token::Parameter(number) if pair[0].0.is("LIMIT") || pair[0].0.is("OFFSET") => Some(number),
+        _ => None,
     };
-    tokens.windows(2).any(is_it)
+    scan(sql).windows(2).filter_map(limit).collect()
 }
 
 /// A statement with literals in the places of its parameters. A parameter without a literal stays.
@@ -208,7 +209,7 @@ mod tests {
         let expected = "SELECT 'it''s', '$1', \"$path\", (-5)x, a$1 -- $1\n WHERE x = $10 AND y = 'it''s'";
         assert_eq!(bind(sql, &literals), expected);
         let sql = "SELECT $1 FROM t LIMIT $2 OFFSET $3";
-        assert_eq!([1, 2, 3].map(|number| is_limit(sql, number)), [false, true, true]);
+        assert_eq!(limits(sql), BTreeSet::from([2, 3]));
     }
 
     #[test]

@@ -71,6 +71,18 @@ fn time_is_bounded_by_server_and_client() {
 }
 
 #[test]
+fn queries_of_the_catalogue_can_be_given_up() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &["--timeout", "1"]);
+    let all = "SELECT max(a.oid + b.oid + c.oid + d.oid) FROM pg_type a, pg_type b, pg_type c, pg_type d";
+    assert!(server.error(all).contains("57014: the query was given up after 1 s"));
+    server.wait_for_work(false);
+}
+
+#[test]
 fn rows_are_bounded_and_the_client_is_told() {
     if !has_psql() {
         return;
@@ -94,6 +106,9 @@ fn memory_is_bounded() {
     let server = Server::start(&roots, &["--memory-limit", "1MB"]);
     let all = "SELECT array_agg(a.order_id) FROM raw.orders a, raw.orders b, raw.orders c";
     let error = server.error(all);
+    assert!(error.contains("ERROR:  53200: "), "{error}");
+    let catalogue = "SELECT array_agg(a.typname) FROM pg_catalog.pg_type a, pg_catalog.pg_type b, pg_catalog.pg_type c";
+    let error = server.error(catalogue);
     assert!(error.contains("ERROR:  53200: "), "{error}");
     assert_eq!(server.rows("SELECT 1"), "1\n");
 }

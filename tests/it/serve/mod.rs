@@ -5,6 +5,7 @@ mod bounds;
 mod catalogue;
 mod entry;
 mod queries;
+mod wire;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,7 @@ use crate::support::{Ran, Roots};
 /// A server over the roots of a test. It ends when this is dropped.
 pub(crate) struct Server {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Server {

@@ -1,0 +1,126 @@
+//! What a client may send that no driver sends.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::{LONG, Server};
+use crate::support::Roots;
+
+/// A client that speaks the protocol by itself.
+struct Client(TcpStream);
+
+impl Client {
+    /// One that has said who it is.
+    fn greet(server: &Server) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut client = Self(stream);
+        client.send(b"", b"\0\x03\0\0user\0tester\0database\0siltstone\0\0");
+        client
+    }
+
+    /// Sends a message: its kind, its length and its content.
+    fn send(&mut self, kind: &[u8], content: &[u8]) {
+        let length = u32::try_from(content.len() + 4).unwrap().to_be_bytes();
+        // A server that has gone refuses what is sent to it.
+        let _ = self.0.write_all(&[kind, &length, content].concat());
+    }
+
+    /// The next message: its kind and its content.
+    fn receive(&mut self) -> (char, Vec<u8>) {
+        let mut head = [0; 5];
+        self.0.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let mut content = vec![0; usize::try_from(length).unwrap() - 4];
+        self.0.read_exact(&mut content).unwrap();
+        (char::from(head[0]), content)
+    }
+
+    /// What is told of the next error.
+    fn error(&mut self) -> String {
+        loop {
+            if let ('E', content) = self.receive() {
+                return String::from_utf8_lossy(&content).into_owned();
+            }
+        }
+    }
+
+    /// Waits until the server awaits the next statement.
+    fn ready(&mut self) {
+        while self.receive().0 != 'Z' {}
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_is_not_let_in_can_ask_nothing() {
+    let roots = Roots::of_testdata();
+    let guarded = Server::start_with(&roots, &[], &[("SILTSTONE_PASSWORD", "sesame")]);
+    let mut stranger = Client::greet(&guarded);
+    assert_eq!(stranger.receive().0, 'R');
+    stranger.send(b"p", b"x\0\0\0\0\0");
+    assert!(stranger.error().contains("FATAL"));
+    stranger.send(b"Q", format!("{LONG}\0").as_bytes());
+    guarded.wait_for_work(false);
+
+    let full = Server::start(&roots, &["--max-connections", "1"]);
+    let mut first = Client::greet(&full);
+    first.ready();
+    let mut second = Client::greet(&full);
+    assert!(second.error().contains("as many connections as the server takes"));
+    second.send(b"Q", format!("{LONG}\0").as_bytes());
+    full.wait_for_work(false);
+    // Those that were sent away hold no place, even when they stay.
+    let mut others = Vec::new();
+    for _ in 0..40 {
+        let mut other = Client::greet(&full);
+        assert!(other.error().contains("as many connections as the server takes"));
+        others.push(other);
+    }
+}
+
+#[test]
+fn messages_are_bounded() {
+    let roots = Roots::of_testdata();
+    let server = Server::start_with(&roots, &[], &[("SILTSTONE_PASSWORD", "sesame")]);
+    let mut stranger = Client::greet(&server);
+    assert_eq!(stranger.receive().0, 'R');
+    let chunk = vec![b'x'; 1 << 20];
+    let mut went = 0;
+    let _ = stranger.0.write_all(b"Q\x3f\xff\xff\xfd");
+    while went < 64 && stranger.0.write_all(&chunk).is_ok() {
+        went += 1;
+    }
+    assert!(went < 64, "the server took {went} MiB");
+
+    let server = Server::start(&roots, &[]);
+    let mut client = Client::greet(&server);
+    client.ready();
+    // A long statement is one all the same.
+    client.send(b"Q", format!("SELECT '{}'\0", "x".repeat(4 << 20)).as_bytes());
+    client.ready();
+    let _ = client.0.write_all(b"Q\x3f\xff\xff\xfd");
+    let mut went = 0;
+    while went < 128 && client.0.write_all(&chunk).is_ok() {
+        went += 1;
+    }
+    assert!(went < 128, "the server took {went} MiB");
+}
+
+#[test]
+fn a_parameter_of_any_number_ends_no_server() {
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let mut client = Client::greet(&server);
+    client.ready();
+    client.send(b"P", b"s\0SELECT $99999999999\0\0\0");
+    client.send(b"D", b"Ss\0");
+    client.send(b"S", b"");
+    assert!(client.error().contains("54000"));
+    client.ready();
+    client.send(b"P", b"t\0SELECT $65535\0\0\0");
+    client.send(b"D", b"St\0");
+    client.send(b"S", b"");
+    client.ready();
+}
