@@ -231,9 +231,10 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::from(if error.kind() == ErrorKind::Usage { 2 } else { 1 })
 }
 
+/// Whether whoever read our output has gone. (A connection to a store may break like a pipe, too.)
 fn is_broken_pipe(error: &Error) -> bool {
     let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
+    while let Some(inner) = cause.filter(|inner| !inner.is::<object_store::Error>()) {
         if inner.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             return true;
         }

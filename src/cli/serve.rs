@@ -52,7 +52,10 @@ pub(super) async fn run(args: ServeArgs, config: Config) -> Result<ExitCode> {
     // From here on, signals are ours.
     let mut end = pin!(asked_to_end());
     let _ = futures::poll!(&mut end);
-    let session = session.await?;
+    let session = tokio::select! {
+        session = session => session?,
+        () = &mut end => return Ok(ExitCode::SUCCESS),
+    };
     let door = Door { secret, tls, max_connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX) };
     let _ = writeln!(std::io::stderr(), "siltstone: listening on {address}");
     serve(session, listener, door, args.engine.bounds(), end).await?;

@@ -49,6 +49,11 @@ impl<'a> Table<'a> {
         }
         for row in self.gathered.chunks(columns) {
             lines(&mut text, row, &self.widths);
+            // Short values beside long ones are mostly blanks, which are not gathered as well.
+            if text.len() >= BYTES_AT_ONCE {
+                self.out.write_all(text.as_bytes()).context(describe)?;
+                text.clear();
+            }
         }
         self.gathered.clear();
         self.bytes = 0;

@@ -20,7 +20,7 @@ use super::errors::{engine, ours, refuse};
 use super::handler::Handler;
 use super::prepared::{Prepared, ends_transaction};
 use super::rows::Rows;
-use super::settings::{reset, set, show, timeout};
+use super::settings::{forget, reset, set, show, timeout};
 use super::statement::Kind;
 use super::stop::{Cancellable, Cancels, Stop, is_stop};
 use super::{parameters, text, types};
@@ -115,6 +115,10 @@ impl Handler {
             Kind::Show(name) => {
                 let value = show(client.metadata(), name);
                 shown(name, value.ok_or_else(|| refuse("42704", format!("there is no setting {name}")))?)
+            }
+            Kind::Forget(name) => {
+                forget(client.metadata_mut(), name)?;
+                done("RESET")
             }
             Kind::Reset(name) => {
                 reset(client.metadata_mut());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgwire::tokio::TlsAcceptor;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +25,8 @@ use crate::query::{Bounds, SqlSession};
 const BESIDES: usize = 32;
 /// How often a connection is looked at whose query runs.
 const LOOK: Duration = Duration::from_millis(200);
+/// After how long without a word a client is asked whether it is there.
+const IDLE: Duration = Duration::from_secs(60);
 /// How long clients are given to read that the server ends.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -78,6 +81,11 @@ pub async fn serve(
                 continue;
             }
         };
+        // A client that is gone without a word is missed in the end.
+        let alive = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE));
+        if let Err(error) = alive {
+            tracing::info!("{peer}: {error}");
+        }
         let (startup, permit) = match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => (Startup::new(door.secret.as_ref()), permit),
             Err(_) => match Arc::clone(&besides).try_acquire_owned() {

@@ -107,7 +107,10 @@ pub(super) fn null(ty: &Type) -> String {
         Type::FLOAT4 | Type::FLOAT8 => "double",
         Type::NUMERIC => "decimal(38, 9)",
         Type::DATE => "date",
-        Type::TIMESTAMP | Type::TIMESTAMPTZ => "timestamp",
+        Type::TIME => "time",
+        Type::TIMESTAMP => "timestamp",
+        Type::TIMESTAMPTZ => "timestamp with time zone",
+        Type::BYTEA => "varbinary",
         Type::UNKNOWN => return "NULL".to_owned(),
         _ => "varchar",
     };

@@ -94,10 +94,12 @@ pub(super) fn set(settings: &mut Settings, text: &str) -> Result<(), PgWireError
         }
         _ => return Err(refuse("42601", "SET takes the name of a setting, = or TO, and a value")),
     };
+    if matches!(values, [value] if value.is("DEFAULT")) {
+        return forget(settings, &name);
+    }
     let value = value(values);
     let given = value.to_lowercase();
     let is_fine = match name.as_str() {
-        _ if given == "default" => true,
         "default_transaction_read_only" | "transaction_read_only" => {
             if !["on", "true", "1", "yes"].contains(&given.as_str()) {
                 return Err(read_only());
@@ -111,8 +113,8 @@ pub(super) fn set(settings: &mut Settings, text: &str) -> Result<(), PgWireError
         // All times are given in UTC, with their offset.
         "timezone" | "default_transaction_isolation" | "transaction_isolation" => true,
         TIMEOUT => {
-            let time = read_time(&given).ok_or_else(|| refuse("22023", format!("{TIMEOUT} is no time: {value}")))?;
-            settings.insert(TIMEOUT.to_owned(), time.as_millis().to_string());
+            read_time(&given).ok_or_else(|| refuse("22023", format!("{TIMEOUT} is no time: {value}")))?;
+            settings.insert(TIMEOUT.to_owned(), given);
             return Ok(());
         }
         name => match FIXED.iter().find(|(fixed, _)| *fixed == name) {
@@ -152,6 +154,21 @@ fn value(tokens: &[Token<'_>]) -> String {
     texts.collect()
 }
 
+/// Forgets one setting.
+///
+/// # Errors
+/// When there is none of that name.
+pub(super) fn forget(settings: &mut Settings, name: &str) -> Result<(), PgWireError> {
+    let name = name.to_lowercase();
+    if show(settings, &name).is_none() {
+        return Err(refuse("42704", format!("there is no setting {name}")));
+    }
+    if name == TIMEOUT || KEPT.contains(&name.as_str()) {
+        settings.remove(&name);
+    }
+    Ok(())
+}
+
 /// Forgets all settings.
 pub(super) fn reset(settings: &mut Settings) {
     settings.retain(|name, _| name != TIMEOUT && !KEPT.contains(&name.as_str()));
@@ -171,8 +188,8 @@ pub(super) fn show(settings: &Settings, name: &str) -> Option<String> {
 
 /// After what time the client wants its queries to be given up.
 pub(super) fn timeout(settings: &Settings) -> Option<Duration> {
-    let millis = settings.get(TIMEOUT)?.parse().ok()?;
-    (millis > 0).then(|| Duration::from_millis(millis))
+    // It may come with the startup of a connection, too, as it stands.
+    read_time(settings.get(TIMEOUT)?.trim()).filter(|time| !time.is_zero())
 }
 
 /// `5000`, `5s`, `2min`; without a unit in milliseconds.
@@ -234,6 +251,7 @@ mod tests {
             ("search_path = lake", "0A000"),
             ("datafusion.execution.batch_size = 1", "42601"),
             ("nonsense = 1", "42704"),
+            ("nonsense TO DEFAULT", "42704"),
             ("statement_timeout = 'soon'", "22023"),
         ] {
             assert_eq!(state(text), expected, "{text}");
@@ -247,5 +265,8 @@ mod tests {
             set(&mut settings, &format!("statement_timeout = {text}")).unwrap();
             assert_eq!(timeout(&settings), millis.map(Duration::from_millis), "{text}");
         }
+        set(&mut settings, "statement_timeout = 5").unwrap();
+        set(&mut settings, "statement_timeout TO DEFAULT").unwrap();
+        assert_eq!(timeout(&settings), None);
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Set(String),
     /// The name of one setting.
     Show(String),
+    /// The setting of this name goes back to what it was.
+    Forget(String),
     /// Settings go back to what they were; the command's name.
     Reset(&'static str),
     /// The prepared statement of this name is forgotten. Without a name: all stay, and their names can be used again.
@@ -110,7 +112,10 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
         "ROLLBACK" if rest.iter().any(|token| token.is("TO")) => return Err(not_there("SAVEPOINT")),
         "ROLLBACK" | "ABORT" => Kind::Rollback,
         "SET" => Kind::Set(behind()),
-        "RESET" => Kind::Reset("RESET"),
+        "RESET" => match rest {
+            [Token::Word(name) | Token::Name(name)] if !rest[0].is("ALL") => Kind::Forget((*name).to_owned()),
+            _ => Kind::Reset("RESET"),
+        },
         "DISCARD" => match rest {
             [all] if all.is("ALL") => Kind::Reset("DISCARD ALL"),
             _ => Kind::Nothing("DISCARD"),
@@ -259,6 +264,8 @@ mod tests {
             ("SHOW server_version", Kind::Show("server_version".to_owned())),
             ("SHOW TRANSACTION ISOLATION LEVEL", Kind::Show("transaction_isolation".to_owned())),
             ("DISCARD ALL", Kind::Reset("DISCARD ALL")),
+            ("RESET ALL", Kind::Reset("RESET")),
+            ("RESET statement_timeout", Kind::Forget("statement_timeout".to_owned())),
             ("DEALLOCATE ALL", Kind::Deallocate(None)),
             ("DEALLOCATE PREPARE \"s1\"", Kind::Deallocate(Some("s1".to_owned()))),
         ] {
