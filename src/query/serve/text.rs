@@ -8,7 +8,7 @@ use std::ops::Range;
 pub(super) enum Token<'a> {
     /// A keyword, a name without quotes, a number.
     Word(&'a str),
-    /// What stands between double quotes.
+    /// What stands between double quotes, or backticks.
     Name(&'a str),
     /// What stands between single quotes, or dollars.
     Text(&'a str),
@@ -47,8 +47,8 @@ pub(super) fn scan(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
                 at = end_of_quoted(bytes, at, b'\'', is_escaped);
                 Token::Text(inner(sql, start, at))
             }
-            '"' => {
-                at = end_of_quoted(bytes, at, b'"', false);
+            '"' | '`' => {
+                at = end_of_quoted(bytes, at, bytes[at], false);
                 Token::Name(inner(sql, start, at))
             }
             '$' => match parameter(sql, at).or_else(|| dollar_quoted(sql, at)) {
@@ -89,7 +89,7 @@ fn is_word(c: char) -> bool {
 /// What is between the quotes at both ends; the last one may be missing.
 fn inner(sql: &str, start: usize, end: usize) -> &str {
     let text = &sql[start + 1..end];
-    if end - start > 1 { text.strip_suffix(['\'', '"']).unwrap_or(text) } else { text }
+    if end - start > 1 { text.strip_suffix(['\'', '"', '`']).unwrap_or(text) } else { text }
 }
 
 fn end_of_comment(bytes: &[u8], start: usize) -> usize {
@@ -199,6 +199,7 @@ mod tests {
             assert!(statements(sql).is_empty(), "{sql}");
         }
         assert_eq!(statements("SELECT 'open; "), ["SELECT 'open; "]);
+        assert_eq!(statements("SELECT `a;'b` FROM t; SELECT 1"), ["SELECT `a;'b` FROM t", "SELECT 1"]);
     }
 
     #[test]
