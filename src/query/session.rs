@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::TimestampMicrosecondType;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
+use datafusion::catalog::MemoryCatalogProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -204,7 +204,7 @@ impl SqlSession {
 
     /// The schemas with their tables.
     #[cfg(feature = "postgres")]
-    pub(super) fn catalog(&self) -> Option<Arc<dyn CatalogProvider>> {
+    pub(super) fn catalog(&self) -> Option<Arc<dyn datafusion::catalog::CatalogProvider>> {
         self.context.catalog(CATALOG)
     }
 

@@ -74,7 +74,8 @@ pub(super) async fn converse(
         if let Err(error) = done {
             let error = ErrorInfo::from(error);
             let is_end = !is_known || error.is_fatal();
-            process_error(&mut client, PgWireError::UserError(Box::new(error)), until_sync).await?;
+            // At an end, nothing says that the next statement is awaited.
+            process_error(&mut client, PgWireError::UserError(Box::new(error)), until_sync || is_end).await?;
             if is_end {
                 return Ok(());
             }
