@@ -45,8 +45,8 @@ SOURCES = {
     "events": {
         "group": "type",
         "nested": ("actor.login", "payload.size"),
-        "filter": ("actor.id", "=", 101),
-        "project": ("id", "type", "actor.login", "created_at", "payload.size"),
+        "filter": ("metrics.latency_ms", "<", 21),
+        "project": ("id", "type", "actor.login", "site.name", "payload.size"),
         "lookup": ("id", "10000150000"),
     },
     "gharchive": {
