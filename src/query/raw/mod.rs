@@ -56,6 +56,8 @@ use split::Split;
 
 /// Objects are grouped up to this many stored bytes.
 const GROUP_BYTES: u64 = 8 << 20;
+/// Or fewer, so that each thread gets several groups.
+const GROUPS_EACH: u64 = 4;
 /// What opening an object costs, in stored bytes.
 const OPENING_BYTES: u64 = 4096;
 /// Objects of this many stored bytes are read in parts, of half as many. (Tests have small objects.)
@@ -145,6 +147,8 @@ impl RawTable {
         let mut units = Vec::new();
         let mut groups: Vec<(Vec<RawObject>, u64)> = Vec::new();
         let mut room = 0;
+        let bytes: u64 = objects.iter().map(|object| object.size_bytes + OPENING_BYTES).sum();
+        let group_bytes = (bytes / (partitions.max(1) as u64 * GROUPS_EACH)).min(GROUP_BYTES);
         let has_lines = self.scan.decode.records_path.is_empty() && self.scan.decode.envelope_fields.is_empty();
         for object in objects {
             let size = object.size_bytes;
@@ -161,7 +165,7 @@ impl RawTable {
                 }
                 _ => {
                     groups.push((vec![object.clone()], bytes));
-                    room = GROUP_BYTES;
+                    room = group_bytes;
                 }
             }
             room = room.saturating_sub(bytes);
