@@ -192,6 +192,14 @@ fn whatever_is_projected_and_filtered_the_rows_are_the_same() {
 }
 
 #[test]
+fn a_few_objects_are_work_for_all_threads() {
+    let objects: Vec<Vec<u8>> = (0..4).map(|id| format!("{{\"id\":{id}}}").into_bytes()).collect();
+    let table = table(&objects, &DecodeOptions::default(), "none");
+    assert_eq!(table.units(&table.objects, 2).len(), 4);
+    assert_eq!(table.units(&[], 2).len(), 0);
+}
+
+#[test]
 fn a_scan_that_is_stopped_leaves_no_reader_waiting() {
     let bytes: Vec<u8> = (0..2000).flat_map(|id| format!("{{\"id\":{id}}}\n").into_bytes()).collect();
     let (runtime, table) = (runtime(), table(&[bytes], &DecodeOptions::default(), "none"));
