@@ -3,13 +3,15 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload, PutPayloadMut};
 use tokio::runtime::Handle;
 
 /// The size of a part, and of the largest file that is stored by one request.
 const PART_BYTES: usize = 8 << 20;
+
+/// What is held is held in pieces of this size: one that grew would be copied, and leave as much again unused.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// A blocking writer to an object, which is there only once [`finish`](Self::finish) returned.
 ///
@@ -18,7 +20,7 @@ pub struct Sink {
     store: Arc<dyn ObjectStore>,
     path: Path,
     runtime: Handle,
-    buffer: Vec<u8>,
+    buffer: PutPayloadMut,
     upload: Option<Box<dyn MultipartUpload>>,
 }
 
@@ -31,12 +33,12 @@ impl std::fmt::Debug for Sink {
 impl Sink {
     /// A writer to the object at `path`.
     pub fn new(store: &Arc<dyn ObjectStore>, path: Path, runtime: &Handle) -> Self {
-        Self { store: Arc::clone(store), path, runtime: runtime.clone(), buffer: Vec::new(), upload: None }
+        Self { store: Arc::clone(store), path, runtime: runtime.clone(), buffer: empty(), upload: None }
     }
 
     /// Bytes held in memory.
     pub(super) fn buffered_bytes(&self) -> usize {
-        self.buffer.len()
+        self.buffer.content_length()
     }
 
     /// Stores what is still held and makes the object visible.
@@ -44,13 +46,13 @@ impl Sink {
     /// # Errors
     /// When the store fails.
     pub fn finish(&mut self) -> io::Result<()> {
-        let rest = Bytes::from(std::mem::take(&mut self.buffer));
+        let rest = self.take();
         let runtime = self.runtime.clone();
         match self.upload.take() {
-            None => drop(runtime.block_on(self.store.put(&self.path, rest.into()))?),
+            None => drop(runtime.block_on(self.store.put(&self.path, rest))?),
             Some(mut upload) => {
                 let stored = runtime.block_on(async {
-                    upload.put_part(rest.into()).await?;
+                    upload.put_part(rest).await?;
                     upload.complete().await.map(drop)
                 });
                 if stored.is_err() {
@@ -62,18 +64,27 @@ impl Sink {
         Ok(())
     }
 
+    /// What is held, which no longer is then.
+    fn take(&mut self) -> PutPayload {
+        std::mem::replace(&mut self.buffer, empty()).freeze()
+    }
+
     fn put_part(&mut self) -> io::Result<()> {
-        let part = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(PART_BYTES)));
+        let part = self.take();
         let runtime = self.runtime.clone();
         runtime.block_on(async {
             let upload = match &mut self.upload {
                 Some(upload) => upload,
                 None => self.upload.insert(self.store.put_multipart(&self.path).await?),
             };
-            upload.put_part(part.into()).await
+            upload.put_part(part).await
         })?;
         Ok(())
     }
+}
+
+fn empty() -> PutPayloadMut {
+    PutPayloadMut::new().with_block_size(PIECE_BYTES)
 }
 
 /// What was not finished is taken back as far as possible; parts that stay are swept by the store's own rule.
@@ -88,7 +99,7 @@ impl Drop for Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PART_BYTES {
+        if self.buffer.content_length() >= PART_BYTES {
             self.put_part()?;
         }
         Ok(bytes.len())
