@@ -244,10 +244,14 @@ fn encoded(
     rows.try_flatten()
 }
 
+/// The one column of SHOW.
+pub(super) fn setting(name: &str) -> Vec<FieldInfo> {
+    vec![FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text)]
+}
+
 /// The one row of SHOW.
 fn shown(name: &str, value: String) -> PgWireResult<Answer> {
-    let fields = vec![FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text)];
-    let fields = Arc::new(fields);
+    let fields = Arc::new(setting(name));
     let mut encoder = DataRowEncoder::new(Arc::clone(&fields));
     encoder.encode_field(&Some(value))?;
     let row = encoder.take_row();

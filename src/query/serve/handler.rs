@@ -8,7 +8,7 @@ use futures::{Sink, SinkExt as _, StreamExt as _};
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler, send_query_response, send_ready_for_query};
 use pgwire::api::results::{
-    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldFormat, FieldInfo, Response, Tag,
+    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldInfo, Response, Tag,
 };
 use pgwire::api::stmt::StoredStatement;
 use pgwire::api::store::{Entry, PortalStore};
@@ -20,7 +20,7 @@ use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, Transactio
 use pgwire::messages::simplequery::Query;
 use tokio::sync::watch;
 
-use super::answer::{Answer, Conversation};
+use super::answer::{Answer, Conversation, setting};
 use super::catalogue::Catalogue;
 use super::errors::refuse;
 use super::prepared::{Parser, Prepared};
@@ -90,7 +90,7 @@ impl Handler {
             Kind::Query | Kind::Catalogue => {
                 self.describe(conversation, stop, prepared, literals, format).await.map(Some)
             }
-            Kind::Show(name) => Ok(Some(vec![FieldInfo::new(name.clone(), None, None, Type::TEXT, FieldFormat::Text)])),
+            Kind::Show(name) => Ok(Some(setting(name))),
             _ => Ok(None),
         }
     }
