@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
-    StructArray, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int32Array, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, UInt32Array,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::take;
-use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use super::{Expr, Partitioning, Transform, ValueType, find};
@@ -116,17 +116,51 @@ fn take_values(array: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, ArrowEr
     if array.null_count() == array.len() {
         return Ok(array.slice(0, rows.len()));
     }
-    let Some(parts) = array.as_struct_opt() else { return take(array, rows, None) };
-    let children = parts.columns().iter().map(|child| take_values(child, rows)).collect::<Result<Vec<_>, _>>()?;
-    let validity = match parts.nulls() {
-        Some(nulls) => {
-            let valid = take(&BooleanArray::new(nulls.inner().clone(), None), rows, None)?;
-            Some(NullBuffer::new(valid.as_boolean().values().clone()))
-        }
-        None => None,
-    };
-    let fields = parts.fields().clone();
-    Ok(Arc::new(StructArray::try_new_with_length(fields, children, validity, rows.len())?))
+    if let Some(parts) = array.as_struct_opt() {
+        let children = parts.columns().iter().map(|child| take_values(child, rows)).collect::<Result<Vec<_>, _>>()?;
+        let validity = take_validity(parts.nulls(), rows)?;
+        let fields = parts.fields().clone();
+        return Ok(Arc::new(StructArray::try_new_with_length(fields, children, validity, rows.len())?));
+    }
+    if let (Some(list), DataType::List(item)) = (array.as_list_opt::<i32>(), array.data_type()) {
+        let (offsets, values) = take_lists(list.offsets(), list.nulls(), list.values(), rows)?;
+        let validity = take_validity(list.nulls(), rows)?;
+        return Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, validity)?));
+    }
+    if let (Some(map), DataType::Map(entry, is_sorted)) = (array.as_map_opt(), array.data_type()) {
+        let entries: ArrayRef = Arc::new(map.entries().clone());
+        let (offsets, entries) = take_lists(map.offsets(), map.nulls(), &entries, rows)?;
+        let validity = take_validity(map.nulls(), rows)?;
+        let entries = entries.as_struct().clone();
+        return Ok(Arc::new(MapArray::try_new(Arc::clone(entry), offsets, entries, validity, *is_sorted)?));
+    }
+    take(array, rows, None)
+}
+
+/// The lists of these rows: Arrow's own goes through them value by value.
+fn take_lists(
+    offsets: &OffsetBuffer<i32>,
+    validity: Option<&NullBuffer>,
+    values: &ArrayRef,
+    rows: &UInt32Array,
+) -> Result<(OffsetBuffer<i32>, ArrayRef), ArrowError> {
+    let mut taken: Vec<u32> = Vec::new();
+    let mut lengths = Vec::with_capacity(rows.len());
+    for row in rows.values().iter().map(|row| *row as usize) {
+        let (first, end) = match validity {
+            Some(validity) if validity.is_null(row) => (0, 0),
+            _ => (offsets[row], offsets[row + 1]),
+        };
+        taken.extend(first as u32..end as u32);
+        lengths.push((end - first) as usize);
+    }
+    Ok((OffsetBuffer::from_lengths(lengths), take_values(values, &UInt32Array::from(taken))?))
+}
+
+fn take_validity(validity: Option<&NullBuffer>, rows: &UInt32Array) -> Result<Option<NullBuffer>, ArrowError> {
+    let Some(validity) = validity else { return Ok(None) };
+    let valid = take(&BooleanArray::new(validity.inner().clone(), None), rows, None)?;
+    Ok(Some(NullBuffer::new(valid.as_boolean().values().clone())))
 }
 
 /// The partition values of one expression for each row.
@@ -258,6 +292,34 @@ mod tests {
     use arrow::datatypes::{DataType, Field as ArrowField, Fields};
 
     use super::*;
+
+    /// Rows of lists and maps of structs, one of which is null and one empty.
+    #[test]
+    fn rows_of_lists_and_maps_are_those_that_were_asked_for() {
+        let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c", "d", "e"]));
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3), Some(4), Some(5)]));
+        let none = new_null_array(&DataType::Utf8, 5);
+        let key = Arc::new(ArrowField::new("key", DataType::Utf8, false));
+        let value = Arc::new(ArrowField::new("value", DataType::Int64, true));
+        let never = Arc::new(ArrowField::new("never", DataType::Utf8, true));
+        let offsets = OffsetBuffer::from_lengths([2, 0, 1, 2]);
+        // The null row has an item that nobody sees.
+        let validity = Some(NullBuffer::from(vec![true, true, false, true]));
+        let entry = StructArray::new(vec![key, value.clone()].into(), vec![keys.clone(), values.clone()], None);
+        let entry_field = Arc::new(ArrowField::new("entries", entry.data_type().clone(), false));
+        let map = MapArray::new(entry_field, offsets.clone(), entry, validity.clone(), false);
+        let item = StructArray::new(vec![value, never].into(), vec![values, none], None);
+        let item_field = Arc::new(ArrowField::new("item", item.data_type().clone(), true));
+        let list = ListArray::new(item_field, offsets, Arc::new(item), validity);
+        for array in [Arc::new(map) as ArrayRef, Arc::new(list) as ArrayRef] {
+            for rows in [vec![3, 0], vec![0, 1, 2, 3], vec![2, 1], vec![2], vec![]] {
+                let rows = UInt32Array::from(rows);
+                let taken = take_values(&array, &rows).unwrap();
+                taken.to_data().validate_full().unwrap();
+                assert_eq!(&taken, &take(&array, &rows, None).unwrap());
+            }
+        }
+    }
 
     #[test]
     fn rows_of_structs_with_and_without_values_are_those_that_were_asked_for() {

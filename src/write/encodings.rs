@@ -2,7 +2,7 @@
 //!
 //! | values | encoding | zstd level |
 //! |---|---|---|
-//! | repeat: at most half of them distinct | dictionary | as configured |
+//! | repeat: at most three in five of them distinct | dictionary | as configured |
 //! | integers, times and dates whose differences are small | DELTA_BINARY_PACKED | 1 |
 //! | strings that begin like the one before | DELTA_BYTE_ARRAY | as it pays |
 //! | other strings | DELTA_LENGTH_BYTE_ARRAY | as it pays |
@@ -37,9 +37,11 @@ const SAMPLED_VALUES: usize = 10_000;
 /// With fewer values, a dictionary is small whatever they are.
 const MIN_VALUES: usize = 500;
 /// A dictionary pays when at most this share of the values is distinct.
-const MAX_DISTINCT: f64 = 0.5;
+const MAX_DISTINCT: f64 = 0.6;
 /// Differences pay when they take at most so many bits of 64.
 const MAX_DELTA_BITS: f64 = 48.0;
+/// They pay before a dictionary when they take at least so many bits less.
+const MIN_SAVED_BITS: f64 = 8.0;
 /// Prefixes pay when at least this share of the bytes stood in the value before.
 const MIN_PREFIX: f64 = 0.2;
 /// So many bytes of a column are compressed to see what a level brings.
@@ -295,19 +297,30 @@ fn dictionary<T: Hash + Eq>(values: &[T], ty: &Type) -> Option<Option<Choice>> {
     if values.len() < MIN_VALUES {
         return None;
     }
-    let distinct = values.iter().collect::<HashSet<_>>().len();
-    let pays = distinct as f64 <= MAX_DISTINCT * values.len() as f64;
+    let pays = distinct(values) as f64 <= MAX_DISTINCT * values.len() as f64;
     Some(pays.then_some(Choice::dictionary(ty)))
 }
 
+fn distinct<T: Hash + Eq>(values: &[T]) -> usize {
+    values.iter().collect::<HashSet<_>>().len()
+}
+
 fn integers(values: &[i64], level: i32) -> Option<Choice> {
-    Some(dictionary(values, &Type::Int64)?.unwrap_or_else(|| {
-        if delta_bits(values) <= MAX_DELTA_BITS {
-            Choice { encoding: Some(Encoding::DELTA_BINARY_PACKED), overflow: None, fast: true }
-        } else {
-            Choice::new(Encoding::PLAIN, values.iter().flat_map(|value| value.to_le_bytes()), level)
+    let dictionary = dictionary(values, &Type::Int64)?;
+    let delta_bits = delta_bits(values);
+    if let Some(choice) = dictionary {
+        // Its indices, and its own values.
+        let (distinct, count) = (distinct(values) as f64, values.len() as f64);
+        let bits = distinct.log2().ceil() + f64::from(u64::BITS) * distinct / count;
+        if delta_bits + MIN_SAVED_BITS > bits {
+            return Some(choice);
         }
-    }))
+    }
+    Some(if delta_bits <= MAX_DELTA_BITS {
+        Choice { encoding: Some(Encoding::DELTA_BINARY_PACKED), overflow: None, fast: true }
+    } else {
+        Choice::new(Encoding::PLAIN, values.iter().flat_map(|value| value.to_le_bytes()), level)
+    })
 }
 
 /// How many bits a value takes as DELTA_BINARY_PACKED, about.

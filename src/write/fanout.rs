@@ -6,9 +6,9 @@
 //!
 //! Rows are gathered before a file is begun, so that its columns are those that have values and few files are begun
 //! before a column is first seen. A partition has one open file at most, and its rows stay in their order: the files of
-//! one partition, by their numbers, hold consecutive rows. Memory: pending rows up to half of the budget; past that, the
-//! partition with the most becomes a row group, so row groups are as large as the budget allows. What open files have not
-//! stored yet takes up to the other half; past that, the file with the most is ended.
+//! one partition, by their numbers, hold consecutive rows. Memory: what open files have not stored yet takes up to half of the
+//! budget; past that, the file with the most is ended. Pending rows take what files leave, up to three quarters; past that, the
+//! partition with the most becomes a row group, so row groups are as large as the budget allows.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,7 +31,7 @@ use crate::schema::{Field, Type, data_type};
 const MAX_OPEN_FILES: usize = 128;
 
 /// What gathered rows and open writers of one worker may hold at most, unless larger row groups are asked for.
-const MAX_WORKER_BYTES: usize = 72 << 20;
+const MAX_WORKER_BYTES: usize = 60 << 20;
 
 /// Bytes that gathered rows and open writers of one worker of a run may hold at most. With the default row groups are
 /// smaller than they may be; those that were asked for are given room.
@@ -169,7 +169,7 @@ impl FanoutWriter {
                 self.flush(&part.key)?;
             }
         }
-        while self.pending_bytes > self.layout.memory_bytes / 2 {
+        while self.pending_bytes > self.room() {
             let largest = self.pending.iter().max_by_key(|(_, rows)| rows.bytes).map(|(key, _)| key.clone());
             let Some(largest) = largest else { break };
             self.flush(&largest)?;
@@ -226,6 +226,13 @@ impl FanoutWriter {
             self.end_file(key)?;
         }
         self.keep_within_budget()
+    }
+
+    /// Bytes that pending rows may hold.
+    fn room(&self) -> usize {
+        let budget = self.layout.memory_bytes;
+        let files: usize = self.writers.values().map(FileWriter::memory_bytes).sum();
+        budget - files.clamp(budget / 4, budget / 2)
     }
 
     fn keep_within_budget(&mut self) -> Result<()> {

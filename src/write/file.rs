@@ -1,7 +1,5 @@
 //! One Parquet file: batches in, columns encoded in parallel, a [`DataFile`] out.
 
-use std::io;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
@@ -9,9 +7,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
-};
+use parquet::arrow::arrow_writer::ArrowColumnChunk;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterPropertiesPtr;
@@ -22,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::encodings::Encodings;
+use super::leaf::{Leaf, LeafProperties};
 use super::properties::writer_properties;
 use super::sink::Sink;
 use super::stats::delta_stats;
@@ -35,10 +32,6 @@ use crate::store::Location;
 /// The only column of a file whose rows have no value in any column: Parquet counts rows by columns. It is always null and
 /// belongs to no table, whose column names have no dash.
 pub const NO_VALUES: &str = "siltstone-no-values";
-
-/// So many columns, and those of one field more, are encoded at a time at most: where most values are missing, their levels
-/// are larger than the values, and each has an encoder and a compressor.
-const MAX_COLUMNS_AT_ONCE: usize = 64;
 
 /// A finished data file, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,38 +123,9 @@ pub(super) struct FileWriter {
     fields: Vec<Field>,
     schema: SchemaRef,
     parquet: SerializedFileWriter<Sink>,
-    columns: Vec<ColumnGroup>,
+    leaves: Vec<Leaf>,
+    leaf_properties: LeafProperties,
     row_groups: usize,
-}
-
-/// Columns that are encoded at the same time.
-struct ColumnGroup {
-    fields: Range<usize>,
-    factory: ArrowRowGroupWriterFactory,
-}
-
-impl ColumnGroup {
-    fn new(schema: &SchemaRef, fields: Range<usize>, properties: &WriterPropertiesPtr) -> Result<Self, ParquetError> {
-        let part = Arc::new(schema.project(&fields.clone().collect::<Vec<_>>())?);
-        let parquet_schema = ArrowSchemaConverter::new().convert(&part)?;
-        // Only a file of just these columns has a factory for them.
-        let file = SerializedFileWriter::new(io::sink(), parquet_schema.root_schema_ptr(), Arc::clone(properties))?;
-        Ok(Self { fields, factory: ArrowRowGroupWriterFactory::new(&file, part) })
-    }
-
-    /// All columns of `schema`, in their order.
-    fn all(schema: &SchemaRef, properties: &WriterPropertiesPtr) -> Result<Vec<Self>, ParquetError> {
-        let mut groups = Vec::new();
-        let (mut first, mut columns) = (0, 0);
-        for (index, field) in schema.fields().iter().enumerate() {
-            columns += leaf_count(field.data_type());
-            if columns >= MAX_COLUMNS_AT_ONCE || index + 1 == schema.fields().len() {
-                groups.push(Self::new(schema, first..index + 1, properties)?);
-                (first, columns) = (index + 1, 0);
-            }
-        }
-        Ok(groups)
-    }
 }
 
 impl FileWriter {
@@ -183,8 +147,18 @@ impl FileWriter {
         let parquet =
             SerializedFileWriter::new(sink, parquet_schema.root_schema_ptr(), Arc::clone(&context.properties))
                 .context(describe)?;
-        let columns = ColumnGroup::all(&schema, &context.properties).context(describe)?;
-        Ok(Self { context: context.clone(), path, partition, fields, schema, parquet, columns, row_groups: 0 })
+        let (leaves, leaf_properties) = (Leaf::all(&schema), LeafProperties::new(&context.properties));
+        Ok(Self {
+            context: context.clone(),
+            path,
+            partition,
+            fields,
+            schema,
+            parquet,
+            leaves,
+            leaf_properties,
+            row_groups: 0,
+        })
     }
 
     pub(super) fn fields(&self) -> &[Field] {
@@ -193,40 +167,23 @@ impl FileWriter {
 
     /// Writes batches of the columns `fields`, of which this file may hold fewer, as one row group.
     ///
-    /// All of its columns are encoded at once, each from its first row to its last: so there are no more encoders and
-    /// compressors at a time than threads.
+    /// All of its columns are encoded at once, each from its first row to its last.
     pub(super) fn write(&mut self, batches: Vec<RecordBatch>, fields: &[Field]) -> Result<()> {
         let path = self.path.clone();
         self.try_write(batches, fields).context(|| format!("cannot write {path}"))
     }
 
     fn try_write(&mut self, batches: Vec<RecordBatch>, fields: &[Field]) -> Result<(), ParquetError> {
-        let mut batches =
-            batches.into_iter().map(|batch| self.reshape(&batch, fields)).collect::<Result<Vec<_>, _>>()?;
-        let mut chunks: Vec<ArrowColumnChunk> = Vec::new();
-        for group in &self.columns {
-            let mut writers = group.factory.create_column_writers(self.row_groups)?.into_iter();
-            let mut columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)> = Vec::new();
-            for index in group.fields.clone() {
-                let (first, field) = (columns.len(), self.schema.field(index));
-                for batch in &batches {
-                    for (leaf, levels) in compute_leaves(field, batch.column(index))?.into_iter().enumerate() {
-                        if columns.len() == first + leaf {
-                            let more = || ParquetError::General("more leaves than columns".to_owned());
-                            columns.push((writers.next().ok_or_else(more)?, Vec::with_capacity(batches.len())));
-                        }
-                        columns[first + leaf].1.push(levels);
-                    }
-                }
-            }
-            if group.fields.end == self.schema.fields().len() {
-                // The arrays go as their columns are done.
-                batches.clear();
-            }
-            chunks.append(&mut self.encode(columns)?);
-        }
+        let batches = batches.into_iter().map(|batch| self.reshape(&batch, fields)).collect::<Result<Vec<_>, _>>()?;
+        let leaves = self.leaves.iter().map(|leaf| leaf.of(&batches)).collect::<Result<Vec<_>, _>>()?;
+        // The arrays go as their leaves are done.
+        drop(batches);
+        let work = self.leaves.par_iter().zip(leaves);
+        let encode = |(leaf, arrays): (&Leaf, _)| leaf.encode(arrays, &self.leaf_properties, self.row_groups);
+        let chunks: Vec<Vec<ArrowColumnChunk>> =
+            self.context.encoders.install(|| work.map(encode).collect::<Result<_, _>>())?;
         let mut group = self.parquet.next_row_group()?;
-        for chunk in chunks {
+        for chunk in chunks.into_iter().flatten() {
             chunk.append_to_row_group(&mut group)?;
         }
         group.close()?;
@@ -241,17 +198,6 @@ impl FileWriter {
             return Ok(RecordBatch::try_new(Arc::clone(&self.schema), vec![nulls])?);
         }
         Ok(reshape(batch, fields, &self.fields, &self.schema)?)
-    }
-
-    fn encode(
-        &self,
-        columns: Vec<(ArrowColumnWriter, Vec<ArrowLeafColumn>)>,
-    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-        let encode = |(mut writer, leaves): (ArrowColumnWriter, Vec<ArrowLeafColumn>)| {
-            leaves.into_iter().try_for_each(|leaf| writer.write(&leaf))?;
-            writer.close()
-        };
-        self.context.encoders.install(|| columns.into_par_iter().map(encode).collect())
     }
 
     /// Bytes held in memory.

@@ -3,6 +3,7 @@
 mod encodings;
 mod fanout;
 mod file;
+mod leaf;
 mod name;
 mod properties;
 mod prune;

@@ -9,6 +9,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 
 use crate::config::{Codec, Dictionary, Encodings, FileOptions, PageVersion};
 
+/// The least and largest strings of a column are cut to so many bytes, which is what the log has of them. With many columns
+/// they are what a footer consists of.
+const STATISTICS_BYTES: usize = 32;
+
 /// The properties of data files, but for what is learned of their columns.
 ///
 /// # Errors
@@ -24,7 +28,8 @@ pub(super) fn writer_properties(options: &FileOptions) -> Result<WriterPropertie
         .set_data_page_size_limit(options.page_bytes)
         .set_data_page_row_count_limit(options.page_rows)
         .set_dictionary_enabled(options.dictionary != Dictionary::Off)
-        .set_statistics_enabled(EnabledStatistics::Page);
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_truncate_length(Some(STATISTICS_BYTES));
     if options.encodings == Encodings::Plain {
         builder = builder.set_encoding(Encoding::PLAIN);
     }

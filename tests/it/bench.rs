@@ -359,13 +359,23 @@ fn the_library_searches_without_a_terminal() {
 #[test]
 fn what_is_counted_is_what_a_server_saw() {
     let roots = Roots::new();
-    put_orders(&roots, 20_000);
     let server = FakeS3::start(Condition::Honoured, |_, _, _| None);
-    let raw = roots.raw.to_str().unwrap();
-    let args = ["compact", "--raw", raw, "--lake", "s3://bucket/lake", "--partition-by", "day(created_at)"];
-    server.run(&roots, &args).ok();
-    let builder =
-        AmazonS3Builder::new().with_bucket_name("bucket").with_region("us-east-1").with_endpoint(&server.endpoint);
+    assert_counts_agree(&roots, &server.endpoint, "bucket", |args| server.run(&roots, args), || server.take_reads());
+}
+
+/// Compacts orders into a bucket, and asks for what the server of the bucket saw of queries. `take_reads`: requests for data
+/// files since it was last asked, and the bytes that these were given.
+pub(crate) fn assert_counts_agree(
+    roots: &Roots,
+    endpoint: &str,
+    bucket: &str,
+    run: impl Fn(&[&str]) -> Ran,
+    take_reads: impl Fn() -> (u64, u64),
+) {
+    put_orders(roots, 20_000);
+    let (raw, lake) = (roots.raw.to_str().unwrap(), format!("s3://{bucket}/lake"));
+    run(&["compact", "--raw", raw, "--lake", &lake, "--partition-by", "day(created_at)"]).ok();
+    let builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region("us-east-1").with_endpoint(endpoint);
     let store =
         builder.with_allow_http(true).with_access_key_id("test").with_secret_access_key("test").build().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -377,14 +387,15 @@ fn what_is_counted_is_what_a_server_saw() {
         "SELECT count(*) FROM lake.orders WHERE number > 100000",
     ] {
         let counting = Arc::new(Counting::new(Arc::new(store.clone())));
-        let lake = Location::with_store(Url::parse("s3://bucket/lake/").unwrap(), Arc::clone(&counting) as _);
-        server.take_reads();
+        let lake =
+            Location::with_store(Url::parse(&format!("s3://{bucket}/lake/")).unwrap(), Arc::clone(&counting) as _);
+        take_reads();
         runtime.block_on(async {
             let session = SqlSession::open(None, Some(lake), &Config::default(), 2, 1 << 30).await.unwrap();
             let _: Vec<_> = session.query(sql).await.unwrap().try_collect().await.unwrap();
         });
         let counted = counting.take();
-        assert_eq!((counted.requests, counted.bytes), server.take_reads(), "{sql}");
+        assert_eq!((counted.requests, counted.bytes), take_reads(), "{sql}");
         assert!(counted.log_requests > 0);
     }
 }

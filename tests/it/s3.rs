@@ -19,6 +19,7 @@ use siltstone::query::{Format, SqlSession, write_results};
 use siltstone::schema::Field;
 use siltstone::store::Location;
 
+use crate::bench::assert_counts_agree;
 use crate::commit::assert_all_told;
 use crate::support::{Ran, Roots, lines};
 
@@ -49,18 +50,27 @@ impl Bucket {
 
     /// One PUT whose path is sent as it is: keys that no client library would send.
     fn put_raw(&self, path: &str, bytes: &[u8]) {
+        self.ask("PUT", &format!("/{}{path}", self.name), bytes);
+    }
+
+    /// What the server answers.
+    fn get(&self, path: &str) -> String {
+        self.ask("GET", path, b"")
+    }
+
+    fn ask(&self, method: &str, path: &str, bytes: &[u8]) -> String {
         let host = self.endpoint.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
         let length = bytes.len();
-        let name = &self.name;
         let head = format!(
-            "PUT /{name}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
     }
 
     fn run(&self, args: &[&str]) -> Ran {
@@ -244,6 +254,18 @@ fn commands_over_a_bucket_give_what_they_give_over_folders() {
 fn assert_alike(some: &[Value], others: &[Value]) {
     assert_eq!(some.len(), others.len());
     some.iter().zip(others).for_each(|(one, other)| assert_eq!(one, other));
+}
+
+#[test]
+fn what_is_counted_is_what_a_real_server_saw() {
+    let Some(bucket) = Bucket::create("counted") else { return };
+    let take_reads = || {
+        let answer = bucket.get(&format!("/-/reads/{}", bucket.name));
+        let (requests, bytes) = answer.split_once(' ').unwrap();
+        (requests.parse().unwrap(), bytes.parse().unwrap())
+    };
+    let run = |args: &[&str]| bucket.run_bare(args);
+    assert_counts_agree(&bucket.roots, &bucket.endpoint, &bucket.name, run, take_reads);
 }
 
 /// Raw objects and tables in the memory of one process, and the library instead of the commands.

@@ -1,10 +1,12 @@
 //! What other readers see: a plain Delta table of plain Parquet files.
 
 use parquet::basic::{Compression, LogicalType, TimeUnit};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Value, json};
 
-use crate::support::{Roots, files_below};
+use crate::support::{Roots, files_below, write};
 
 fn table() -> Roots {
     let roots = Roots::new();
@@ -95,8 +97,34 @@ fn files_are_plain_parquet() {
         // What lies in lists has none: nothing could be skipped by them.
         let has_bounds = column.column_descr().max_rep_level() == 0;
         assert_eq!(column.statistics().is_some(), has_bounds);
-        assert_eq!(column.column_index_offset().is_some(), has_bounds);
+        // Of one page it would say the same once more.
+        assert_eq!(column.column_index_offset(), None);
+        assert!(column.offset_index_offset().is_some());
     }
+}
+
+#[test]
+fn an_index_has_the_bounds_of_pages_where_a_column_has_several() {
+    let roots = Roots::new();
+    let config = roots.dir.path().join("siltstone.toml");
+    write(&config, "[defaults]\npage_rows = 1000\n");
+    let records: Vec<Value> = (0..2500).map(|id| json!({"id": id, "tags": ["a", "b"], "n": {"s": "x"}})).collect();
+    roots.put_lines("s/a.json", &records);
+    roots.compact_one(&["--partition-by", "none"]);
+    let [file] = &roots.files("s")[..] else { panic!("one file") };
+    let file = std::fs::File::open(roots.lake.join("s").join(&file.path)).unwrap();
+    let metadata =
+        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(&file);
+    let metadata = metadata.unwrap();
+    let schema = metadata.file_metadata().schema_descr();
+    let names: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
+    assert_eq!(names, ["id", "tags.list.element", "n.s"]);
+    let [id, tags, text] = &metadata.column_index().unwrap()[0][..] else { panic!("three columns") };
+    let ColumnIndexMetaData::INT64(id) = id else { panic!("{id:?}") };
+    let bounds: Vec<_> = id.min_values_iter().zip(id.max_values_iter()).collect();
+    assert_eq!(bounds, [(Some(&0), Some(&999)), (Some(&1000), Some(&1999)), (Some(&2000), Some(&2499))]);
+    // Nothing could be skipped by what lies in lists.
+    assert!(matches!(tags, ColumnIndexMetaData::NONE) && matches!(text, ColumnIndexMetaData::BYTE_ARRAY(_)));
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! One leaf of the columns of a file, which is one column of Parquet: taken out of the batches of a row group, put together,
+//! encoded and compressed, all by one thread.
+//!
+//! So there are no more encoders and compressors at a time than threads, and what one has needed is there for the next.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, ListArray, RecordBatch, StructArray};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+
+/// Arrays are put together up to so many rows, or bytes: the encoder starts anew with each, which costs it as much as some
+/// hundred rows.
+const PIECE_ROWS: usize = 8192;
+const PIECE_BYTES: usize = 4 << 20;
+
+/// How the leaves of a file are written.
+pub(super) struct LeafProperties {
+    paged: WriterPropertiesPtr,
+    /// For a row group where a leaf has but one page: an index of pages would repeat the statistics of the column.
+    unpaged: WriterPropertiesPtr,
+}
+
+impl LeafProperties {
+    pub(super) fn new(properties: &WriterPropertiesPtr) -> Self {
+        let builder = properties.as_ref().clone().into_builder();
+        let unpaged = Arc::new(builder.set_statistics_enabled(EnabledStatistics::Chunk).build());
+        Self { paged: Arc::clone(properties), unpaged }
+    }
+
+    fn of(&self, arrays: &[ArrayRef]) -> &WriterPropertiesPtr {
+        let rows: usize = arrays.iter().map(Array::len).sum();
+        let bytes: usize = arrays.iter().map(Array::get_array_memory_size).sum();
+        let is_one_page = rows <= self.paged.data_page_row_count_limit() && bytes <= self.paged.data_page_size_limit();
+        if is_one_page { &self.unpaged } else { &self.paged }
+    }
+}
+
+/// A leaf of the columns of a file. (Keys and values of a map are one leaf: an array has both or none.)
+pub(super) struct Leaf {
+    /// The place of its column.
+    column: usize,
+    /// The places of fields from the column down, one for each struct.
+    path: Vec<usize>,
+    /// The column with nothing but this leaf.
+    field: FieldRef,
+}
+
+impl Leaf {
+    /// All leaves of `schema`, in their order.
+    pub(super) fn all(schema: &SchemaRef) -> Vec<Self> {
+        let columns = schema.fields().iter().enumerate();
+        let leaves = columns.flat_map(|(column, field)| paths(field).into_iter().map(move |leaf| (column, leaf)));
+        leaves.map(|(column, (path, field))| Self { column, path, field: Arc::new(field) }).collect()
+    }
+
+    /// This leaf of each batch.
+    ///
+    /// # Errors
+    /// When the batches do not have the columns of the file.
+    pub(super) fn of(&self, batches: &[RecordBatch]) -> Result<Vec<ArrayRef>, ArrowError> {
+        batches.iter().map(|batch| only(batch.column(self.column), &self.path, &self.field)).collect()
+    }
+
+    /// Encodes arrays of this leaf as a column of a row group; those of a map, as two or more.
+    ///
+    /// # Errors
+    /// When Parquet cannot hold them.
+    pub(super) fn encode(
+        &self,
+        arrays: Vec<ArrayRef>,
+        properties: &LeafProperties,
+        row_group: usize,
+    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        let mut writers = self.writers(properties.of(&arrays), row_group)?;
+        let mut piece = Vec::new();
+        let (mut rows, mut bytes) = (0, 0);
+        for array in arrays {
+            (rows, bytes) = (rows + array.len(), bytes + array.get_array_memory_size());
+            piece.push(array);
+            if rows >= PIECE_ROWS || bytes >= PIECE_BYTES {
+                self.write(&mut writers, std::mem::take(&mut piece))?;
+                (rows, bytes) = (0, 0);
+            }
+        }
+        if !piece.is_empty() {
+            self.write(&mut writers, piece)?;
+        }
+        writers.into_iter().map(ArrowColumnWriter::close).collect()
+    }
+
+    fn writers(
+        &self,
+        properties: &WriterPropertiesPtr,
+        row_group: usize,
+    ) -> Result<Vec<ArrowColumnWriter>, ParquetError> {
+        let schema = Arc::new(Schema::new(vec![Arc::clone(&self.field)]));
+        let parquet_schema = ArrowSchemaConverter::new().convert(&schema)?.root_schema_ptr();
+        // Only a file of just this leaf makes writers for it.
+        let file = SerializedFileWriter::new(io::sink(), parquet_schema, Arc::clone(properties))?;
+        ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(row_group)
+    }
+
+    fn write(&self, writers: &mut [ArrowColumnWriter], arrays: Vec<ArrayRef>) -> Result<(), ParquetError> {
+        let array = match &*arrays {
+            [array] => Arc::clone(array),
+            arrays => concat(&arrays.iter().map(|array| &**array).collect::<Vec<_>>())?,
+        };
+        drop(arrays);
+        let levels = compute_leaves(&self.field, &array)?;
+        writers.iter_mut().zip(levels).try_for_each(|(writer, levels)| writer.write(&levels))
+    }
+}
+
+/// The leaves of a field: the way to each, and the field with nothing else in it.
+fn paths(field: &Field) -> Vec<(Vec<usize>, Field)> {
+    let with_type = |ty| field.clone().with_data_type(ty);
+    match field.data_type() {
+        DataType::Struct(fields) => {
+            let leaves = fields.iter().enumerate().flat_map(|(place, field)| {
+                paths(field).into_iter().map(move |(path, leaf)| ([vec![place], path].concat(), leaf))
+            });
+            leaves.map(|(path, leaf)| (path, with_type(DataType::Struct(vec![leaf].into())))).collect()
+        }
+        DataType::List(item) => {
+            paths(item).into_iter().map(|(path, leaf)| (path, with_type(DataType::List(Arc::new(leaf))))).collect()
+        }
+        _ => vec![(Vec::new(), field.clone())],
+    }
+}
+
+/// An array with nothing but the leaf at a path, as `field` is.
+fn only(array: &ArrayRef, path: &[usize], field: &Field) -> Result<ArrayRef, ArrowError> {
+    match (field.data_type(), array.data_type(), path.split_first()) {
+        (DataType::Struct(fields), DataType::Struct(_), Some((place, rest))) => {
+            let parts = array.as_struct();
+            let child = only(parts.column(*place), rest, &fields[0])?;
+            let nulls = parts.nulls().cloned();
+            Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), vec![child], nulls, array.len())?))
+        }
+        (DataType::List(item), DataType::List(_), _) => {
+            let lists = array.as_list::<i32>();
+            let values = only(lists.values(), path, item)?;
+            let offsets = lists.offsets().clone();
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, lists.nulls().cloned())?))
+        }
+        _ => Ok(Arc::clone(array)),
+    }
+}
