@@ -7,7 +7,7 @@
 //! zstd-9+dict=off+rg=33554432             Parquet, zstd 9, no dictionaries, row groups of 32 MiB
 //! zstd-3+sort=country,at+part=day(at)     sorted, partitioned
 //! zstd-3+col.id=bloom,plain               one column: bloom filter, plain
-//! json, json.gz, avro, arrow              not Parquet
+//! json, json.gz, avro, arrow, vortex      not Parquet
 //! ```
 
 use std::fmt;
@@ -34,12 +34,21 @@ pub enum Format {
     Avro,
     /// Arrow IPC files with zstd buffers.
     Arrow,
+    /// Vortex files, as its own compressor has them.
+    #[cfg(feature = "vortex")]
+    Vortex,
 }
 
 impl Format {
     /// What is not Parquet, by the ids.
-    pub const BASELINES: [(&'static str, Self); 4] =
-        [("json", Self::Json), ("json.gz", Self::JsonGz), ("avro", Self::Avro), ("arrow", Self::Arrow)];
+    pub const BASELINES: &[(&'static str, Self)] = &[
+        ("json", Self::Json),
+        ("json.gz", Self::JsonGz),
+        ("avro", Self::Avro),
+        ("arrow", Self::Arrow),
+        #[cfg(feature = "vortex")]
+        ("vortex", Self::Vortex),
+    ];
 }
 
 /// One way to store records.

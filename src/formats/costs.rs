@@ -90,6 +90,8 @@ pub fn readings(choice: &Choice) -> Vec<Reading> {
         Format::Json | Format::JsonGz => return of([yes; 4], "JSON, without types"),
         Format::Avro => return of([yes, yes, yes, yes], "Avro; in DuckDB and Spark by an extension"),
         Format::Arrow => return of([no, no, no, yes], "Arrow IPC; in DuckDB by an extension"),
+        #[cfg(feature = "vortex")]
+        Format::Vortex => return of([no, no, unproven, unproven], "Vortex; in DuckDB and Spark by an extension"),
         Format::Parquet => {}
     }
     let files = &choice.files;

@@ -51,6 +51,8 @@ pub(super) fn write(sample: &Sample, choice: &Choice, to: &Location, tools: &Too
         Format::JsonGz => write_json(sample, to, tools, gzip, "json.gz"),
         Format::Avro => write_avro(sample, to, tools),
         Format::Arrow => write_arrow(sample, to, tools),
+        #[cfg(feature = "vortex")]
+        Format::Vortex => write_vortex(sample, to, tools),
     }
 }
 
@@ -212,6 +214,16 @@ fn write_arrow(sample: &Sample, to: &Location, tools: &Tools) -> Result<Vec<Data
     writer.into_inner().context(describe)?.finish(name, sample)
 }
 
+#[cfg(feature = "vortex")]
+fn write_vortex(sample: &Sample, to: &Location, tools: &Tools) -> Result<Vec<DataFile>> {
+    let name = "00000.vortex";
+    let mut counted = Counted { sink: sink(to, name, tools)?, bytes: 0 };
+    let threads = tools.encoders.current_num_threads();
+    super::vortex::write(&sample.schema, sample.batches.iter(), &mut counted, threads)
+        .context(|| format!("cannot write {name}"))?;
+    counted.finish(name, sample)
+}
+
 /// Makes the files of Parquet in a folder a table, which SQL can name.
 pub(super) async fn commit(
     sample: &Sample,
@@ -298,6 +310,13 @@ pub(super) fn read_back(
                 let bytes = runtime.block_on(hidden.read(&file.path))?;
                 for batch in FileReader::try_new(io::Cursor::new(bytes), None).context(describe)? {
                     compare(&as_sample(&batch.context(describe)?, sample).context(describe)?)?;
+                }
+            }
+            #[cfg(feature = "vortex")]
+            Format::Vortex => {
+                let bytes = runtime.block_on(hidden.read(&file.path))?;
+                for batch in super::vortex::read(&sample.schema, bytes).context(describe)? {
+                    compare(&as_sample(&batch, sample).context(describe)?)?;
                 }
             }
         }

@@ -131,10 +131,11 @@ impl Matrix {
     /// `Usage`: a column that the sample has not, or cannot be sorted or partitioned by; an id that is none.
     pub fn cells(&self, sample: &Sample) -> Result<Vec<(Axis, Choice)>> {
         let mut cells = Cells(vec![(Axis::None, Choice::default())]);
-        for name in self.baselines.clone().unwrap_or_else(|| Format::BASELINES.map(|(id, _)| id.to_owned()).to_vec()) {
+        let baselines: Vec<&str> = Format::BASELINES.iter().map(|(id, _)| *id).collect();
+        for name in self.baselines.clone().unwrap_or_else(|| baselines.iter().map(|id| (*id).to_owned()).collect()) {
             let format = Format::BASELINES.iter().find(|(id, _)| *id == name).map(|(_, format)| *format);
             let format = format
-                .ok_or_else(|| Error::usage(format!("baselines: {name:?} is none of json, json.gz, avro, arrow")))?;
+                .ok_or_else(|| Error::usage(format!("baselines: {name:?} is none of {}", baselines.join(", "))))?;
             cells.push(Axis::Baseline, Choice::baseline(format));
         }
         for codec in self.codec.clone().unwrap_or_else(default_codecs) {

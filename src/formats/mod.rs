@@ -10,7 +10,7 @@
 //! | `choice` | one way to store records, and its id |
 //! | `matrix` | which choices are measured |
 //! | `sample` | the records |
-//! | `lay` | records stored so, and read back |
+//! | `lay`, `vortex` | records stored so, and read back |
 //! | `queries` | what is asked |
 //! | `search`, `cell` | measuring; what was measured |
 //! | `costs` | prices; who can read a choice |
@@ -30,6 +30,8 @@ mod queries;
 mod report;
 mod sample;
 mod search;
+#[cfg(feature = "vortex")]
+mod vortex;
 
 pub use advice::{Advice, Aim, Change, ColumnSetting, Figures, Setting};
 pub use apply::{apply, block};

@@ -256,7 +256,7 @@ impl<'a> Search<'a> {
             })?;
             self.cells[place].writes.push(run);
         }
-        if matches!(choice.format, Format::Avro | Format::Arrow) {
+        if !matches!(choice.format, Format::Parquet | Format::Json | Format::JsonGz) {
             let none = |query: &Query| (query.name.clone(), "no query engine here reads it".to_owned());
             self.cells[place].failed_queries = self.queries.iter().map(none).collect();
             return Ok(());

@@ -74,6 +74,7 @@ fn all_choices_read_back_equal_and_all_reports_say_the_same() {
     for id in ["zstd-3", "none", "snappy", "lz4", "gzip-6", "zstd-12", "zstd-3+v=2", "zstd-3+dict=off+enc=split"] {
         assert!(cells.iter().any(|cell| cell["id"] == id), "{id}");
     }
+    assert_eq!(cells.iter().any(|cell| cell["id"] == "vortex"), cfg!(feature = "vortex"));
     for (part, count) in [("sort=", 2), ("part=", 3), ("bloom", 1), ("dict=", 5)] {
         assert!(cells.iter().filter(|cell| cell["id"].as_str().unwrap().contains(part)).count() >= count, "{part}");
     }
@@ -83,7 +84,7 @@ fn all_choices_read_back_equal_and_all_reports_say_the_same() {
         // An error would say that it differs.
         assert_eq!(cell["error"], Value::Null, "{cell}");
         assert!(cell["bytes"].as_u64().unwrap() > 0 && !cell["write_seconds"].is_null(), "{cell}");
-        if !["avro", "arrow"].contains(&cell["id"].as_str().unwrap()) {
+        if !["avro", "arrow", "vortex"].contains(&cell["id"].as_str().unwrap()) {
             let rows: Vec<&Value> = cell["queries"].as_array().unwrap().iter().map(|query| &query["rows"]).collect();
             assert_eq!(rows, [3_000, 1, 1, 1, 4, 1], "{cell}");
         }

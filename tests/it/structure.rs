@@ -183,8 +183,16 @@ fn one_file_asks_the_machine_for_time_and_ids() {
 
 #[test]
 fn two_files_write_objects_and_one_deletes_them() {
-    let writes =
-        ["PutMode", "PutOptions", ".put(", ".put_opts(", ".put_multipart(", "fs::write", "File::create", "OpenOptions"];
+    let writes = [
+        "PutMode",
+        "PutOptions",
+        ".put(",
+        ".put_opts(",
+        ".put_multipart(",
+        "fs::write",
+        "File::create",
+        "OpenOptions::",
+    ];
     let deletes = [".delete(", ".delete_stream(", "remove_file", "remove_dir", ".rename(", ".copy("];
     // Stores are what is written to; and what proves them cleans up behind itself.
     for (path, code) in sources().into_iter().filter(|(path, _)| !path.starts_with("store/")) {
