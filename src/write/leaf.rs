@@ -16,8 +16,8 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 
-/// Arrays are put together up to so many rows, or bytes: the encoder starts anew with each, which costs it as much as some
-/// hundred rows.
+/// Arrays are put together up to so many rows, and bytes: the encoder starts anew with each, which costs it as much as some
+/// hundred rows. Larger ones stay as they are.
 const PIECE_ROWS: usize = 8192;
 const PIECE_BYTES: usize = 4 << 20;
 
@@ -83,12 +83,13 @@ impl Leaf {
         let mut piece = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
         for array in arrays {
-            (rows, bytes) = (rows + array.len(), bytes + array.get_array_memory_size());
-            piece.push(array);
-            if rows >= PIECE_ROWS || bytes >= PIECE_BYTES {
+            let (more_rows, more_bytes) = (array.len(), array.get_array_memory_size());
+            if !piece.is_empty() && (rows + more_rows > PIECE_ROWS || bytes + more_bytes > PIECE_BYTES) {
                 self.write(&mut writers, std::mem::take(&mut piece))?;
                 (rows, bytes) = (0, 0);
             }
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+            piece.push(array);
         }
         if !piece.is_empty() {
             self.write(&mut writers, piece)?;
