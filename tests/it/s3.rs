@@ -256,6 +256,7 @@ fn assert_alike(some: &[Value], others: &[Value]) {
     some.iter().zip(others).for_each(|(one, other)| assert_eq!(one, other));
 }
 
+/// Wants the server of tests/s3, which tells what was read of it.
 #[test]
 fn what_is_counted_is_what_a_real_server_saw() {
     let Some(bucket) = Bucket::create("counted") else { return };
