@@ -2,7 +2,7 @@
 //!
 //! | values | encoding | zstd level |
 //! |---|---|---|
-//! | repeat: at most three in five of them distinct | dictionary | as configured |
+//! | repeat: at most three in five of them distinct | dictionary, but for integers whose differences take less | as configured |
 //! | integers, times and dates whose differences are small | DELTA_BINARY_PACKED | 1 |
 //! | strings that begin like the one before | DELTA_BYTE_ARRAY | as it pays |
 //! | other strings | DELTA_LENGTH_BYTE_ARRAY | as it pays |
@@ -294,27 +294,22 @@ fn sample<T: ArrowPrimitiveType>(arrays: &[&ArrayRef]) -> Vec<T::Native> {
 
 /// A dictionary, when it pays; `None` with too few values to tell.
 fn dictionary<T: Hash + Eq>(values: &[T], ty: &Type) -> Option<Option<Choice>> {
-    if values.len() < MIN_VALUES {
-        return None;
-    }
-    let pays = distinct(values) as f64 <= MAX_DISTINCT * values.len() as f64;
-    Some(pays.then_some(Choice::dictionary(ty)))
+    Some((distinct(values)? <= MAX_DISTINCT).then_some(Choice::dictionary(ty)))
 }
 
-fn distinct<T: Hash + Eq>(values: &[T]) -> usize {
-    values.iter().collect::<HashSet<_>>().len()
+/// The share of values that are distinct; `None` with too few to tell.
+fn distinct<T: Hash + Eq>(values: &[T]) -> Option<f64> {
+    let distinct = || values.iter().collect::<HashSet<_>>().len();
+    (values.len() >= MIN_VALUES).then(|| distinct() as f64 / values.len() as f64)
 }
 
 fn integers(values: &[i64], level: i32) -> Option<Choice> {
-    let dictionary = dictionary(values, &Type::Int64)?;
+    let distinct = distinct(values)?;
+    // Of a dictionary: its indices, and its own values.
+    let dictionary_bits = (distinct * values.len() as f64).log2().ceil() + f64::from(u64::BITS) * distinct;
     let delta_bits = delta_bits(values);
-    if let Some(choice) = dictionary {
-        // Its indices, and its own values.
-        let (distinct, count) = (distinct(values) as f64, values.len() as f64);
-        let bits = distinct.log2().ceil() + f64::from(u64::BITS) * distinct / count;
-        if delta_bits + MIN_SAVED_BITS > bits {
-            return Some(choice);
-        }
+    if distinct <= MAX_DISTINCT && delta_bits + MIN_SAVED_BITS > dictionary_bits {
+        return Some(Choice::dictionary(&Type::Int64));
     }
     Some(if delta_bits <= MAX_DELTA_BITS {
         Choice { encoding: Some(Encoding::DELTA_BINARY_PACKED), overflow: None, fast: true }
@@ -355,5 +350,52 @@ impl Choice {
         let size = |level: i32| zstd::bulk::compress(&bytes, level).map_or(usize::MAX, |compressed| compressed.len());
         let fast = level > 1 && size(1) as f64 <= size(level) as f64 * (1.0 + MIN_SAVED);
         Self { encoding: Some(encoding), overflow: None, fast }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn is_dictionary(values: &[i64]) -> bool {
+        integers(values, 3).unwrap().encoding.is_none()
+    }
+
+    /// Any order, the same in each run.
+    fn shuffled(n: i64) -> i64 {
+        let mixed = (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93) as i64
+    }
+
+    #[test]
+    fn integers_are_written_as_what_takes_less() {
+        let times: Vec<i64> = (0..4000).map(|n| 1_420_070_400 * SECOND + n / 2 * SECOND).collect();
+        let choice = integers(&times, 3).unwrap();
+        assert_eq!(
+            (choice.encoding, choice.fast),
+            (Some(Encoding::DELTA_BINARY_PACKED), true),
+            "times that go on, in pairs"
+        );
+        let few: Vec<i64> = (0..4000).map(|n| shuffled(n).rem_euclid(100) * 1_000_003).collect();
+        assert!(is_dictionary(&few), "a hundred values in any order");
+        let in_turn: Vec<i64> = (0..4000).map(|n| n / 400).collect();
+        assert!(is_dictionary(&in_turn), "ten values in turn take little either way");
+        let any: Vec<i64> = (0..4000).map(shuffled).collect();
+        assert_eq!(integers(&any, 3).unwrap().encoding, Some(Encoding::PLAIN), "neither repeats nor differences");
+        assert_eq!(integers(&times[..MIN_VALUES - 1], 3), None, "too few to tell");
+    }
+
+    #[test]
+    fn strings_have_a_dictionary_up_to_three_distinct_in_five() {
+        let strings =
+            |distinct: i64| -> Vec<String> { (0..1000).map(|n| format!("{:x}", shuffled(n % distinct))).collect() };
+        for (count, is_dictionary) in [(600, true), (601, false)] {
+            let strings = strings(count);
+            let values: Vec<&str> = strings.iter().map(String::as_str).collect();
+            assert_eq!(dictionary(&values, &Type::Text).unwrap().is_some(), is_dictionary, "{count}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! How Parquet is written.
 //!
 //! Plain and old enough for every reader unless the configuration says otherwise: data pages version 1, zstd, INT64
-//! microseconds, three-level lists, statistics for each page. The footer holds no Arrow schema: the Parquet types say all.
+//! microseconds, three-level lists, statistics, also for each page where a column has several. The footer holds no Arrow schema: the
+//! Parquet types say all.
 
 use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;

@@ -183,25 +183,19 @@ fn one_file_asks_the_machine_for_time_and_ids() {
 
 #[test]
 fn two_files_write_objects_and_one_deletes_them() {
-    let writes = [
-        "PutMode",
-        "PutOptions",
-        ".put(",
-        ".put_opts(",
-        ".put_multipart(",
-        "fs::write",
-        "File::create",
-        "OpenOptions::",
-    ];
+    let writes =
+        ["PutMode", "PutOptions", ".put(", ".put_opts(", ".put_multipart(", "fs::write", "File::create", "OpenOptions"];
     let deletes = [".delete(", ".delete_stream(", "remove_file", "remove_dir", ".rename(", ".copy("];
     // Stores are what is written to; and what proves them cleans up behind itself.
     for (path, code) in sources().into_iter().filter(|(path, _)| !path.starts_with("store/")) {
+        // The trait by which Vortex files are read has one of the words in its name.
+        let code = code.replace("OpenOptionsSessionExt", "");
         for word in writes {
             let may = ["lake/hidden.rs", "write/sink.rs"].contains(&&*path);
             // Linux is told to forget how much memory there was: no object is written.
             let may = may || (path == "clock.rs" && word == "fs::write");
             // A result goes to the file that whoever asks has named.
-            let may = may || (path == "cli/shell/file.rs" && word == "OpenOptions::");
+            let may = may || (path == "cli/shell/file.rs" && word == "OpenOptions");
             assert!(may || !code.contains(word), "{path} says {word}");
         }
         for word in deletes {
