@@ -36,6 +36,15 @@ pub struct Table {
     location: Location,
     log: LogStoreRef,
     state: Option<DeltaTableState>,
+    /// What was committed since: the next version, which most have no need to load.
+    made: Option<Made>,
+}
+
+/// A version that this process made.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    version: u64,
+    file_count: usize,
 }
 
 impl std::fmt::Debug for Table {
@@ -118,7 +127,7 @@ impl Table {
         let prefixed =
             config.decorate_store(std::sync::Arc::clone(location.store()), location.url()).context(describe)?;
         let log = default_logstore(prefixed.into(), std::sync::Arc::clone(location.store()), location.url(), &config);
-        Ok(Self { location, log, state: None })
+        Ok(Self { location, log, state: None, made: None })
     }
 
     /// Loads the version `version` of the same table.
@@ -134,7 +143,7 @@ impl Table {
             let message = format!("version {version} of the table {url} cannot be read: {error}");
             Error::new(ErrorKind::NotFound, message)
         })?;
-        Ok(Self { state: Some(state), ..self.clone() })
+        Ok(Self { state: Some(state), made: None, ..self.clone() })
     }
 
     /// The last version that was made at `at_ms` or before, in milliseconds since 1970-01-01T00:00:00Z; `None` when none was, or
@@ -174,7 +183,7 @@ impl Table {
     pub async fn refresh(&mut self) -> Result<()> {
         let describe = || format!("cannot read the log of the table {}", self.location.url());
         if !self.log.is_delta_table_location().await.context(describe)? {
-            self.state = None;
+            (self.state, self.made) = (None, None);
             return Ok(());
         }
         match DeltaTableState::try_new(self.log.as_ref(), None).await {
@@ -182,6 +191,7 @@ impl Table {
             Err(DeltaTableError::NotATable(_)) => self.state = None,
             Err(error) => return Err(Error::failed(describe(), error)),
         }
+        self.made = None;
         Ok(())
     }
 
@@ -193,9 +203,26 @@ impl Table {
         if let Some(state) = &mut self.state
             && state.update(self.log.as_ref(), None).await.is_ok()
         {
+            self.made = None;
             return Ok(());
         }
         self.refresh().await
+    }
+
+    /// Loads the version that was committed last, and none that others made since: what is committed next must not take what
+    /// they did for known.
+    async fn load_made(&mut self) -> Result<()> {
+        let Some(Made { version, .. }) = self.made.filter(|made| self.version() != Some(made.version)) else {
+            return Ok(());
+        };
+        let describe = || format!("cannot read version {version} of {} back", self.location.url());
+        match &mut self.state {
+            Some(state) => state.update(self.log.as_ref(), Some(version)).await.context(describe)?,
+            None => {
+                self.state = Some(DeltaTableState::try_new(self.log.as_ref(), Some(version)).await.context(describe)?);
+            }
+        }
+        Ok(())
     }
 
     /// The folder.
@@ -235,9 +262,9 @@ impl Table {
         }
     }
 
-    /// How many files the version has, when it is the one that is loaded.
+    /// How many files the version has, when it is the one that was committed last.
     pub fn file_count(&self, version: u64) -> Option<usize> {
-        self.state.as_ref().filter(|state| state.version() == version).map(|state| state.log_data().num_files())
+        self.made.filter(|made| made.version == version).map(|made| made.file_count)
     }
 
     /// The files of this version.
@@ -266,12 +293,15 @@ impl Table {
             .collect()
     }
 
-    /// Makes the next version.
+    /// Makes the next version. The table stays loaded as it was; a further commit follows the version that this one makes.
     ///
     /// # Errors
     /// When the store fails in a way that leaves no doubt that the version was not made, or the doubt could not be
     /// cleared.
     pub async fn commit(&mut self, change: Change) -> Result<Outcome> {
+        self.load_made().await?;
+        let files_before = self.state.as_ref().map_or(0, |state| state.log_data().num_files());
+        let file_count = (files_before + change.add.len()).saturating_sub(change.remove.len());
         let version = self.version().map_or(0, |version| version + 1);
         let describe = || format!("cannot commit version {version} of the table {}", self.location.url());
         let run_id = change.run_id.clone();
@@ -305,13 +335,12 @@ impl Table {
                 Ok(false) | Err(_) => return Err(Error::failed(describe(), error)),
             },
         }
-        // The version is made, whatever becomes of reading it back.
-        match self.catch_up().await {
-            Ok(()) if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1 => self.checkpoint().await,
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(table = %self.location.url(), version, %error, "not read back after the commit");
-            }
+        // The version is made, whatever becomes of its checkpoint.
+        self.made = Some(Made { version, file_count });
+        if version % CHECKPOINT_INTERVAL == CHECKPOINT_INTERVAL - 1
+            && let Err(error) = self.checkpoint().await
+        {
+            tracing::warn!(table = %self.location.url(), version, %error, "no checkpoint was written");
         }
         Ok(Outcome::Committed(version))
     }
@@ -323,12 +352,12 @@ impl Table {
     }
 
     /// Writes a checkpoint. A failure costs later readers time and nothing else.
-    async fn checkpoint(&self) {
+    async fn checkpoint(&mut self) -> Result<()> {
+        self.load_made().await?;
         let mut table = deltalake_core::DeltaTable::new(std::sync::Arc::clone(&self.log));
         table.state.clone_from(&self.state);
-        if let Err(error) = deltalake_core::checkpoints::create_checkpoint(&table, None).await {
-            tracing::warn!(table = %self.location.url(), %error, "no checkpoint was written");
-        }
+        let describe = || format!("cannot write a checkpoint of {}", self.location.url());
+        deltalake_core::checkpoints::create_checkpoint(&table, None).await.context(describe)
     }
 
     fn actions(&self, change: Change) -> Result<Vec<Action>> {

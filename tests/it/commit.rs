@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use siltstone::clock::SystemClock;
 use siltstone::compact::{Progress, Report, Request, SourceReport, Status, compact};
 use siltstone::config::Config;
+use siltstone::lake::{Change, Outcome, Table};
+use siltstone::partition::Partitioning;
 use siltstone::store::Location;
 
 use super::support::{Ran, Roots, files_below, write};
@@ -310,4 +312,56 @@ fn a_ledger_of_many_runs_is_merged_and_stays_exact() {
         assert_eq!(pair[1]["parent"], pair[0]["id"]);
     }
     assert!(roots.lake.join("s/_delta_log/00000000000000000019.checkpoint.parquet").exists());
+}
+
+/// A commit that only names a ledger's head.
+fn change(ledger_head: i64) -> Change {
+    Change {
+        run_id: format!("run-{ledger_head}"),
+        at_ms: 0,
+        fields: None,
+        partitioning: Partitioning(Vec::new()),
+        add: Vec::new(),
+        remove: Vec::new(),
+        optimizes_to: None,
+        ledger_head,
+    }
+}
+
+#[test]
+fn a_second_commit_follows_the_first_and_takes_no_commit_of_another_writer_in_between_for_known() {
+    let roots = Roots::new();
+    let folder = Location::parse(roots.lake.join("t").to_str().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut ours = Table::open(folder.clone()).await.unwrap();
+        assert_eq!(ours.commit(change(1)).await.unwrap(), Outcome::Committed(0));
+        assert_eq!(ours.commit(change(2)).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(ours.file_count(1), Some(0));
+
+        let mut other = Table::open(folder).await.unwrap();
+        assert_eq!(other.commit(change(3)).await.unwrap(), Outcome::Committed(2));
+        assert_eq!(ours.commit(change(4)).await.unwrap(), Outcome::Conflict);
+        ours.refresh().await.unwrap();
+        assert_eq!(ours.ledger_head().await.unwrap(), Some(3));
+        assert_eq!(ours.commit(change(4)).await.unwrap(), Outcome::Committed(3));
+    });
+}
+
+#[test]
+fn checkpoints_are_written_on_the_way_of_many_commits() {
+    let roots = Roots::new();
+    let folder = Location::parse(roots.lake.join("t").to_str().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut table = Table::open(folder.clone()).await.unwrap();
+        for version in 0..42 {
+            assert_eq!(table.commit(change(version + 1)).await.unwrap(), Outcome::Committed(version as u64));
+        }
+        let opened = Table::open(folder).await.unwrap();
+        assert_eq!((opened.version(), opened.ledger_head().await.unwrap()), (Some(41), Some(42)));
+    });
+    let names = files_below(&roots.lake.join("t/_delta_log"));
+    let checkpoints = names.iter().filter(|name| name.contains("checkpoint.parquet")).count();
+    assert_eq!(checkpoints, 2, "{names:?}");
 }
