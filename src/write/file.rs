@@ -7,7 +7,6 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::ArrowColumnChunk;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterPropertiesPtr;
@@ -19,6 +18,7 @@ use tokio::runtime::Handle;
 
 use super::encodings::Encodings;
 use super::leaf::{Leaf, LeafProperties};
+use super::pages::Chunk;
 use super::properties::writer_properties;
 use super::sink::Sink;
 use super::stats::delta_stats;
@@ -147,7 +147,8 @@ impl FileWriter {
         let parquet =
             SerializedFileWriter::new(sink, parquet_schema.root_schema_ptr(), Arc::clone(&context.properties))
                 .context(describe)?;
-        let (leaves, leaf_properties) = (Leaf::all(&schema), LeafProperties::new(&context.properties));
+        let leaf_properties = LeafProperties::new(&context.properties, parquet_schema.columns());
+        let leaves = Leaf::all(&schema);
         Ok(Self {
             context: context.clone(),
             path,
@@ -180,11 +181,10 @@ impl FileWriter {
         drop(batches);
         let work = self.leaves.par_iter().zip(leaves);
         let encode = |(leaf, arrays): (&Leaf, _)| leaf.encode(arrays, &self.leaf_properties, self.row_groups);
-        let chunks: Vec<Vec<ArrowColumnChunk>> =
-            self.context.encoders.install(|| work.map(encode).collect::<Result<_, _>>())?;
+        let chunks: Vec<Vec<Chunk>> = self.context.encoders.install(|| work.map(encode).collect::<Result<_, _>>())?;
         let mut group = self.parquet.next_row_group()?;
-        for chunk in chunks.into_iter().flatten() {
-            chunk.append_to_row_group(&mut group)?;
+        for Chunk { pages, close } in chunks.into_iter().flatten() {
+            group.append_column(&pages, close)?;
         }
         group.close()?;
         self.row_groups += 1;

@@ -11,10 +11,13 @@ use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::pages::{Chunk, Collector, uncompressed};
 
 /// Arrays are put together up to so many rows, and bytes: the encoder starts anew with each, which costs it as much as some
 /// hundred rows. Larger ones stay as they are.
@@ -23,16 +26,20 @@ const PIECE_BYTES: usize = 4 << 20;
 
 /// How the leaves of a file are written.
 pub(super) struct LeafProperties {
+    /// How pages are compressed.
+    compressed: WriterPropertiesPtr,
     paged: WriterPropertiesPtr,
     /// For a row group where a leaf has but one page: an index of pages would repeat the statistics of the column.
     unpaged: WriterPropertiesPtr,
 }
 
 impl LeafProperties {
-    pub(super) fn new(properties: &WriterPropertiesPtr) -> Self {
-        let builder = properties.as_ref().clone().into_builder();
+    /// Those of all leaves of a file of the Parquet columns `columns`.
+    pub(super) fn new(properties: &WriterPropertiesPtr, columns: &[ColumnDescPtr]) -> Self {
+        let paged = uncompressed(properties, columns);
+        let builder = paged.as_ref().clone().into_builder();
         let unpaged = Arc::new(builder.set_statistics_enabled(EnabledStatistics::Chunk).build());
-        Self { paged: Arc::clone(properties), unpaged }
+        Self { compressed: Arc::clone(properties), paged, unpaged }
     }
 
     fn of(&self, arrays: &[ArrayRef]) -> &WriterPropertiesPtr {
@@ -78,8 +85,9 @@ impl Leaf {
         arrays: Vec<ArrayRef>,
         properties: &LeafProperties,
         row_group: usize,
-    ) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-        let mut writers = self.writers(properties.of(&arrays), row_group)?;
+    ) -> Result<Vec<Chunk>, ParquetError> {
+        let collector = Arc::new(Collector::new(&properties.compressed));
+        let mut writers = self.writers(properties.of(&arrays), &collector, row_group)?;
         let mut piece = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
         for array in arrays {
@@ -94,19 +102,23 @@ impl Leaf {
         if !piece.is_empty() {
             self.write(&mut writers, piece)?;
         }
-        writers.into_iter().map(ArrowColumnWriter::close).collect()
+        let chunks = writers.into_iter().enumerate();
+        chunks.map(|(index, writer)| collector.chunk(index, writer.close()?.close_mut())).collect()
     }
 
     fn writers(
         &self,
         properties: &WriterPropertiesPtr,
+        collector: &Arc<Collector>,
         row_group: usize,
     ) -> Result<Vec<ArrowColumnWriter>, ParquetError> {
         let schema = Arc::new(Schema::new(vec![Arc::clone(&self.field)]));
         let parquet_schema = ArrowSchemaConverter::new().convert(&schema)?.root_schema_ptr();
         // Only a file of just this leaf makes writers for it.
         let file = SerializedFileWriter::new(io::sink(), parquet_schema, Arc::clone(properties))?;
-        ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(row_group)
+        let factory =
+            ArrowRowGroupWriterFactory::new(&file, schema).with_page_store_factory(Arc::<Collector>::clone(collector));
+        factory.create_column_writers(row_group)
     }
 
     fn write(&self, writers: &mut [ArrowColumnWriter], arrays: Vec<ArrayRef>) -> Result<(), ParquetError> {

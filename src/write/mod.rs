@@ -5,6 +5,7 @@ mod fanout;
 mod file;
 mod leaf;
 mod name;
+mod pages;
 mod properties;
 mod prune;
 mod ranges;
