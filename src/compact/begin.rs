@@ -42,7 +42,12 @@ pub(super) struct Setup {
 impl Setup {
     /// The slices of `objects`, whose columns follow from what is known and seen.
     pub(super) fn tasks(&self, objects: Vec<RawObject>, context: &SliceContext) -> Vec<(SliceTask, SliceContext)> {
-        cut(objects, self.workers).into_iter().map(|objects| (self.task(objects), context.clone())).collect()
+        let slices = cut(objects, self.workers);
+        let mut context = context.clone();
+        if slices.len() < self.workers {
+            context.fetcher = context.fetcher.inflating_ahead();
+        }
+        slices.into_iter().map(|objects| (self.task(objects), context.clone())).collect()
     }
 
     /// A slice whose columns follow from what is known and seen.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::ahead::Ahead;
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::object::RawObject;
@@ -11,6 +12,8 @@ use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Rea
 pub const WINDOW_BYTES: usize = 2 << 20;
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
+/// Objects of fewer stored bytes are not worth a thread that inflates them.
+const AHEAD_FROM_BYTES: u64 = 512 << 10;
 
 /// Reads objects one after another into windows.
 ///
@@ -282,7 +285,9 @@ impl<'a> Feed<'a> {
             open.read = 0;
             open.inflates = true;
             let stored = std::mem::replace(&mut open.reader, Box::new(io::empty()));
-            open.reader = compression.reader(head, stored).map_err(Stop::Io)?;
+            let inflated = compression.reader(head, stored).map_err(Stop::Io)?;
+            let is_ahead = self.fetcher.inflates_ahead && size >= AHEAD_FROM_BYTES;
+            open.reader = if is_ahead { Box::new(Ahead::new(inflated).map_err(Stop::Io)?) } else { inflated };
         }
         Ok(())
     }

@@ -31,6 +31,8 @@ pub type RawReader = Box<dyn Read + Send>;
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     kind: Kind,
+    /// Large objects are inflated by threads of their own.
+    pub(super) inflates_ahead: bool,
 }
 
 #[derive(Clone)]
@@ -62,12 +64,18 @@ impl Fetcher {
                 Kind::Remote { store: Arc::clone(source.store()), prefix: source.prefix()?, runtime: runtime.clone() }
             }
         };
-        Ok(Self { kind })
+        Ok(Self { kind, inflates_ahead: false })
     }
 
     /// A fetcher for objects that are at hand.
     pub fn of_memory(objects: BTreeMap<RawObject, Bytes>) -> Self {
-        Self { kind: Kind::Memory(Arc::new(objects)) }
+        Self { kind: Kind::Memory(Arc::new(objects)), inflates_ahead: false }
+    }
+
+    /// The same for who has more threads than work for them: large objects are inflated ahead, each by a thread of its own.
+    #[must_use]
+    pub fn inflating_ahead(self) -> Self {
+        Self { inflates_ahead: true, ..self }
     }
 
     /// Opens the objects in order. The reader fails with [`io::ErrorKind::StaleNetworkFileHandle`] when the object is

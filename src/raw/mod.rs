@@ -4,6 +4,7 @@
 //! list_sources, list_objects --[RawObject]--> Fetcher --bytes--> Feed --windows--> json::Decoder
 //! ```
 
+mod ahead;
 mod decode;
 mod feed;
 mod fetch;

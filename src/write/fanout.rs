@@ -8,7 +8,8 @@
 //! before a column is first seen. A partition has one open file at most, and its rows stay in their order: the files of
 //! one partition, by their numbers, hold consecutive rows. Memory: what open files have not stored yet takes up to half of the
 //! budget; past that, the file with the most is ended. Pending rows take what files leave, up to three quarters; past that, the
-//! partition with the most becomes a row group, so row groups are as large as the budget allows.
+//! partition with the most becomes a row group, so row groups are as large as the budget allows. While one is encoded, further
+//! rows are taken.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,7 +32,7 @@ use crate::schema::{Field, Type, data_type};
 const MAX_OPEN_FILES: usize = 128;
 
 /// What gathered rows and open writers of one worker may hold at most, unless larger row groups are asked for.
-const MAX_WORKER_BYTES: usize = 60 << 20;
+const MAX_WORKER_BYTES: usize = 56 << 20;
 
 /// Bytes that gathered rows and open writers of one worker of a run may hold at most. With the default row groups are
 /// smaller than they may be; those that were asked for are given room.
@@ -67,8 +68,18 @@ pub struct FanoutWriter {
     pending: BTreeMap<PartitionKey, Rows>,
     pending_bytes: usize,
     writers: BTreeMap<PartitionKey, FileWriter>,
+    encoding: Option<Encoding>,
     done: Vec<DataFile>,
     encodings: Encodings,
+}
+
+/// A row group that is on its way into its file, which is not among the open ones meanwhile.
+#[derive(Debug)]
+struct Encoding {
+    key: PartitionKey,
+    /// What its rows hold in memory.
+    bytes: usize,
+    task: JoinHandle<Result<FileWriter>>,
 }
 
 impl std::fmt::Debug for FileWriter {
@@ -100,6 +111,7 @@ impl FanoutWriter {
             pending: BTreeMap::new(),
             pending_bytes: 0,
             writers: BTreeMap::new(),
+            encoding: None,
             done: Vec::new(),
             encodings: Encodings::default(),
         }
@@ -120,6 +132,7 @@ impl FanoutWriter {
     /// # Errors
     /// When pending rows cannot be given the new columns for another reason than that they must be decoded again.
     pub fn widen(&mut self, fields: Vec<Field>) -> Result<Widened> {
+        self.settle()?;
         if self.is_rekeyed_by(&fields) {
             return Ok(Widened::Redo);
         }
@@ -169,7 +182,7 @@ impl FanoutWriter {
                 self.flush(&part.key)?;
             }
         }
-        while self.pending_bytes > self.room() {
+        while self.pending_bytes + self.encoding.as_ref().map_or(0, |encoding| encoding.bytes) > self.room() {
             let largest = self.pending.iter().max_by_key(|(_, rows)| rows.bytes).map(|(key, _)| key.clone());
             let Some(largest) = largest else { break };
             self.flush(&largest)?;
@@ -182,9 +195,11 @@ impl FanoutWriter {
     /// # Errors
     /// When one cannot be written.
     pub fn close(mut self) -> Result<Vec<DataFile>> {
+        self.settle()?;
         let mut storing = Storing::new(&self.context);
         while let Some(key) = self.pending.keys().next().cloned() {
             self.flush(&key)?;
+            self.settle()?;
             if let Some(writer) = self.writers.remove(&key) {
                 storing.add(writer)?;
             }
@@ -197,15 +212,18 @@ impl FanoutWriter {
     }
 
     /// Drops what is not finished and returns the paths of the files that are.
-    pub fn abort(self) -> Vec<String> {
+    pub fn abort(mut self) -> Vec<String> {
+        // What fails here is not finished either.
+        let _ = self.settle();
         self.done.into_iter().map(|file| file.path).collect()
     }
 
-    /// Makes the pending rows of a partition a row group.
+    /// Makes the pending rows of a partition a row group, which is encoded while the caller goes on, if there are threads for it.
     fn flush(&mut self, key: &PartitionKey) -> Result<()> {
+        self.settle()?;
         let Some(rows) = self.pending.remove(key) else { return Ok(()) };
         self.pending_bytes -= rows.bytes;
-        let batches = rows.batches;
+        let (bytes, batches) = (rows.bytes, rows.batches);
         let with_values = fields_with_values(&batches.iter().collect::<Vec<_>>(), &self.fields);
         if self.writers.get(key).is_some_and(|writer| !covers(writer.fields(), &with_values)) {
             self.end_file(key)?;
@@ -219,11 +237,29 @@ impl FanoutWriter {
                 FileWriter::create(&context, path, key.clone(), with_values)?
             }
         };
-        writer.write(batches, &self.fields)?;
+        if self.context.encoders.current_num_threads() == 1 {
+            writer.write(batches, &self.fields)?;
+            return self.put_back(key.clone(), writer);
+        }
+        let fields = self.fields.clone();
+        let task = self.context.runtime.spawn_blocking(move || writer.write(batches, &fields).map(|()| writer));
+        self.encoding = Some(Encoding { key: key.clone(), bytes, task });
+        Ok(())
+    }
+
+    /// Waits for the row group that is being encoded.
+    fn settle(&mut self) -> Result<()> {
+        let Some(Encoding { key, task, .. }) = self.encoding.take() else { return Ok(()) };
+        let writer = self.context.runtime.block_on(task).context(|| "cannot encode rows".to_owned())??;
+        self.put_back(key, writer)
+    }
+
+    /// Takes a file back that has got a row group.
+    fn put_back(&mut self, key: PartitionKey, writer: FileWriter) -> Result<()> {
         let is_full = writer.written_bytes() >= self.layout.target_file_bytes;
         self.writers.insert(key.clone(), writer);
         if is_full {
-            self.end_file(key)?;
+            self.end_file(&key)?;
         }
         self.keep_within_budget()
     }

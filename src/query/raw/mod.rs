@@ -213,8 +213,9 @@ impl TableProvider for RawTable {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let predicates = physical_filters(filters, &self.schema, state)?;
-        let units = self.units(&objects, state.config().target_partitions());
-        let partitions = state.config().target_partitions().clamp(1, units.len());
+        let threads = state.config().target_partitions();
+        let units = self.units(&objects, threads);
+        let partitions = threads.clamp(1, units.len());
         let mut files: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions];
         for (index, (unit, bytes)) in units.into_iter().enumerate() {
             let meta = ObjectMeta {
@@ -230,7 +231,8 @@ impl TableProvider for RawTable {
         }
         let pruned = self.objects.len() - objects.len();
         let pool = Arc::clone(&state.runtime_env().memory_pool);
-        let source = RawSource::new(self, pool, objects.len(), pruned).with_predicates(predicates);
+        let source = RawSource::new(self, pool, objects.len(), pruned);
+        let source = source.with_predicates(predicates).with_threads(threads);
         // The store is not used: objects are opened by their fetcher.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(files.into_iter().map(FileGroup::new).collect())

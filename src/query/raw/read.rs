@@ -15,7 +15,7 @@ use super::plan::{ReadPlan, Stage, passing};
 use super::source::{Passed, RawMetrics, RawUnit};
 use super::split::{Ending, Split};
 use crate::json::{DecodeOptions, Decoded, Decoder, Fate, PADDING, Segment, Selection};
-use crate::raw::{Ended, Feed, Lines, RawObject, WINDOW_BYTES, decode_segments};
+use crate::raw::{Ended, Feed, Fetcher, Lines, RawObject, WINDOW_BYTES, decode_segments};
 
 /// Windows of scans that end after a few rows.
 const SMALL_WINDOW_BYTES: usize = 128 << 10;
@@ -28,6 +28,7 @@ const BATCHES_AHEAD: usize = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) scan: Arc<RawScan>,
+    pub(super) fetcher: Fetcher,
     pub(super) plan: Arc<ReadPlan>,
     pub(super) limit: Option<usize>,
     pub(super) passed: Arc<Passed>,
@@ -64,8 +65,7 @@ impl Reading {
 
     fn read_objects(&self, objects: &[RawObject], memory: MemoryReservation, send: Send<'_>) {
         let (mut rows, mut decoder) = self.rows(objects, memory);
-        let feed =
-            Feed::new(&self.scan.fetcher, objects, self.scan.limits.clone()).with_window_bytes(self.window_bytes());
+        let feed = Feed::new(&self.fetcher, objects, self.scan.limits.clone()).with_window_bytes(self.window_bytes());
         let mut bytes_read = 0;
         let ended = decode_segments(feed, &self.scan.decode, &mut decoder, |decoder, decoded, feed| {
             self.metrics.bytes_read.add((feed.bytes_read - bytes_read) as usize);

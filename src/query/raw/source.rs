@@ -58,6 +58,8 @@ pub(super) struct RawSource {
     /// Objects to be read, and objects that need not be by their paths.
     objects: usize,
     pruned: usize,
+    /// There are fewer objects than threads: large ones are inflated ahead.
+    has_spare_threads: bool,
     passed: Arc<Passed>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -131,11 +133,17 @@ impl RawSource {
         MetricBuilder::new(&metrics).global_counter("objects").add(objects);
         MetricBuilder::new(&metrics).global_counter("objects_pruned").add(pruned);
         let (table, predicates, passed) = (table.clone(), Vec::new(), Arc::default());
-        Self { table, table_schema, projection, predicates, pool, objects, pruned, passed, metrics }
+        let has_spare_threads = false;
+        Self { table, table_schema, projection, predicates, pool, objects, pruned, has_spare_threads, passed, metrics }
     }
 
     pub(super) fn with_predicates(mut self, predicates: Vec<Arc<dyn PhysicalExpr>>) -> Self {
         self.predicates = predicates;
+        self
+    }
+
+    pub(super) fn with_threads(mut self, threads: usize) -> Self {
+        self.has_spare_threads = self.objects < threads;
         self
     }
 
@@ -152,7 +160,9 @@ impl FileSource for RawSource {
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
         let plan = ReadPlan::new(&self.table, &self.projection.file_indices, self.predicate().as_ref())?;
+        let fetcher = self.table.scan.fetcher.clone();
         let reading = Reading {
+            fetcher: if self.has_spare_threads { fetcher.inflating_ahead() } else { fetcher },
             scan: Arc::clone(&self.table.scan),
             plan: Arc::new(plan),
             limit: config.limit,
