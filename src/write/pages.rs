@@ -102,7 +102,7 @@ struct Store(Arc<Mutex<Pages>>);
 
 impl PageStore for Store {
     fn put(&mut self, value: Bytes) -> Result<PageKey, ParquetError> {
-        lock(&self.0).put(value)?;
+        lock(&self.0).keep(value)?;
         Ok(PageKey::new(0))
     }
 
@@ -118,7 +118,7 @@ impl PageStore for Store {
 
 impl Pages {
     /// Takes the header of a page, or the content that belongs to the last.
-    fn put(&mut self, value: Bytes) -> Result<(), ParquetError> {
+    fn keep(&mut self, value: Bytes) -> Result<(), ParquetError> {
         let Some(header) = self.header.take() else {
             self.header = Some(Header::read(value)?);
             return Ok(());
