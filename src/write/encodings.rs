@@ -280,8 +280,7 @@ fn choice(arrays: &[&ArrayRef], ty: &Type, level: i32) -> Option<Choice> {
             Some(dictionary(&values, ty)?.unwrap_or_else(|| Choice::new(Encoding::PLAIN, bytes(), level)))
         }
         Type::Text | Type::Json => {
-            let values = arrays.iter().flat_map(|array| array.as_string::<i32>().iter()).flatten();
-            let values: Vec<&str> = values.take(SAMPLED_VALUES).collect();
+            let values: Vec<&str> = sampled(arrays, |array, row| array.as_string::<i32>().value(row));
             Some(dictionary(&values, ty)?.unwrap_or_else(|| strings(&values, level)))
         }
         Type::Bool | Type::Struct(_) | Type::List(_) | Type::Map(_) => None,
@@ -289,7 +288,20 @@ fn choice(arrays: &[&ArrayRef], ty: &Type, level: i32) -> Option<Choice> {
 }
 
 fn sample<T: ArrowPrimitiveType>(arrays: &[&ArrayRef]) -> Vec<T::Native> {
-    arrays.iter().flat_map(|array| array.as_primitive::<T>().iter()).flatten().take(SAMPLED_VALUES).collect()
+    sampled(arrays, |array, row| array.as_primitive::<T>().value(row))
+}
+
+/// The first values that are not null. Most columns of wide records are null nearly everywhere, which costs nothing here.
+fn sampled<'a, V>(arrays: &[&'a ArrayRef], value: impl Fn(&'a ArrayRef, usize) -> V) -> Vec<V> {
+    let mut values = Vec::new();
+    for array in arrays {
+        let room = SAMPLED_VALUES - values.len();
+        match array.nulls() {
+            Some(nulls) => values.extend(nulls.valid_indices().take(room).map(|row| value(array, row))),
+            None => values.extend((0..array.len()).take(room).map(|row| value(array, row))),
+        }
+    }
+    values
 }
 
 /// A dictionary, when it pays; `None` with too few values to tell.
