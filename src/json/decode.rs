@@ -166,7 +166,7 @@ impl Cursor<'_> {
     #[inline]
     fn enter(&mut self) -> Result<usize, Faulty> {
         if self.depth >= self.max_depth {
-            return Err(FaultAt { fault: Fault::TooDeep, at: self.at }.into());
+            return Err(FaultAt::new(Fault::TooDeep, self.at).into());
         }
         self.depth += 1;
         Ok(self.window.skip_space(self.at + 1))

@@ -495,7 +495,7 @@ impl Decoder {
                                 continue;
                             }
                             Ok(_) => {}
-                            Err(fault) if fault.fault == Fault::Truncated && !segment.last => {
+                            Err(fault) if fault.fault() == Fault::Truncated && !segment.last => {
                                 at = start;
                                 break;
                             }
@@ -505,8 +505,8 @@ impl Decoder {
                                     at = start;
                                     break;
                                 };
-                                let reason = fault.fault.into();
-                                decoded.rejects.push(reject(start, next, reason, fault.at, false));
+                                let reason = fault.fault().into();
+                                decoded.rejects.push(reject(start, next, reason, fault.at(), false));
                                 counts.rejected += 1;
                                 at = next;
                                 continue;
@@ -565,7 +565,7 @@ impl Decoder {
                         at = start;
                         break;
                     };
-                    decoded.rejects.push(reject(start, next, fault.fault.into(), fault.at, false));
+                    decoded.rejects.push(reject(start, next, fault.fault().into(), fault.at(), false));
                     counts.rejected += 1;
                     next
                 }

@@ -225,7 +225,7 @@ impl Framer {
                 Ok(Moved::Found(step)) => return step,
                 Err(fault) => {
                     let start = self.leave_envelope().unwrap_or(here);
-                    if fault.fault == Fault::Truncated && !last {
+                    if fault.fault() == Fault::Truncated && !last {
                         return Step::Incomplete(start);
                     }
                     return Step::Faulty(start, fault);
@@ -277,7 +277,7 @@ impl Framer {
             return if last { Resume::At(window.len()) } else { Resume::Unknown };
         };
         let closed = window.slice(start, line).trim_ascii_end().ends_with(b"}");
-        if self.lines != Lines::Yes && !closed && fault.at > line {
+        if self.lines != Lines::Yes && !closed && fault.at() > line {
             match self.is_line_of_its_own(window, line + 1, last) {
                 None => return Resume::Unknown,
                 Some(false) => return Resume::Nowhere,
@@ -307,7 +307,7 @@ impl Framer {
                     false => last.then_some(true),
                 }
             }
-            Err(fault) if fault.fault == Fault::Truncated && !last && !has_newline(window, start, fault.at) => None,
+            Err(fault) if fault.fault() == Fault::Truncated && !last && !has_newline(window, start, fault.at()) => None,
             Err(_) => Some(false),
         }
     }
@@ -348,7 +348,7 @@ impl Framer {
         let line_end = at + newline.unwrap_or(look.len());
         match window.value_end(at, 0, self.max_depth) {
             Ok(end) if end <= line_end => window.utf8(at, end),
-            Err(fault) if fault.at < line_end || newline.is_none() && look.len() < FIRST_LINE => Err(fault),
+            Err(fault) if fault.at() < line_end || newline.is_none() && look.len() < FIRST_LINE => Err(fault),
             _ if newline.is_some() => window.utf8(at, line_end),
             _ => Ok(()),
         }

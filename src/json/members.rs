@@ -35,7 +35,7 @@ impl EnvelopeReader {
             let (start, end) = match self.framer.next(&window, at, last) {
                 Step::Record(start) => match window.value_end(start, 0, usize::MAX) {
                     Ok(end) => (start, end),
-                    Err(fault) if fault.fault == Fault::Truncated && !last => return start,
+                    Err(fault) if fault.fault() == Fault::Truncated && !last => return start,
                     Err(_) => return self.stop(window.len()),
                 },
                 Step::NotAnObject(start, end) | Step::EnvelopeMissing(start, end) => (start, end),

@@ -21,13 +21,35 @@ pub enum Fault {
     InvalidUtf8,
 }
 
-/// A fault and the position in the window where it was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FaultAt {
+/// A fault and the position in the window where it was found: one number, so that a result with a position takes two
+/// registers. In it, the fault has the lowest bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct FaultAt(u64);
+
+impl FaultAt {
+    const FAULT_BITS: u32 = 3;
+
+    pub(super) fn new(fault: Fault, at: usize) -> Self {
+        Self((at as u64) << Self::FAULT_BITS | fault as u64)
+    }
+
     /// What is wrong.
-    pub(super) fault: Fault,
+    pub(super) fn fault(self) -> Fault {
+        let all = [Fault::Malformed, Fault::Truncated, Fault::TooDeep, Fault::LoneSurrogate, Fault::InvalidUtf8];
+        let number = self.0 & ((1 << Self::FAULT_BITS) - 1);
+        all.into_iter().find(|fault| *fault as u64 == number).unwrap_or(Fault::Malformed)
+    }
+
     /// Position in the window.
-    pub(super) at: usize,
+    pub(super) fn at(self) -> usize {
+        (self.0 >> Self::FAULT_BITS) as usize
+    }
+}
+
+impl std::fmt::Debug for FaultAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} at {}", self.fault(), self.at())
+    }
 }
 
 /// Data with [`PADDING`] zero bytes behind it.
@@ -94,11 +116,7 @@ impl<'a> Window<'a> {
     /// The fault at `at`, or that the data ends there.
     #[cold]
     pub(super) fn fault(&self, at: usize) -> FaultAt {
-        if at >= self.end {
-            FaultAt { fault: Fault::Truncated, at: self.end }
-        } else {
-            FaultAt { fault: Fault::Malformed, at }
-        }
+        if at >= self.end { FaultAt::new(Fault::Truncated, self.end) } else { FaultAt::new(Fault::Malformed, at) }
     }
 
     /// The position of the first byte from `at` on that is not white space.
@@ -173,7 +191,7 @@ impl<'a> Window<'a> {
     /// The character that the `\u` escape at `at` names (with its low surrogate), and the position behind it.
     pub(super) fn unicode_escape(&self, at: usize) -> Result<(char, usize), FaultAt> {
         let high = self.hex4(at + 2)?;
-        let lone = FaultAt { fault: Fault::LoneSurrogate, at };
+        let lone = FaultAt::new(Fault::LoneSurrogate, at);
         if let Some(c) = char::from_u32(high) {
             return Ok((c, at + 6));
         }
@@ -269,7 +287,7 @@ impl<'a> Window<'a> {
                 b'-' | b'0'..=b'9' => at = self.number_end(at)?.0,
                 bracket @ (b'{' | b'[') => {
                     if depth + open.depth >= max_depth {
-                        return Err(FaultAt { fault: Fault::TooDeep, at });
+                        return Err(FaultAt::new(Fault::TooDeep, at));
                     }
                     let object = bracket == b'{';
                     let inside = self.skip_space(at + 1);
@@ -277,7 +295,7 @@ impl<'a> Window<'a> {
                         at = inside + 1;
                     } else {
                         open.push(object);
-                        at = if object { self.key_end(inside)?.1 } else { inside };
+                        at = if object { self.behind_key(inside)? } else { inside };
                         continue;
                     }
                 }
@@ -289,7 +307,7 @@ impl<'a> Window<'a> {
                 at = self.skip_space(at);
                 match (self.padded[at], object) {
                     (b',', true) => {
-                        at = self.key_end(self.skip_space(at + 1))?.1;
+                        at = self.behind_key(self.skip_space(at + 1))?;
                         break;
                     }
                     (b',', false) => {
@@ -317,20 +335,38 @@ impl<'a> Window<'a> {
     pub(super) fn utf8(&self, start: usize, end: usize) -> Result<(), FaultAt> {
         simdutf8::compat::from_utf8(self.slice(start, end))
             .map(drop)
-            .map_err(|error| FaultAt { fault: Fault::InvalidUtf8, at: start + error.valid_up_to() })
+            .map_err(|error| FaultAt::new(Fault::InvalidUtf8, start + error.valid_up_to()))
     }
 
     /// For the key whose opening quote is at `at`: the end of the key, and the start of its value.
     pub(super) fn key_end(&self, at: usize) -> Result<(usize, usize), FaultAt> {
+        let end = self.name_end(at)?;
+        self.behind_colon(end).map(|value| (end, value))
+    }
+
+    /// The start of the value of the key whose opening quote is at `at`.
+    #[inline]
+    fn behind_key(&self, at: usize) -> Result<usize, FaultAt> {
+        self.behind_colon(self.name_end(at)?)
+    }
+
+    /// The end of the key whose opening quote is at `at`.
+    #[inline]
+    fn name_end(&self, at: usize) -> Result<usize, FaultAt> {
         if self.padded[at] != b'"' {
             return Err(self.fault(at));
         }
-        let (end, _) = self.string_end(at)?;
+        Ok(self.string_end(at)?.0)
+    }
+
+    /// The start of the value of the key that ends at `end`.
+    #[inline]
+    fn behind_colon(&self, end: usize) -> Result<usize, FaultAt> {
         let colon = self.skip_space(end);
         if self.padded[colon] != b':' {
             return Err(self.fault(colon));
         }
-        Ok((end, self.skip_space(colon + 1)))
+        Ok(self.skip_space(colon + 1))
     }
 
     /// Whether the value at `at` is `null`, `{}` or `[]`.

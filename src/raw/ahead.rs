@@ -73,6 +73,9 @@ impl Read for Ahead {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     /// Bytes that come in pieces of odd lengths, then an error, if there is one.
@@ -104,19 +107,21 @@ mod tests {
 
     #[test]
     fn who_stops_reading_stops_the_thread() {
-        struct Endless(std::sync::Arc<()>);
+        struct Endless {
+            _alive: Arc<()>,
+        }
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 Ok(buffer.len())
             }
         }
-        let alive = std::sync::Arc::new(());
-        let mut ahead = Ahead::new(Box::new(Endless(std::sync::Arc::clone(&alive)))).unwrap();
+        let alive = Arc::new(());
+        let mut ahead = Ahead::new(Box::new(Endless { _alive: Arc::clone(&alive) })).unwrap();
         assert_eq!(ahead.read(&mut [0; 10]).unwrap(), 10);
         drop(ahead);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while std::sync::Arc::strong_count(&alive) > 1 {
-            assert!(std::time::Instant::now() < deadline, "the thread is still there");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Arc::strong_count(&alive) > 1 {
+            assert!(Instant::now() < deadline, "the thread is still there");
             thread::yield_now();
         }
     }
