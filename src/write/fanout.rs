@@ -182,10 +182,20 @@ impl FanoutWriter {
                 self.flush(&part.key)?;
             }
         }
-        while self.pending_bytes + self.encoding.as_ref().map_or(0, |encoding| encoding.bytes) > self.room() {
-            let largest = self.pending.iter().max_by_key(|(_, rows)| rows.bytes).map(|(key, _)| key.clone());
-            let Some(largest) = largest else { break };
-            self.flush(&largest)?;
+        loop {
+            let encoding = self.encoding.as_ref().map_or(0, |encoding| encoding.bytes);
+            let held = self.pending_bytes + encoding;
+            let largest = self.pending.iter().max_by_key(|(_, rows)| rows.bytes);
+            let Some((key, rows)) = largest.filter(|_| held > self.room()) else { break };
+            if rows.bytes >= encoding / 2 {
+                let key = key.clone();
+                self.flush(&key)?;
+            } else if held > self.room() + self.layout.memory_bytes / 8 {
+                // What is being encoded takes the room, not these rows: they would be a small row group.
+                self.settle()?;
+            } else {
+                break;
+            }
         }
         Ok(())
     }
