@@ -72,6 +72,7 @@ impl Read for Ahead {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};

@@ -249,7 +249,7 @@ impl FanoutWriter {
         };
         if self.context.encoders.current_num_threads() == 1 {
             writer.write(batches, &self.fields)?;
-            return self.put_back(key.clone(), writer);
+            return self.put_back(key, writer);
         }
         let fields = self.fields.clone();
         let task = self.context.runtime.spawn_blocking(move || writer.write(batches, &fields).map(|()| writer));
@@ -261,15 +261,15 @@ impl FanoutWriter {
     fn settle(&mut self) -> Result<()> {
         let Some(Encoding { key, task, .. }) = self.encoding.take() else { return Ok(()) };
         let writer = self.context.runtime.block_on(task).context(|| "cannot encode rows".to_owned())??;
-        self.put_back(key, writer)
+        self.put_back(&key, writer)
     }
 
     /// Takes a file back that has got a row group.
-    fn put_back(&mut self, key: PartitionKey, writer: FileWriter) -> Result<()> {
+    fn put_back(&mut self, key: &PartitionKey, writer: FileWriter) -> Result<()> {
         let is_full = writer.written_bytes() >= self.layout.target_file_bytes;
         self.writers.insert(key.clone(), writer);
         if is_full {
-            self.end_file(&key)?;
+            self.end_file(key)?;
         }
         self.keep_within_budget()
     }

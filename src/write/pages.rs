@@ -324,7 +324,7 @@ mod tests {
         ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
     };
     use parquet::basic::{GzipLevel, ZstdLevel};
-    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+    use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
     use parquet::file::properties::WriterPropertiesBuilder;
     use parquet::file::writer::SerializedFileWriter;
 
@@ -419,7 +419,7 @@ mod tests {
         let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap());
         let size = |builder: WriterPropertiesBuilder| {
             let metadata = read_back(&file(builder));
-            metadata.row_group(0).columns().iter().map(|column| column.compressed_size()).collect::<Vec<_>>()
+            metadata.row_group(0).columns().iter().map(ColumnChunkMetaData::compressed_size).collect::<Vec<_>>()
         };
         let low = size(WriterProperties::builder().set_compression(zstd(1)));
         let high = size(WriterProperties::builder().set_compression(zstd(19)));
