@@ -26,4 +26,5 @@ pub mod query;
 pub mod raw;
 pub mod schema;
 pub mod store;
+mod threads;
 pub mod write;

@@ -293,13 +293,17 @@ impl Table {
             .collect()
     }
 
-    /// Makes the next version. The table stays loaded as it was; a further commit follows the version that this one makes.
+    /// Makes the next version, which is only loaded when it gets a checkpoint. A further commit follows it, whatever is loaded.
     ///
     /// # Errors
     /// When the store fails in a way that leaves no doubt that the version was not made, or the doubt could not be
     /// cleared.
     pub async fn commit(&mut self, change: Change) -> Result<Outcome> {
-        self.load_made().await?;
+        if let Err(error) = self.load_made().await {
+            // Who loads the latest version finds out what holds.
+            tracing::warn!(table = %self.location.url(), %error, "planning again");
+            return Ok(Outcome::Conflict);
+        }
         let files_before = self.state.as_ref().map_or(0, |state| state.log_data().num_files());
         let file_count = (files_before + change.add.len()).saturating_sub(change.remove.len());
         let version = self.version().map_or(0, |version| version + 1);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, read_bytes};
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::object::RawObject;
@@ -11,7 +11,7 @@ use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Rea
 /// How many bytes a window holds, unless one record needs more.
 pub const WINDOW_BYTES: usize = 2 << 20;
 /// How much is read at once.
-const READ_BYTES: usize = 256 << 10;
+pub(super) const READ_BYTES: usize = 256 << 10;
 /// Objects of fewer stored bytes are not worth a thread that inflates them.
 const AHEAD_FROM_BYTES: u64 = 512 << 10;
 
@@ -287,7 +287,10 @@ impl<'a> Feed<'a> {
             let stored = std::mem::replace(&mut open.reader, Box::new(io::empty()));
             let inflated = compression.reader(head, stored).map_err(Stop::Io)?;
             let is_ahead = self.fetcher.inflates_ahead && size >= AHEAD_FROM_BYTES;
-            open.reader = if is_ahead { Box::new(Ahead::new(inflated).map_err(Stop::Io)?) } else { inflated };
+            open.reader = match is_ahead {
+                true => Ahead::new(inflated).map_or_else(|inflated| inflated, |ahead| Box::new(ahead)),
+                false => inflated,
+            };
         }
         Ok(())
     }
@@ -307,9 +310,13 @@ impl<'a> Feed<'a> {
             if self.filled >= target.max(start + 1) {
                 return Ok(false);
             }
-            let wish = if open.inflates { READ_BYTES } else { (stored - open.read) as usize };
-            let room = (target - self.filled).max(1);
-            if self.read_some(open, wish.min(room).min(READ_BYTES.max(room)))? == 0 {
+            let length = match open.inflates {
+                // No byte more than shows that it is too large, and the same steps wherever the window ends: what is kept of an
+                // object that cannot be read to its end follows from the object alone.
+                true => read_bytes(open.read).min(self.limits.left(stored, open.read)),
+                false => (stored - open.read).min((target - self.filled).max(1) as u64) as usize,
+            };
+            if self.read_some(open, length)? == 0 {
                 // A plain object that is shorter than it was listed is another one by now.
                 return if open.inflates { Ok(true) } else { Err(Stop::Io(changed())) };
             }

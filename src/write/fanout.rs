@@ -8,10 +8,11 @@
 //! before a column is first seen. A partition has one open file at most, and its rows stay in their order: the files of
 //! one partition, by their numbers, hold consecutive rows. Memory: what open files have not stored yet takes up to half of the
 //! budget; past that, the file with the most is ended. Pending rows take what files leave, up to three quarters; past that, the
-//! partition with the most becomes a row group, so row groups are as large as the budget allows. While one is encoded, further
-//! rows are taken.
+//! partition with the most becomes a row group. With several threads, further rows are taken while it is encoded: it counts as
+//! pending until the next one is begun, and where it is most of what is held, an eighth of the budget more is taken beside it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -23,10 +24,11 @@ use super::file::{DataFile, FileWriter, Rows, WriteContext};
 use super::name::FileOrigin;
 use super::prune::{covers, fields_with_values};
 use crate::config::FileOptions;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::json::{FinishError, arrow_schema, conform};
 use crate::partition::{PartitionKey, Partitioning, find, split};
 use crate::schema::{Field, Type, data_type};
+use crate::threads::hand_over;
 
 /// More files than this are never open at once.
 const MAX_OPEN_FILES: usize = 128;
@@ -79,7 +81,26 @@ struct Encoding {
     key: PartitionKey,
     /// What its rows hold in memory.
     bytes: usize,
-    task: JoinHandle<Result<FileWriter>>,
+    /// What its file has not stored yet.
+    file_bytes: usize,
+    thread: Option<thread::JoinHandle<Option<Result<FileWriter>>>>,
+}
+
+impl Encoding {
+    fn wait(mut self) -> Result<FileWriter> {
+        let died = || Error::new(ErrorKind::Failed, "a thread that encodes rows has died".to_owned());
+        let done = self.thread.take().and_then(|thread| thread.join().ok().flatten());
+        done.ok_or_else(died)?
+    }
+}
+
+/// It is waited for: whoever takes back what was stored must find all of it.
+impl Drop for Encoding {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl std::fmt::Debug for FileWriter {
@@ -222,9 +243,7 @@ impl FanoutWriter {
     }
 
     /// Drops what is not finished and returns the paths of the files that are.
-    pub fn abort(mut self) -> Vec<String> {
-        // What fails here is not finished either.
-        let _ = self.settle();
+    pub fn abort(self) -> Vec<String> {
         self.done.into_iter().map(|file| file.path).collect()
     }
 
@@ -251,17 +270,24 @@ impl FanoutWriter {
             writer.write(batches, &self.fields)?;
             return self.put_back(key, writer);
         }
-        let fields = self.fields.clone();
-        let task = self.context.runtime.spawn_blocking(move || writer.write(batches, &fields).map(|()| writer));
-        self.encoding = Some(Encoding { key: key.clone(), bytes, task });
-        Ok(())
+        let (file_bytes, work) = (writer.memory_bytes(), (writer, batches, self.fields.clone()));
+        let encode = |(mut writer, batches, fields): (FileWriter, _, Vec<Field>)| {
+            writer.write(batches, &fields).map(|()| writer)
+        };
+        match hand_over("row group", work, encode) {
+            Ok(thread) => {
+                self.encoding = Some(Encoding { key: key.clone(), bytes, file_bytes, thread: Some(thread) });
+                Ok(())
+            }
+            Err(work) => self.put_back(key, encode(work)?),
+        }
     }
 
     /// Waits for the row group that is being encoded.
     fn settle(&mut self) -> Result<()> {
-        let Some(Encoding { key, task, .. }) = self.encoding.take() else { return Ok(()) };
-        let writer = self.context.runtime.block_on(task).context(|| "cannot encode rows".to_owned())??;
-        self.put_back(&key, writer)
+        let Some(encoding) = self.encoding.take() else { return Ok(()) };
+        let key = encoding.key.clone();
+        self.put_back(&key, encoding.wait()?)
     }
 
     /// Takes a file back that has got a row group.
@@ -278,6 +304,7 @@ impl FanoutWriter {
     fn room(&self) -> usize {
         let budget = self.layout.memory_bytes;
         let files: usize = self.writers.values().map(FileWriter::memory_bytes).sum();
+        let files = files + self.encoding.as_ref().map_or(0, |encoding| encoding.file_bytes);
         budget - files.clamp(budget / 4, budget / 2)
     }
 

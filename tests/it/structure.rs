@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::support::{files_below, project};
 
 /// The modules of the crate in the order of dependence: each names only those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "error",
     "clock",
+    "threads",
     "store",
     "schema",
     "json",
