@@ -289,3 +289,40 @@ fn the_deep_check_needs_the_raw_root() {
     let message = roots.run(&["verify", "s", "--deep", "--lake", roots.lake.to_str().unwrap()]).failed(2);
     assert!(message.contains("raw"), "{message}");
 }
+
+#[test]
+fn of_an_object_that_cannot_be_read_to_its_end_a_run_and_a_check_keep_the_same_rows() {
+    let roots = Roots::new();
+    configure(&roots, "max_object_bytes = 3000001");
+    let mut number = 7_u64;
+    let mut text = || {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        format!("{number:x}")
+    };
+    // They inflate to five megabytes and compress to more than two: a run of one slice and two threads inflates them ahead.
+    for object in ["too-large", "damaged"] {
+        let records: Vec<Value> =
+            (0..60_000).map(|id| json!({"id": id, "a": text(), "b": text(), "c": text()})).collect();
+        let mut gzipped = super::support::gzip(lines(&records));
+        assert!(gzipped.len() > 1 << 20);
+        if object == "damaged" {
+            let middle = gzipped.len() / 4;
+            gzipped[middle..middle + 64].fill(0xff);
+        }
+        roots.put(&format!("s/{object}.json.gz"), gzipped);
+        roots.run_here(&["compact", "--threads", "3"]).ok();
+        let (rows, unread, _) = assert_sound(&roots);
+        assert!(rows > 1_000 && unread == 0, "{rows} rows of {object}");
+    }
+    // In windows that begin with another object, and by one thread, the same rows are kept.
+    let again = Roots::new();
+    configure(&again, "max_object_bytes = 3000001");
+    again.put("s/a.json", lines(&[json!({"id": -1, "a": "x", "b": "y", "c": "z"})]));
+    for object in ["too-large", "damaged"] {
+        let bytes = std::fs::read(roots.raw.join(format!("s/{object}.json.gz"))).unwrap();
+        again.put(&format!("s/{object}.json.gz"), bytes);
+    }
+    again.run_here(&["compact", "--threads", "1"]).ok();
+    let (rows, ..) = assert_sound(&again);
+    assert_eq!(rows, assert_sound(&roots).0 + 1);
+}
