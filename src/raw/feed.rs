@@ -311,9 +311,9 @@ impl<'a> Feed<'a> {
                 return Ok(false);
             }
             let length = match open.inflates {
-                // No byte more than shows that it is too large, and the same steps wherever the window ends: what is kept of an
-                // object that cannot be read to its end follows from the object alone.
-                true => read_bytes(open.read).min(self.limits.left(stored, open.read)),
+                // The same steps wherever the window ends: what is kept of an object that cannot be read to its end follows from
+                // the object alone.
+                true => read_bytes(open.read),
                 false => (stored - open.read).min((target - self.filled).max(1) as u64) as usize,
             };
             if self.read_some(open, length)? == 0 {

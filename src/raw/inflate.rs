@@ -64,15 +64,7 @@ impl Compression {
 impl Limits {
     /// Whether an object of `stored` bytes may inflate to `inflated`.
     pub(super) fn allow(&self, stored: u64, inflated: u64) -> bool {
-        inflated <= self.most(stored)
-    }
-
-    /// How many bytes more than `inflated`, which it may inflate to, an object of `stored` bytes needs to be too large.
-    pub(super) fn left(&self, stored: u64, inflated: u64) -> usize {
-        usize::try_from(self.most(stored).saturating_sub(inflated).saturating_add(1)).unwrap_or(usize::MAX)
-    }
-
-    fn most(&self, stored: u64) -> u64 {
-        self.object_bytes.min(RATIO_FLOOR_BYTES.max(stored.max(1).saturating_mul(self.ratio)))
+        inflated <= self.object_bytes
+            && (inflated <= RATIO_FLOOR_BYTES || inflated <= stored.max(1).saturating_mul(self.ratio))
     }
 }
