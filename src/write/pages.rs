@@ -23,7 +23,7 @@ use zstd::bulk::Compressor;
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
 /// What pages are compressed with: `None`: by Parquet's writer, or not at all.
-pub(super) fn compression(properties: &WriterProperties, path: &ColumnPath) -> Option<Compression> {
+fn compression(properties: &WriterProperties, path: &ColumnPath) -> Option<Compression> {
     let compression = properties.compression(path);
     let by_pages = properties.writer_version() == WriterVersion::PARQUET_1_0;
     (by_pages && matches!(compression, Compression::ZSTD(_))).then_some(compression)
