@@ -11,6 +11,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark that cannot go on has failed")]
 
+#[cfg(not(target_env = "msvc"))]
+#[path = "../../src/allocator.rs"]
+mod allocator;
 mod data;
 mod decode;
 mod encode;

@@ -58,10 +58,10 @@ fn sources() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The module that a file belongs to; none for lib.rs and main.rs.
+/// The module that a file belongs to; none for lib.rs and what only the binary has.
 fn module_of(path: &str) -> Option<&str> {
     let first = path.split('/').next().unwrap().trim_end_matches(".rs");
-    (!["lib", "main"].contains(&first)).then_some(first)
+    (!["lib", "main", "allocator"].contains(&first)).then_some(first)
 }
 
 /// Whether `code` names the path `name` (as `tokio` or `std::fs`).
