@@ -16,7 +16,7 @@ use super::convert::convert_sharing;
 use super::decoder::Decoder;
 use super::nulls::Nulls;
 use super::object::StructData;
-use super::storage::{Bytes, Data};
+use super::storage::{Bytes, Data, take};
 use crate::schema::{Field, Type, arrow_fields, element_field, entries_field};
 
 /// The columns of a batch cannot be given the types asked for.
@@ -109,25 +109,27 @@ fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, F
     let holds_nothing = matches!(ty, Type::Text) && column.holds_nothing();
     Ok(match (&mut column.data, ty) {
         (Data::Empty | Data::Skip, ty) => none.array(ty, rows)?,
-        (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values), nulls)),
-        (Data::Double(values), Type::Double) => Arc::new(Float64Array::new(take(values), nulls)),
+        (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values).into(), nulls)),
+        (Data::Double(values), Type::Double) => Arc::new(Float64Array::new(take(values).into(), nulls)),
         (Data::Bool(values), Type::Bool) => {
             let array = BooleanArray::new(values.as_slice().into(), nulls);
             values.clear();
             Arc::new(array)
         }
         (Data::Decimal(values), Type::Decimal { precision: 38, scale: 0 }) => {
-            Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(38, 0)?)
+            Arc::new(Decimal128Array::new(take(values).into(), nulls).with_precision_and_scale(38, 0)?)
         }
         (Data::Scaled { values, precision: p, scale: s }, Type::Decimal { precision, scale })
             if p == precision && s == scale =>
         {
-            Arc::new(Decimal128Array::new(take(values), nulls).with_precision_and_scale(*precision, *scale as i8)?)
+            Arc::new(
+                Decimal128Array::new(take(values).into(), nulls).with_precision_and_scale(*precision, *scale as i8)?,
+            )
         }
         (Data::Timestamp(values), Type::Timestamp { .. }) => {
-            Arc::new(TimestampMicrosecondArray::new(take(values), nulls).with_timezone("UTC"))
+            Arc::new(TimestampMicrosecondArray::new(take(values).into(), nulls).with_timezone("UTC"))
         }
-        (Data::Date(values), Type::Date) => Arc::new(Date32Array::new(take(values), nulls)),
+        (Data::Date(values), Type::Date) => Arc::new(Date32Array::new(take(values).into(), nulls)),
         (Data::Text(text), Type::Text) | (Data::Json(text), Type::Json) => strings(text, nulls)?,
         (Data::Struct(data), Type::Struct(fields)) => {
             let arrays = struct_arrays(data, fields, rows, none)?;
@@ -177,18 +179,10 @@ fn own_scalar_type(data: &Data) -> Option<Type> {
     })
 }
 
-fn take<T>(values: &mut Vec<T>) -> ScalarBuffer<T>
-where
-    T: arrow::datatypes::ArrowNativeType,
-{
-    let fresh = Vec::with_capacity(values.len());
-    ScalarBuffer::from(std::mem::replace(values, fresh))
-}
-
 fn offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    let mut fresh = Vec::with_capacity(offsets.len());
-    fresh.push(0);
-    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, fresh)))
+    let taken = take(offsets);
+    offsets.push(0);
+    OffsetBuffer::new(ScalarBuffer::from(taken))
 }
 
 fn strings(text: &mut Bytes, nulls: Option<NullBuffer>) -> Result<ArrayRef, FinishError> {

@@ -55,10 +55,9 @@ pub(super) struct MapData {
 }
 
 impl Bytes {
-    pub(super) fn with_capacity(rows: usize, bytes: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        Self { offsets, data: Vec::with_capacity(bytes) }
+    /// `rows` empty strings.
+    fn empty(rows: usize) -> Self {
+        Self { offsets: vec![0; rows + 1], data: Vec::new() }
     }
 
     #[inline]
@@ -82,11 +81,23 @@ impl Bytes {
         &self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
 
-    /// The strings, leaving room for as many again.
+    /// The strings.
     pub(super) fn take(&mut self) -> Self {
-        let fresh = Self::with_capacity(self.offsets.len(), self.data.len());
-        std::mem::replace(self, fresh)
+        let taken = Self { offsets: take(&mut self.offsets), data: take(&mut self.data) };
+        self.offsets.push(0);
+        taken
     }
+}
+
+/// The values, for a batch; what the next one brings is expected to be about as many. Batches wait in memory for long, so
+/// they hold little more than their values.
+pub(super) fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+    let fresh = Vec::with_capacity(values.len() + values.len() / 8);
+    let mut taken = std::mem::replace(values, fresh);
+    if taken.capacity() - taken.len() > taken.len() / 4 {
+        taken.shrink_to_fit();
+    }
+    taken
 }
 
 impl Data {
@@ -100,15 +111,15 @@ impl Data {
             Class::Double => Self::Double(vec![0.0; rows]),
             Class::Timestamp => Self::Timestamp(vec![0; rows]),
             Class::Date => Self::Date(vec![0; rows]),
-            Class::Text => Self::Text(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
-            Class::Json => Self::Json(Bytes { offsets: vec![0; rows + 1], data: Vec::new() }),
+            Class::Text => Self::Text(Bytes::empty(rows)),
+            Class::Json => Self::Json(Bytes::empty(rows)),
             Class::List => {
                 let element = Column::new(depth + 1, rule.and_then(|rule| rule.element.as_deref()));
                 Self::List(Box::new(ListData { offsets: vec![0; rows + 1], element, closed: false }))
             }
             Class::Struct if dictionary => Self::Map(Box::new(MapData {
                 offsets: vec![0; rows + 1],
-                keys: Bytes::with_capacity(0, 0),
+                keys: Bytes::empty(0),
                 value: Column::new(depth + 1, rule.and_then(|rule| rule.value.as_deref())),
             })),
             Class::Struct => Self::Struct(Box::new(StructData::new(depth + 1, rule))),

@@ -34,7 +34,7 @@ use crate::threads::hand_over;
 const MAX_OPEN_FILES: usize = 128;
 
 /// What gathered rows and open writers of one worker may hold at most, unless larger row groups are asked for.
-const MAX_WORKER_BYTES: usize = 60 << 20;
+const MAX_WORKER_BYTES: usize = 50 << 20;
 
 /// Bytes that gathered rows and open writers of one worker of a run may hold at most. With the default row groups are
 /// smaller than they may be; those that were asked for are given room.
