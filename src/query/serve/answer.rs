@@ -1,6 +1,6 @@
 //! What a statement gives: rows, as they come, or that it is done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,9 @@ use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::data::DataRow;
+use pgwire::messages::extendedquery::{Close, Parse, TARGET_TYPE_BYTE_STATEMENT};
 use pgwire::messages::response::TransactionStatus;
 
 use super::errors::{engine, ours, refuse};
@@ -43,6 +45,8 @@ pub(super) struct Conversation {
     planned: Mutex<Option<(String, Stopwatch, LogicalPlan)>>,
     /// Whether the result that is on its way was cut.
     is_cut: Mutex<Option<(u64, Arc<AtomicBool>)>>,
+    /// The names of prepared statements: their store gives none of them.
+    statements: Mutex<BTreeSet<String>>,
 }
 
 impl Conversation {
@@ -52,7 +56,26 @@ impl Conversation {
             cancellable: Cancellable::new(cancels, client),
             planned: Mutex::default(),
             is_cut: Mutex::default(),
+            statements: Mutex::default(),
         })
+    }
+
+    /// Notes which statement a message prepares, or forgets.
+    pub(super) fn note(&self, message: &PgWireFrontendMessage) {
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        match message {
+            PgWireFrontendMessage::Parse(Parse { name: Some(name), .. }) => drop(statements.insert(name.clone())),
+            PgWireFrontendMessage::Close(Close {
+                target_type: TARGET_TYPE_BYTE_STATEMENT, name: Some(name), ..
+            }) => {
+                statements.remove(name);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_statements(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.statements.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is to be told about the result that has ended.
@@ -120,17 +143,37 @@ impl Handler {
                 forget(client.metadata_mut(), name)?;
                 done("RESET")
             }
-            Kind::Reset(name) => {
+            Kind::Reset => {
                 reset(client.metadata_mut());
-                done(name)
+                done("RESET")
             }
-            Kind::Deallocate(name) => {
-                if let Some(name) = name {
-                    client.portal_store().rm_statement(name);
+            Kind::Discard => {
+                reset(client.metadata_mut());
+                self.forget_statements(client);
+                done("DISCARD ALL")
+            }
+            Kind::Deallocate(Some(name)) => {
+                if client.portal_store().get_statement(name).is_none() {
+                    return Err(refuse("26000", format!("there is no prepared statement {name}")));
                 }
-                done(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
+                client.portal_store().rm_statement(name);
+                done("DEALLOCATE")
+            }
+            Kind::Deallocate(None) => {
+                self.forget_statements(client);
+                done("DEALLOCATE ALL")
             }
             Kind::Nothing(name) => done(name),
+        }
+    }
+
+    fn forget_statements<C>(&self, client: &C)
+    where
+        C: ClientInfo + ClientPortalStore,
+        C::PortalStore: PortalStore,
+    {
+        for name in Conversation::of(client, &self.cancels).take_statements() {
+            client.portal_store().rm_statement(&name);
         }
     }
 

@@ -22,9 +22,11 @@ pub(super) enum Kind {
     Show(String),
     /// The setting of this name goes back to what it was.
     Forget(String),
-    /// Settings go back to what they were; the command's name.
-    Reset(&'static str),
-    /// The prepared statement of this name is forgotten. Without a name: all stay, and their names can be used again.
+    /// Settings go back to what they were.
+    Reset,
+    /// They do, and all prepared statements are forgotten.
+    Discard,
+    /// The prepared statement of this name is forgotten; without a name, all are.
     Deallocate(Option<String>),
     /// Nothing is to be done; the command's name.
     Nothing(&'static str),
@@ -114,10 +116,10 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
         "SET" => Kind::Set(behind()),
         "RESET" => match rest {
             [Token::Word(name) | Token::Name(name)] if !rest[0].is("ALL") => Kind::Forget((*name).to_owned()),
-            _ => Kind::Reset("RESET"),
+            _ => Kind::Reset,
         },
         "DISCARD" => match rest {
-            [all] if all.is("ALL") => Kind::Reset("DISCARD ALL"),
+            [all] if all.is("ALL") => Kind::Discard,
             _ => Kind::Nothing("DISCARD"),
         },
         "DEALLOCATE" => {
@@ -263,8 +265,8 @@ mod tests {
             ("SET a = 'b'", Kind::Set("a = 'b'".to_owned())),
             ("SHOW server_version", Kind::Show("server_version".to_owned())),
             ("SHOW TRANSACTION ISOLATION LEVEL", Kind::Show("transaction_isolation".to_owned())),
-            ("DISCARD ALL", Kind::Reset("DISCARD ALL")),
-            ("RESET ALL", Kind::Reset("RESET")),
+            ("DISCARD ALL", Kind::Discard),
+            ("RESET ALL", Kind::Reset),
             ("RESET statement_timeout", Kind::Forget("statement_timeout".to_owned())),
             ("DEALLOCATE ALL", Kind::Deallocate(None)),
             ("DEALLOCATE PREPARE \"s1\"", Kind::Deallocate(Some("s1".to_owned()))),

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::codec::{Framed, FramedParts};
 
+use super::answer::Conversation;
 use super::auth::Startup;
 use super::handler::Handler;
 use super::prepared::Prepared;
@@ -67,6 +68,9 @@ pub(super) async fn converse(
             None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
             Some(message) => message.map_err(io::Error::from)?,
         };
+        if is_known {
+            Conversation::of(&client, &handler.cancels).note(&message);
+        }
         let until_sync = message.is_extended_query();
         let (simple, extended) = (Arc::clone(&handler), Arc::clone(&handler));
         let (copy, cancel) = (Arc::new(NoopHandler), Arc::clone(&handler.cancels));

@@ -124,3 +124,43 @@ fn a_parameter_of_any_number_ends_no_server() {
     client.send(b"S", b"");
     client.ready();
 }
+
+#[test]
+fn prepared_statements_are_forgotten_one_by_one_or_all() {
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let mut client = Client::greet(&server);
+    client.ready();
+    let prepare = |client: &mut Client| {
+        for name in ["a", "b", "c"] {
+            client.send(b"P", format!("{name}\0SELECT 1\0\0\0").as_bytes());
+        }
+        client.send(b"S", b"");
+        client.ready();
+    };
+    // Whether a statement of that name is there; no result is asked for.
+    let is_there = |client: &mut Client, name: &str| {
+        client.send(b"B", format!("\0{name}\0\0\0\0\0\0\0").as_bytes());
+        client.send(b"S", b"");
+        let is_bound = client.receive().0 == '2';
+        client.ready();
+        is_bound
+    };
+    let there = |client: &mut Client| ["a", "b", "c"].map(|name| is_there(client, name));
+    prepare(&mut client);
+    assert_eq!(there(&mut client), [true; 3]);
+    client.send(b"Q", b"DEALLOCATE b\0");
+    client.ready();
+    assert_eq!(there(&mut client), [true, false, true]);
+    client.send(b"Q", b"DEALLOCATE b\0");
+    assert!(client.error().contains("26000"));
+    client.ready();
+    client.send(b"C", b"Sc\0");
+    client.send(b"Q", b"DEALLOCATE ALL\0");
+    client.ready();
+    assert_eq!(there(&mut client), [false; 3]);
+    prepare(&mut client);
+    client.send(b"Q", b"DISCARD ALL\0");
+    client.ready();
+    assert_eq!(there(&mut client), [false; 3]);
+}
