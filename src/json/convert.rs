@@ -28,7 +28,7 @@ use super::finish::string_array;
 use super::nulls::Nulls;
 use super::scalar::{format_date, format_decimal, format_timestamp};
 use super::write::write_json;
-use crate::schema::{Field, Type, arrow_fields, element_field, entries_field};
+use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
 
 /// Gives an array of type `from` as type `to`.
 ///
@@ -50,7 +50,7 @@ pub(super) fn convert_sharing(
     match (from, to) {
         (Type::Timestamp { .. }, Type::Timestamp { .. }) => Ok(Arc::clone(array)),
         (from, to) if from == to => Ok(Arc::clone(array)),
-        _ if array.null_count() == rows => none.array(to, rows),
+        _ if array.null_count() == rows => none.array(&data_type(to), rows),
         (Type::Int64, Type::Double) => {
             let values = array.as_primitive::<Int64Type>();
             Ok(Arc::new(Float64Array::from_unary(values, |value| value as f64)))
@@ -96,7 +96,7 @@ pub(super) fn convert_sharing(
                 .iter()
                 .map(|field| match before.iter().position(|old| old.name == field.name) {
                     Some(index) => convert_sharing(parts.column(index), &before[index].ty, &field.ty, none),
-                    None => none.array(&field.ty, rows),
+                    None => none.array(&data_type(&field.ty), rows),
                 })
                 .collect();
             let array = StructArray::try_new_with_length(arrow_fields(after), children?, parts.nulls().cloned(), rows)?;

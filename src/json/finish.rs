@@ -17,7 +17,7 @@ use super::decoder::Decoder;
 use super::nulls::Nulls;
 use super::object::StructData;
 use super::storage::{Bytes, Data, take};
-use crate::schema::{Field, Type, arrow_fields, element_field, entries_field};
+use crate::schema::{Field, Type, arrow_fields, data_type, element_field, entries_field};
 
 /// The columns of a batch cannot be given the types asked for.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn field_array(data: &mut StructData, field: &Field, rows: usize, none: &mut Nul
     }
     Ok(match joined {
         Some(joined) => joined,
-        None => none.array(&field.ty, rows)?,
+        None => none.array(&data_type(&field.ty), rows)?,
     })
 }
 
@@ -104,11 +104,11 @@ fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, F
     let rows = column.len;
     let nulls = column.nulls.finish();
     if nulls.as_ref().is_some_and(|nulls| nulls.null_count() == rows) {
-        return Ok(none.array(ty, rows)?);
+        return Ok(none.array(&data_type(ty), rows)?);
     }
     let holds_nothing = matches!(ty, Type::Text) && column.holds_nothing();
     Ok(match (&mut column.data, ty) {
-        (Data::Empty | Data::Skip, ty) => none.array(ty, rows)?,
+        (Data::Empty | Data::Skip, ty) => none.array(&data_type(ty), rows)?,
         (Data::Int(values), Type::Int64) => Arc::new(Int64Array::new(take(values).into(), nulls)),
         (Data::Double(values), Type::Double) => Arc::new(Float64Array::new(take(values).into(), nulls)),
         (Data::Bool(values), Type::Bool) => {
@@ -151,7 +151,9 @@ fn array(column: &mut Column, ty: &Type, none: &mut Nulls) -> Result<ArrayRef, F
             Arc::new(MapArray::try_new(Arc::new(entries), offsets(&mut map.offsets), pairs, nulls, false)?)
         }
         // Nothing but null, {} and [] so far: where such values need a type, it is that of null strings.
-        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => none.array(ty, rows)?,
+        (Data::Struct(_) | Data::List(_) | Data::Json(_), Type::Text) if holds_nothing => {
+            none.array(&data_type(ty), rows)?
+        }
         (data, ty) => {
             // Stored in a narrower form: its own type first, then the conversion that is known to lose nothing.
             let Some(own) = own_scalar_type(data) else { return Err(FinishError::Redo) };
@@ -223,7 +225,7 @@ pub fn reshape(
         .iter()
         .map(|field| match before.iter().position(|old| old.name == field.name) {
             Some(index) => convert_sharing(batch.column(index), &before[index].ty, &field.ty, &mut none),
-            None => none.array(&field.ty, rows),
+            None => none.array(&data_type(&field.ty), rows),
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));

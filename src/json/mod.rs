@@ -45,6 +45,7 @@ pub use decoder::{Counts, DecodeOptions, Decoded, Decoder, MAX_COLUMNS, Reason, 
 pub use envelope::{KNOWN_NAMES, Shape, agreed_path, shape};
 pub use finish::{FinishError, arrow_schema, conform, reshape};
 pub use members::{Envelope, EnvelopeReader};
+pub use nulls::Nulls;
 pub use refuse::kind_of;
 pub use scalar::{
     MAX_EXACT_INTEGER, Number, Time, civil, decimal, format_date, format_decimal, format_timestamp, number, time,

@@ -1,5 +1,5 @@
-//! Arrays of nothing but nulls, which all columns of a batch share that have no value: rows with few of many keys would
-//! else hold most of their memory for what is not there.
+//! Arrays of nothing but nulls, which all columns of a batch share that have no value: rows with few of many keys, or of a
+//! struct of which few fields are read, would else hold most of their memory for what is not there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,11 +9,9 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use crate::schema::{Type, arrow_fields, data_type};
-
 /// Gives such arrays, and keeps the longest of each type; structs are made of those of their fields.
 #[derive(Debug, Default)]
-pub(super) struct Nulls {
+pub struct Nulls {
     arrays: HashMap<DataType, ArrayRef>,
     validity: Option<NullBuffer>,
 }
@@ -23,18 +21,17 @@ impl Nulls {
     ///
     /// # Errors
     /// When Arrow refuses the parts of a struct.
-    pub(super) fn array(&mut self, ty: &Type, rows: usize) -> Result<ArrayRef, ArrowError> {
-        if let Type::Struct(fields) = ty {
-            let children = fields.iter().map(|field| self.array(&field.ty, rows)).collect::<Result<_, _>>()?;
+    pub fn array(&mut self, ty: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if let DataType::Struct(fields) = ty {
+            let children = fields.iter().map(|field| self.array(field.data_type(), rows)).collect::<Result<_, _>>()?;
             let validity = Some(self.validity(rows));
-            return Ok(Arc::new(StructArray::try_new_with_length(arrow_fields(fields), children, validity, rows)?));
+            return Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), children, validity, rows)?));
         }
-        let ty = data_type(ty);
-        if let Some(array) = self.arrays.get(&ty).filter(|array| array.len() >= rows) {
+        if let Some(array) = self.arrays.get(ty).filter(|array| array.len() >= rows) {
             return Ok(array.slice(0, rows));
         }
-        let array = new_null_array(&ty, rows);
-        self.arrays.insert(ty, Arc::clone(&array));
+        let array = new_null_array(ty, rows);
+        self.arrays.insert(ty.clone(), Arc::clone(&array));
         Ok(array)
     }
 
@@ -53,18 +50,19 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::schema::Field;
+    use crate::schema::{Field, Type, data_type};
 
     #[test]
     fn structs_of_other_shapes_share_what_they_hold() {
         let field = |name: &str, ty: Type| Field { name: name.to_owned(), keys: vec![name.to_owned()], ty };
         let mut none = Nulls::default();
-        let long = none.array(&Type::Int64, 1000).unwrap();
+        let long = none.array(&DataType::Int64, 1000).unwrap();
         let inner = Type::Struct(vec![field("a", Type::Int64), field("b", Type::Text)]);
         for (ty, rows) in [(inner.clone(), 1000), (Type::Struct(vec![field("s", inner), field("n", Type::Int64)]), 10)]
         {
+            let ty = data_type(&ty);
             let array = none.array(&ty, rows).unwrap();
-            assert_eq!((array.len(), array.null_count(), array.data_type()), (rows, rows, &data_type(&ty)));
+            assert_eq!((array.len(), array.null_count(), array.data_type()), (rows, rows, &ty));
             array.to_data().validate_full().unwrap();
             let (mut part, mut is_int) = (&array, false);
             while !is_int {

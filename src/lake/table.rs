@@ -4,12 +4,13 @@
 //! own: a reply that was lost is told from a conflict by reading the entry back.
 
 use std::collections::HashMap;
+use std::iter;
 
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{
-    Action, Add, CommitInfo, Metadata, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
+    Action, Add, CommitInfo, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
 };
 use deltalake_core::logstore::{CommitOrBytes, LogStore as _, LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -21,7 +22,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::partition::{PartitionKey, Partitioning, ValueType};
 use crate::schema::{Field, described_field};
 use crate::store::Location;
-use crate::write::{DataFile, NO_VALUES};
+use crate::write::{DataFile, NO_VALUES, leaves_with_stats};
 
 /// The `txn` application id whose version names the ledger's head.
 pub(super) const LEDGER_APP: &str = "siltstone.ledger";
@@ -375,19 +376,20 @@ impl Table {
                 .context(|| "cannot express the Delta protocol".to_owned())?;
                 actions.push(protocol.into());
                 let schema = delta_schema(fields.as_deref().unwrap_or_default(), &change.partitioning)?;
-                // Statistics are written for every leaf; readers may use them all.
-                let settings = [("delta.dataSkippingNumIndexedCols", "-1")];
+                // Readers may use all statistics that are written.
+                let every = ("delta.dataSkippingNumIndexedCols", "-1".to_owned());
+                let settings = iter::once(every).chain(fields.as_deref().and_then(stats_columns));
                 let metadata = new_metadata(&schema, names.clone(), settings);
                 actions.push(metadata.context(|| "cannot express the table's schema".to_owned())?.into());
             }
             (Some(state), Some(fields)) => {
                 let schema = delta_schema(fields, &change.partitioning)?;
-                let metadata: Metadata = state
-                    .metadata()
-                    .clone()
-                    .with_schema(&schema)
-                    .context(|| "cannot express the table's schema".to_owned())?;
-                actions.push(metadata.into());
+                let metadata =
+                    state.metadata().clone().with_schema(&schema).and_then(|metadata| match stats_columns(fields) {
+                        Some((name, columns)) => metadata.add_config_key(name.to_owned(), columns),
+                        None => Ok(metadata),
+                    });
+                actions.push(metadata.context(|| "cannot express the table's schema".to_owned())?.into());
             }
             (Some(_), None) => {}
         }
@@ -429,6 +431,16 @@ pub(super) fn logged_rows(parsed: Option<usize>, stats: Option<&str>) -> Option<
     }
     let stats: serde_json::Value = serde_json::from_str(stats?).ok()?;
     stats.get("numRecords")?.as_u64()
+}
+
+/// The setting that tells which columns have statistics, when not all have. It overrules the number of them.
+fn stats_columns(fields: &[Field]) -> Option<(&'static str, String)> {
+    // Names are of letters, digits and underscores; those that begin with a digit could be taken for numbers.
+    let quoted =
+        |name: &str| if name.starts_with(|c: char| c.is_ascii_digit()) { format!("`{name}`") } else { name.to_owned() };
+    let paths =
+        leaves_with_stats(fields)?.into_iter().map(|path| path.into_iter().map(quoted).collect::<Vec<_>>().join("."));
+    Some(("delta.dataSkippingStatsColumns", paths.collect::<Vec<_>>().join(",")))
 }
 
 fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {

@@ -223,7 +223,7 @@ impl FileWriter {
             size_bytes,
             // As readers will count them.
             row_count: metadata.file_metadata().num_rows().max(0) as u64,
-            stats: delta_stats(&metadata),
+            stats: delta_stats(&metadata, &self.fields),
             fields: self.fields,
         })
     }

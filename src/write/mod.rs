@@ -18,3 +18,4 @@ pub use name::{FileOrigin, merged_id, merged_name, name_without_origin, same_row
 pub use properties::hidden_file_properties;
 pub use ranges::{RangeWriter, RowRange};
 pub use sink::Sink;
+pub use stats::leaves_with_stats;

@@ -7,7 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, StructArray, new_null_array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -21,6 +21,7 @@ use datafusion::physical_expr_adapter::{
 };
 use datafusion::physical_plan::PhysicalExpr;
 
+use crate::json::Nulls;
 use crate::query::parts::Part;
 
 /// The column at `index`, of type `field`, of which only `part` is there.
@@ -81,19 +82,19 @@ impl ScalarUDFImpl for Partial {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let array = arrays.first().ok_or_else(|| DataFusionError::Internal(format!("{NAME} takes a column")))?;
-        Ok(ColumnarValue::Array(fill(array, &self.ty)?))
+        Ok(ColumnarValue::Array(fill(array, &self.ty, &mut Nulls::default())?))
     }
 }
 
 /// `array` as one of type `ty`, which may have more fields: null.
-fn fill(array: &ArrayRef, ty: &DataType) -> Result<ArrayRef> {
+fn fill(array: &ArrayRef, ty: &DataType, none: &mut Nulls) -> Result<ArrayRef> {
     let (DataType::Struct(fields), Some(there)) = (ty, array.as_struct_opt()) else { return Ok(Arc::clone(array)) };
     if array.data_type() == ty {
         return Ok(Arc::clone(array));
     }
     let columns = fields.iter().map(|field| match there.column_by_name(field.name()) {
-        Some(column) => fill(column, field.data_type()),
-        None => Ok(new_null_array(field.data_type(), array.len())),
+        Some(column) => fill(column, field.data_type(), none),
+        None => Ok(none.array(field.data_type(), array.len())?),
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let fields = fields.clone();

@@ -76,6 +76,36 @@ fn each_file_is_listed_with_its_size_partition_and_statistics() {
 }
 
 #[test]
+fn of_very_many_columns_the_outermost_have_statistics_and_that_of_raw_objects() {
+    let roots = Roots::new();
+    write(&roots.dir.path().join("siltstone.toml"), "[defaults]\nprovenance = \"came_from\"\n");
+    let inner = |range: std::ops::Range<u64>| -> Value { range.map(|n| (format!("k{n:03}"), json!(n))).collect() };
+    roots.put_lines("s/a.json", &[json!({"id": 1, "n": inner(0..50)})]);
+    roots.compact_one(&["--partition-by", "none"]);
+    let settings = |version: u64| action(&actions(&roots, version), "metaData")["configuration"].clone();
+    assert_eq!(settings(0), json!({"delta.dataSkippingNumIndexedCols": "-1"}));
+    // With that of raw objects 98 outside, so that two inside have room.
+    let mut record = json!({"id": 2});
+    record.as_object_mut().unwrap().extend(inner(200..295).as_object().unwrap().clone());
+    record["1st"] = json!(3);
+    record["n"] = inner(0..50);
+    roots.put_lines("s/b.json", &[record]);
+    roots.compact_one(&[]);
+    let outside = (200..295).map(|n| format!("k{n}"));
+    let columns: Vec<String> = ["came_from", "id"].map(str::to_owned).into_iter().chain(outside).collect();
+    let [names, _] = ["delta.dataSkippingStatsColumns", "delta.dataSkippingNumIndexedCols"]
+        .map(|name| settings(1)[name].as_str().unwrap().to_owned());
+    assert_eq!(names, [&columns[..], &["`1st`", "n.k000", "n.k001"].map(str::to_owned)].concat().join(","));
+    let stats: Value = serde_json::from_str(action(&actions(&roots, 1), "add")["stats"].as_str().unwrap()).unwrap();
+    for (name, raw_object) in [("minValues", json!("b.json")), ("maxValues", json!("b.json")), ("nullCount", json!(0))]
+    {
+        let stats = stats[name].as_object().unwrap();
+        assert_eq!((stats.len(), &stats["came_from"]), (99, &raw_object), "{name}");
+        assert_eq!(stats["n"].as_object().unwrap().keys().collect::<Vec<_>>(), ["k000", "k001"], "{name}");
+    }
+}
+
+#[test]
 fn files_are_plain_parquet() {
     let roots = table();
     let files = files_below(&roots.lake.join("s"));
