@@ -387,7 +387,7 @@ impl Table {
                 let metadata =
                     state.metadata().clone().with_schema(&schema).and_then(|metadata| match stats_columns(fields) {
                         Some((name, columns)) => metadata.add_config_key(name.to_owned(), columns),
-                        None => Ok(metadata),
+                        None => metadata.remove_config_key(STATS_COLUMNS),
                     });
                 actions.push(metadata.context(|| "cannot express the table's schema".to_owned())?.into());
             }
@@ -433,14 +433,17 @@ pub(super) fn logged_rows(parsed: Option<usize>, stats: Option<&str>) -> Option<
     stats.get("numRecords")?.as_u64()
 }
 
-/// The setting that tells which columns have statistics, when not all have. It overrules the number of them.
+/// The setting that names the columns that have statistics. It overrules the number of them.
+const STATS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
+
+/// That setting and its value, when not all columns have statistics.
 fn stats_columns(fields: &[Field]) -> Option<(&'static str, String)> {
     // Names are of letters, digits and underscores; those that begin with a digit could be taken for numbers.
     let quoted =
         |name: &str| if name.starts_with(|c: char| c.is_ascii_digit()) { format!("`{name}`") } else { name.to_owned() };
     let paths =
         leaves_with_stats(fields)?.into_iter().map(|path| path.into_iter().map(quoted).collect::<Vec<_>>().join("."));
-    Some(("delta.dataSkippingStatsColumns", paths.collect::<Vec<_>>().join(",")))
+    Some((STATS_COLUMNS, paths.collect::<Vec<_>>().join(",")))
 }
 
 fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {

@@ -35,14 +35,15 @@ struct Leaf {
 /// Of a table of the columns `fields`, the paths of the leaves that have statistics; `None`: all have.
 ///
 /// They are the column of raw objects, by whose bounds the files of an object are found, and those with the fewest structs
-/// around them, in the order of the columns.
+/// around them, in the order of the columns; no booleans.
 pub fn leaves_with_stats(fields: &[Field]) -> Option<Vec<Vec<&str>>> {
     fn visit<'a>(fields: &'a [Field], around: &[&'a str], leaves: &mut Vec<(bool, Vec<&'a str>)>) {
         for field in fields {
             let path = [around, &[field.name.as_str()]].concat();
             match &field.ty {
                 Type::Struct(fields) => visit(fields, &path, leaves),
-                Type::List(_) | Type::Map(_) => {}
+                // Spark changes no table that names a boolean as a column with statistics.
+                Type::List(_) | Type::Map(_) | Type::Bool => {}
                 _ => leaves.push((!(around.is_empty() && field.is_provenance()), path)),
             }
         }

@@ -13,9 +13,7 @@ use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
-use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::data::DataRow;
-use pgwire::messages::extendedquery::{Close, Parse, TARGET_TYPE_BYTE_STATEMENT};
 use pgwire::messages::response::TransactionStatus;
 
 use super::errors::{engine, ours, refuse};
@@ -60,18 +58,14 @@ impl Conversation {
         })
     }
 
-    /// Notes which statement a message prepares, or forgets.
-    pub(super) fn note(&self, message: &PgWireFrontendMessage) {
-        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
-        match message {
-            PgWireFrontendMessage::Parse(Parse { name: Some(name), .. }) => drop(statements.insert(name.clone())),
-            PgWireFrontendMessage::Close(Close {
-                target_type: TARGET_TYPE_BYTE_STATEMENT, name: Some(name), ..
-            }) => {
-                statements.remove(name);
-            }
-            _ => {}
-        }
+    /// Notes the name of a statement that was prepared.
+    pub(super) fn add_statement(&self, name: String) {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// Notes the name of a statement that is there no more.
+    pub(super) fn remove_statement(&self, name: &str) {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     fn take_statements(&self) -> BTreeSet<String> {
@@ -157,6 +151,7 @@ impl Handler {
                     return Err(refuse("26000", format!("there is no prepared statement {name}")));
                 }
                 client.portal_store().rm_statement(name);
+                Conversation::of(client, &self.cancels).remove_statement(name);
                 done("DEALLOCATE")
             }
             Kind::Deallocate(None) => {

@@ -122,13 +122,13 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
             [all] if all.is("ALL") => Kind::Discard,
             _ => Kind::Nothing("DISCARD"),
         },
-        "DEALLOCATE" => {
-            let name = rest.iter().find(|token| !token.is("PREPARE")).filter(|token| !token.is("ALL"));
-            Kind::Deallocate(name.and_then(|token| match token {
-                Token::Word(name) | Token::Name(name) => Some((*name).to_owned()),
-                _ => None,
-            }))
-        }
+        "DEALLOCATE" => match if rest.len() > 1 && rest[0].is("PREPARE") { &rest[1..] } else { rest } {
+            [all] if all.is("ALL") => Kind::Deallocate(None),
+            [Token::Name(name)] => Kind::Deallocate(Some((*name).to_owned())),
+            // Names without quotes are those in small letters.
+            [Token::Word(name)] => Kind::Deallocate(Some(name.to_lowercase())),
+            _ => return Err(refuse("42601", "DEALLOCATE takes the name of a prepared statement, or ALL")),
+        },
         "CLOSE" => Kind::Nothing("CLOSE CURSOR"),
         "VACUUM" => return Err(read_only("VACUUM")),
         "SHOW" => shown(rest).map_or(Kind::Query, Kind::Show),
@@ -269,7 +269,10 @@ mod tests {
             ("RESET ALL", Kind::Reset),
             ("RESET statement_timeout", Kind::Forget("statement_timeout".to_owned())),
             ("DEALLOCATE ALL", Kind::Deallocate(None)),
-            ("DEALLOCATE PREPARE \"s1\"", Kind::Deallocate(Some("s1".to_owned()))),
+            ("DEALLOCATE PREPARE \"S1\"", Kind::Deallocate(Some("S1".to_owned()))),
+            ("DEALLOCATE PREPARE ALL", Kind::Deallocate(None)),
+            ("DEALLOCATE \"ALL\"", Kind::Deallocate(Some("ALL".to_owned()))),
+            ("DEALLOCATE S1", Kind::Deallocate(Some("s1".to_owned()))),
         ] {
             assert_eq!(kind(sql).unwrap(), expected, "{sql}");
         }

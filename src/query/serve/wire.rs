@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use pgwire::api::{ClientInfo as _, NoopHandler, PgWireConnectionState};
 use pgwire::error::{ErrorInfo, PgWireError};
 use pgwire::messages::PgWireFrontendMessage;
+use pgwire::messages::extendedquery::{Close, Parse, TARGET_TYPE_BYTE_STATEMENT};
 use pgwire::tokio::TlsAcceptor;
 use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec, negotiate_tls, process_error, process_message};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -68,13 +69,16 @@ pub(super) async fn converse(
             None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
             Some(message) => message.map_err(io::Error::from)?,
         };
-        if is_known {
-            Conversation::of(&client, &handler.cancels).note(&message);
-        }
         let until_sync = message.is_extended_query();
+        // Behind an error, messages up to the next Sync are dropped.
+        let change =
+            if matches!(client.state(), PgWireConnectionState::AwaitingSync) { None } else { Change::of(&message) };
         let (simple, extended) = (Arc::clone(&handler), Arc::clone(&handler));
         let (copy, cancel) = (Arc::new(NoopHandler), Arc::clone(&handler.cancels));
         let done = process_message(message, &mut client, Arc::clone(&startup), simple, extended, copy, cancel).await;
+        if let Some(change) = change.filter(|_| done.is_ok()) {
+            change.note(&Conversation::of(&client, &handler.cancels));
+        }
         if let Err(error) = done {
             let error = ErrorInfo::from(error);
             let is_end = !is_known || error.is_fatal();
@@ -83,6 +87,31 @@ pub(super) async fn converse(
             if is_end {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// What a message does to the statements that are prepared.
+enum Change {
+    Prepared(String),
+    Closed(String),
+}
+
+impl Change {
+    fn of(message: &PgWireFrontendMessage) -> Option<Self> {
+        match message {
+            PgWireFrontendMessage::Parse(Parse { name: Some(name), .. }) => Some(Self::Prepared(name.clone())),
+            PgWireFrontendMessage::Close(Close {
+                target_type: TARGET_TYPE_BYTE_STATEMENT, name: Some(name), ..
+            }) => Some(Self::Closed(name.clone())),
+            _ => None,
+        }
+    }
+
+    fn note(self, conversation: &Conversation) {
+        match self {
+            Self::Prepared(name) => conversation.add_statement(name),
+            Self::Closed(name) => conversation.remove_statement(&name),
         }
     }
 }

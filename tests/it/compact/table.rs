@@ -88,6 +88,7 @@ fn of_very_many_columns_the_outermost_have_statistics_and_that_of_raw_objects() 
     let mut record = json!({"id": 2});
     record.as_object_mut().unwrap().extend(inner(200..295).as_object().unwrap().clone());
     record["1st"] = json!(3);
+    record["flag"] = json!(true);
     record["n"] = inner(0..50);
     roots.put_lines("s/b.json", &[record]);
     roots.compact_one(&[]);
@@ -103,6 +104,21 @@ fn of_very_many_columns_the_outermost_have_statistics_and_that_of_raw_objects() 
         assert_eq!((stats.len(), &stats["came_from"]), (99, &raw_object), "{name}");
         assert_eq!(stats["n"].as_object().unwrap().keys().collect::<Vec<_>>(), ["k000", "k001"], "{name}");
     }
+    // Files are passed over by them, and only by them. Of a column that a file lacks, nothing is known.
+    let matched = |filter: &str| {
+        let plan = roots.sql(&format!("explain analyze select id, n from lake.s where {filter}"));
+        let plan = plan[0]["plan"].as_str().unwrap();
+        let files = plan.split("log_files_matched=").nth(1).unwrap_or_default();
+        // Of no file, there is no scan.
+        assert!(files.is_empty() == plan.contains("EmptyExec"), "{plan}");
+        files.chars().take_while(char::is_ascii_digit).collect::<String>()
+    };
+    let filters = ["\"1st\" = 3", "\"1st\" = 4", "k200 = 201", "n.k001 = 2", "n.k002 = 3"];
+    assert_eq!(filters.map(matched), ["2", "1", "1", "", "2"]);
+    // With one column of JSON text instead of fifty, all have statistics again.
+    roots.put_lines("s/c.json", &[json!({"id": 4, "n": "text"})]);
+    roots.compact_one(&[]);
+    assert_eq!(settings(2), json!({"delta.dataSkippingNumIndexedCols": "-1"}));
 }
 
 #[test]

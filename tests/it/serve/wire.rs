@@ -149,13 +149,24 @@ fn prepared_statements_are_forgotten_one_by_one_or_all() {
     let there = |client: &mut Client| ["a", "b", "c"].map(|name| is_there(client, name));
     prepare(&mut client);
     assert_eq!(there(&mut client), [true; 3]);
-    client.send(b"Q", b"DEALLOCATE b\0");
+    for malformed in ["DEALLOCATE", "DEALLOCATE 'a'", "DEALLOCATE $1"] {
+        client.send(b"Q", format!("{malformed}\0").as_bytes());
+        assert!(client.error().contains("42601"), "{malformed}");
+        client.ready();
+    }
+    client.send(b"Q", b"DEALLOCATE B\0");
     client.ready();
     assert_eq!(there(&mut client), [true, false, true]);
     client.send(b"Q", b"DEALLOCATE b\0");
     assert!(client.error().contains("26000"));
     client.ready();
     client.send(b"C", b"Sc\0");
+    // Behind an error nothing is done up to the next Sync.
+    client.send(b"B", b"\0missing\0\0\0\0\0\0\0");
+    client.send(b"C", b"Sa\0");
+    client.send(b"S", b"");
+    client.ready();
+    assert_eq!(there(&mut client), [true, false, false]);
     client.send(b"Q", b"DEALLOCATE ALL\0");
     client.ready();
     assert_eq!(there(&mut client), [false; 3]);
