@@ -122,12 +122,10 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
             [all] if all.is("ALL") => Kind::Discard,
             _ => Kind::Nothing("DISCARD"),
         },
-        "DEALLOCATE" => match if rest.len() > 1 && rest[0].is("PREPARE") { &rest[1..] } else { rest } {
-            [all] if all.is("ALL") => Kind::Deallocate(None),
-            [Token::Name(name)] => Kind::Deallocate(Some((*name).to_owned())),
-            // Names without quotes are those in small letters.
-            [Token::Word(name)] => Kind::Deallocate(Some(name.to_lowercase())),
-            _ => return Err(refuse("42601", "DEALLOCATE takes the name of a prepared statement, or ALL")),
+        "DEALLOCATE" => match rest {
+            [name] => deallocate(*name)?,
+            [prepare, name] if prepare.is("PREPARE") => deallocate(*name)?,
+            _ => return Err(refuse("42601", UNNAMED)),
         },
         "CLOSE" => Kind::Nothing("CLOSE CURSOR"),
         "VACUUM" => return Err(read_only("VACUUM")),
@@ -139,6 +137,19 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
             false => query(&tokens),
         },
     })
+}
+
+const UNNAMED: &str = "DEALLOCATE takes the name of a prepared statement, or ALL";
+
+/// DEALLOCATE of a name, or ALL.
+fn deallocate(name: Token<'_>) -> Result<Kind, PgWireError> {
+    match name {
+        all if all.is("ALL") => Ok(Kind::Deallocate(None)),
+        Token::Name(name) => Ok(Kind::Deallocate(Some(name.to_owned()))),
+        // Names without quotes are those in small letters.
+        Token::Word(name) => Ok(Kind::Deallocate(Some(name.to_lowercase()))),
+        _ => Err(refuse("42601", UNNAMED)),
+    }
 }
 
 /// A write that is refused, whatever it is about.

@@ -50,6 +50,16 @@ impl Client {
     fn ready(&mut self) {
         while self.receive().0 != 'Z' {}
     }
+
+    /// Sends a statement by itself.
+    fn query(&mut self, sql: &str) {
+        self.send(b"Q", &[sql.as_bytes(), b"\0"].concat());
+    }
+
+    /// Ends a row of messages of the extended protocol.
+    fn sync(&mut self) {
+        self.send(b"S", b"");
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -61,7 +71,7 @@ fn who_is_not_let_in_can_ask_nothing() {
     assert_eq!(stranger.receive().0, 'R');
     stranger.send(b"p", b"x\0\0\0\0\0");
     assert!(stranger.error().contains("FATAL"));
-    stranger.send(b"Q", format!("{LONG}\0").as_bytes());
+    stranger.query(LONG);
     guarded.wait_for_work(false);
 
     let full = Server::start(&roots, &["--max-connections", "1"]);
@@ -69,7 +79,7 @@ fn who_is_not_let_in_can_ask_nothing() {
     first.ready();
     let mut second = Client::greet(&full);
     assert!(second.error().contains("as many connections as the server takes"));
-    second.send(b"Q", format!("{LONG}\0").as_bytes());
+    second.query(LONG);
     full.wait_for_work(false);
     // Those that were sent away hold no place, even when they stay.
     let mut others = Vec::new();
@@ -98,7 +108,7 @@ fn messages_are_bounded() {
     let mut client = Client::greet(&server);
     client.ready();
     // A long statement is one all the same.
-    client.send(b"Q", format!("SELECT '{}'\0", "x".repeat(4 << 20)).as_bytes());
+    client.query(&format!("SELECT '{}'", "x".repeat(4 << 20)));
     client.ready();
     let _ = client.0.write_all(b"Q\x3f\xff\xff\xfd");
     let mut went = 0;
@@ -116,12 +126,12 @@ fn a_parameter_of_any_number_ends_no_server() {
     client.ready();
     client.send(b"P", b"s\0SELECT $99999999999\0\0\0");
     client.send(b"D", b"Ss\0");
-    client.send(b"S", b"");
+    client.sync();
     assert!(client.error().contains("54000"));
     client.ready();
     client.send(b"P", b"t\0SELECT $65535\0\0\0");
     client.send(b"D", b"St\0");
-    client.send(b"S", b"");
+    client.sync();
     client.ready();
 }
 
@@ -135,13 +145,13 @@ fn prepared_statements_are_forgotten_one_by_one_or_all() {
         for name in ["a", "b", "c"] {
             client.send(b"P", format!("{name}\0SELECT 1\0\0\0").as_bytes());
         }
-        client.send(b"S", b"");
+        client.sync();
         client.ready();
     };
     // Whether a statement of that name is there; no result is asked for.
     let is_there = |client: &mut Client, name: &str| {
         client.send(b"B", format!("\0{name}\0\0\0\0\0\0\0").as_bytes());
-        client.send(b"S", b"");
+        client.sync();
         let is_bound = client.receive().0 == '2';
         client.ready();
         is_bound
@@ -150,28 +160,28 @@ fn prepared_statements_are_forgotten_one_by_one_or_all() {
     prepare(&mut client);
     assert_eq!(there(&mut client), [true; 3]);
     for malformed in ["DEALLOCATE", "DEALLOCATE 'a'", "DEALLOCATE $1"] {
-        client.send(b"Q", format!("{malformed}\0").as_bytes());
+        client.query(malformed);
         assert!(client.error().contains("42601"), "{malformed}");
         client.ready();
     }
-    client.send(b"Q", b"DEALLOCATE B\0");
+    client.query("DEALLOCATE B");
     client.ready();
     assert_eq!(there(&mut client), [true, false, true]);
-    client.send(b"Q", b"DEALLOCATE b\0");
+    client.query("DEALLOCATE b");
     assert!(client.error().contains("26000"));
     client.ready();
     client.send(b"C", b"Sc\0");
     // Behind an error nothing is done up to the next Sync.
     client.send(b"B", b"\0missing\0\0\0\0\0\0\0");
     client.send(b"C", b"Sa\0");
-    client.send(b"S", b"");
+    client.sync();
     client.ready();
     assert_eq!(there(&mut client), [true, false, false]);
-    client.send(b"Q", b"DEALLOCATE ALL\0");
+    client.query("DEALLOCATE ALL");
     client.ready();
     assert_eq!(there(&mut client), [false; 3]);
     prepare(&mut client);
-    client.send(b"Q", b"DISCARD ALL\0");
+    client.query("DISCARD ALL");
     client.ready();
     assert_eq!(there(&mut client), [false; 3]);
 }
