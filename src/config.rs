@@ -232,7 +232,16 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error::usage(format!("cannot read the configuration {}: {error}", path.display())))?;
         toml::from_str(&text).map_err(|error| {
-            Error::usage(format!("the configuration {} is wrong: {}", path.display(), error.to_string().trim_end()))
+            // Not the line itself: somebody may have written a secret into it.
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let key =
+                text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map_or("", |(key, _)| key.trim());
+            let key = if key.is_empty() { String::new() } else { format!(", {key}") };
+            Error::usage(format!(
+                "the configuration {} is wrong: line {line}{key}: {}",
+                path.display(),
+                error.message().trim_end()
+            ))
         })
     }
 
@@ -267,6 +276,22 @@ impl Config {
         let record_bytes = setting!(max_record_bytes).unwrap_or(limits.record_bytes);
         if record_bytes > MAX_RECORD_BYTES {
             return Err(wrong("max_record_bytes", format!("{record_bytes} is more than {MAX_RECORD_BYTES}")));
+        }
+        let zero = [
+            ("row_group_bytes", setting!(row_group_bytes) == Some(0)),
+            ("row_group_rows", setting!(row_group_rows) == Some(0)),
+            ("page_bytes", setting!(page_bytes) == Some(0)),
+            ("page_rows", setting!(page_rows) == Some(0)),
+            ("target_file_bytes", setting!(target_file_bytes) == Some(0)),
+            ("max_columns", setting!(max_columns) == Some(0)),
+            ("max_object_bytes", setting!(max_object_bytes) == Some(0)),
+            ("max_record_bytes", setting!(max_record_bytes) == Some(0)),
+            ("max_ratio", setting!(max_ratio) == Some(0)),
+            ("max_depth", setting!(max_depth) == Some(0)),
+            ("memory_bytes", setting!(memory_bytes) == Some(0)),
+        ];
+        if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
+            return Err(wrong(name, "it must be more than 0".to_owned()));
         }
         let mut rule = Rule::default();
         let mut columns = BTreeMap::new();

@@ -67,10 +67,19 @@ impl std::error::Error for Error {
 
 /// An error with its causes, on one line.
 pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    // Some errors of libraries bring the way that led to them.
+    let told = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        ["\n\nbacktrace:", "\n   0: "]
+            .iter()
+            .fold(text.as_str(), |text, begin| text.split_once(begin).map_or(text, |(told, _)| told))
+            .trim_end()
+            .to_owned()
+    };
+    let mut text = told(error);
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let inner_text = inner.to_string();
+        let inner_text = told(inner);
         if !text.contains(&inner_text) {
             text = format!("{text}: {inner_text}");
         }

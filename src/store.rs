@@ -18,7 +18,7 @@ use object_store::list::PaginatedListStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
-use url::Url;
+use url::{Position, Url};
 
 pub use counting::{Counted, Counting};
 use discard::Discarding;
@@ -49,6 +49,15 @@ impl std::fmt::Debug for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Location({})", self.url)
     }
+}
+
+/// A path without links, as far as it is there.
+fn canonical(path: &FsPath) -> Option<PathBuf> {
+    path.ancestors().find_map(|there| {
+        let (known, rest) = (there.canonicalize().ok()?, path.strip_prefix(there).ok()?);
+        // Joined to nothing, it would end with a slash.
+        Some(if rest.as_os_str().is_empty() { known } else { known.join(rest) })
+    })
 }
 
 impl Location {
@@ -83,6 +92,13 @@ impl Location {
                     .with_bucket_name(bucket)
                     .with_retry(retries())
                     .with_http_connector(kept.clone());
+                for (name, value) in std::env::vars_os() {
+                    let is_broken = value.to_str().is_some_and(|value| value.contains(char::is_control));
+                    if let Some(name) = name.to_str().filter(|name| name.starts_with("AWS_") && is_broken) {
+                        // The client takes it for a header, and aborts.
+                        return Err(Error::usage(format!("{name} holds a line break or another control character")));
+                    }
+                }
                 let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
                 let profile = match is_set("AWS_ACCESS_KEY_ID") {
                     true => Profile::default(),
@@ -103,6 +119,11 @@ impl Location {
                     // The client takes it for one, and aborts.
                     if !Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
                         return Err(Error::usage("AWS_ENDPOINT_URL is no URL that begins with http:// or https://"));
+                    }
+                    if Url::parse(&endpoint).is_ok_and(|url| !url.username().is_empty() || url.password().is_some()) {
+                        return Err(Error::usage(
+                            "AWS_ENDPOINT_URL must hold no credentials: they have variables of their own",
+                        ));
                     }
                     builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
                 }
@@ -137,7 +158,7 @@ impl Location {
         let absolute =
             std::path::absolute(path).map_err(|error| Error::usage(format!("bad path {path:?}: {error}")))?;
         // Links are followed for the folder itself, so that it has one name; it may not exist yet.
-        let absolute = absolute.canonicalize().unwrap_or(absolute);
+        let absolute = canonical(&absolute).unwrap_or(absolute);
         let url = Url::from_directory_path(&absolute)
             .map_err(|()| Error::usage(format!("{} is no absolute path", absolute.display())))?;
         Ok(Self { url, store: Arc::new(Durable::default()), pages: None, uploads: None, local: Some(absolute) })
@@ -150,6 +171,15 @@ impl Location {
     /// A folder in a store that is at hand. `url` must end with a slash.
     pub fn with_store(url: Url, store: Arc<dyn ObjectStore>) -> Self {
         Self { url, store, pages: None, uploads: None, local: None }
+    }
+
+    /// Whether one of these folders lies in the other, or is it.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let place = |location: &Self| location.url[..Position::BeforePath].to_owned();
+        let (mine, theirs) = (self.url.path(), other.url.path());
+        place(self) == place(other)
+            && self.url.scheme() != "memory"
+            && (mine.starts_with(theirs) || theirs.starts_with(mine))
     }
 
     /// The same folder, where writing and deleting only seem to happen.

@@ -1,13 +1,16 @@
 //! `siltstone compact`
 
+use std::collections::HashSet;
 use std::process::ExitCode;
+
+use serde_json::json;
 
 use super::progress::Bars;
 use super::{OutputFormat, Roots, available_threads, parse_bytes, shorten, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, describe};
 use crate::maintain::keep;
 
 /// What is to be compacted, and how.
@@ -36,11 +39,14 @@ impl RequestArgs {
         if let Some(bytes) = self.memory_limit {
             config.limit_memory(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
+        let mut sources = self.sources;
+        let mut named = HashSet::new();
+        sources.retain(|source| named.insert(source.clone()));
         let partition_by = self.partition_by.map(|text| text.parse()).transpose();
         Ok(Request {
             raw: self.roots.need_raw(&config)?,
             lake: self.roots.need_lake(&config)?,
-            sources: self.sources,
+            sources,
             partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
             config,
             threads: self.threads.unwrap_or_else(available_threads).max(1),
@@ -63,7 +69,17 @@ pub(super) struct CompactArgs {
 pub(super) async fn run(args: CompactArgs, config: Config) -> Result<ExitCode> {
     let request = args.request.request(config)?;
     let bars = Bars::new();
-    let mut report = compact(&request, &SystemClock, &bars).await?;
+    let mut report = match compact(&request, &SystemClock, &bars).await {
+        Ok(report) => report,
+        Err(error) => {
+            if args.output == OutputFormat::Json {
+                let failed =
+                    json!({ "status": Status::Failed, "run_id": null, "sources": [], "error": describe(&error) });
+                args.output.print("summary", &failed, String::new)?;
+            }
+            return Err(error);
+        }
+    };
     keep(&request, &mut report, &SystemClock).await;
     tell(&report, args.output, args.fail_on_quarantine, render_source)
 }

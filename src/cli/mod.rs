@@ -28,15 +28,18 @@ mod threads;
 mod vacuum;
 mod verify;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
+use crate::json::format_timestamp;
 use crate::lake::{Head, Hidden, Registry, Table};
 use crate::raw::{check_source_id, list_sources};
 use crate::store::Location;
@@ -124,9 +127,24 @@ impl OutputFormat {
 fn tell_failures<'a>(sources: impl Iterator<Item = (&'a String, &'a Option<String>)>) {
     for (source_id, error) in sources {
         if let Some(error) = error {
-            let _ = writeln!(io::stderr(), "siltstone: {source_id}: {error}");
+            complain(&format!("{source_id}: {error}"));
         }
     }
+}
+
+/// Whether diagnostics are JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Writes what went wrong to stderr, as diagnostics are written.
+fn complain(message: &str) {
+    let line = if IS_JSON.load(Ordering::Relaxed) {
+        let now = format_timestamp(SystemClock.now_micros(), false);
+        let fields = serde_json::json!({ "message": message });
+        serde_json::json!({ "timestamp": now, "level": "ERROR", "fields": fields, "target": "siltstone" }).to_string()
+    } else {
+        format!("siltstone: {message}")
+    };
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Where the raw objects and the tables are.
@@ -146,7 +164,15 @@ impl Roots {
     }
 
     fn lake(&self, config: &Config) -> Result<Option<Location>> {
-        self.lake.as_ref().or(config.lake.as_ref()).map(|text| Location::parse(text)).transpose()
+        let lake = self.lake.as_ref().or(config.lake.as_ref()).map(|text| Location::parse(text)).transpose()?;
+        if let (Some(lake), Some(raw)) = (&lake, self.raw(config)?)
+            && lake.overlaps(&raw)
+        {
+            // Tables would be taken for raw objects, again and again.
+            let message = format!("the raw root {} and the lake {} must not lie in each other", raw.url(), lake.url());
+            return Err(Error::usage(message));
+        }
+        Ok(lake)
     }
 
     fn need_raw(&self, config: &Config) -> Result<Location> {
@@ -181,7 +207,9 @@ const DEFAULT_LOG: &str = "warn,buoyant_kernel=off";
 /// Sends diagnostics to stderr; `RUST_LOG` says which (default: warnings).
 pub fn init_logging(args: &Args) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let is_plain = !io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(!is_plain);
+    IS_JSON.store(args.log == LogFormat::Json, Ordering::Relaxed);
     match args.log {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
@@ -227,7 +255,7 @@ fn fail(error: &Error) -> ExitCode {
         // The reader of our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "siltstone: {}", describe(error));
+    complain(&describe(error));
     ExitCode::from(if error.kind() == ErrorKind::Usage { 2 } else { 1 })
 }
 
@@ -291,8 +319,19 @@ fn available_threads() -> usize {
 
 /// Bytes of a text like 64MB or 1.5GB.
 fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
-    let wrong = || format!("{text:?} is no size: expected bytes, or KB, MB, GB of them");
-    let units = [("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("B", 1.0)];
+    let wrong = || format!("{text:?} is no size: expected bytes, or KB, MB, GB, TB, KiB, MiB, GiB, TiB of them");
+    let binary = |power: i32| 1024_f64.powi(power);
+    let units = [
+        ("KB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+        ("TB", 1e12),
+        ("KiB", binary(1)),
+        ("MiB", binary(2)),
+        ("GiB", binary(3)),
+        ("TiB", binary(4)),
+        ("B", 1.0),
+    ];
     let (number, unit) =
         units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes))).unwrap_or((text, 1.0));
     let bytes = number.trim().parse::<f64>().map_err(|_| wrong())? * unit;
@@ -305,7 +344,15 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_unit() {
-        for (text, bytes) in [("512MB", 512_000_000), ("1.5GB", 1_500_000_000), ("7", 7), ("4KiB", 4096), ("9 B", 9)] {
+        for (text, bytes) in [
+            ("512MB", 512_000_000),
+            ("1.5GB", 1_500_000_000),
+            ("7", 7),
+            ("4KiB", 4096),
+            ("9 B", 9),
+            ("2GiB", 2 << 30),
+            ("1TB", 1_000_000_000_000),
+        ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
         for text in ["", "MB", "0", "-1MB", "ten", "NaN"] {

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{OutputFormat, Roots, available_threads, tables, tell_failures};
+use super::{OutputFormat, Roots, available_threads, open_table, tables, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{SourceOptimized, Status};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, describe};
 use crate::maintain::{OptimizeRequest, optimize};
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,19 @@ pub(super) struct OptimizeArgs {
 
 pub(super) async fn run(args: OptimizeArgs, config: Config) -> Result<ExitCode> {
     let lake = args.roots.need_lake(&config)?;
-    let sources = tables(&lake, args.sources).await?;
+    let is_named = !args.sources.is_empty();
+    let mut sources = tables(&lake, args.sources).await?;
+    if !is_named {
+        let mut found = Vec::new();
+        for source in sources {
+            match open_table(&lake, &source).await {
+                // A folder that is no table yet.
+                Err(error) if error.kind() == ErrorKind::NotFound => tracing::warn!("{}", describe(&error)),
+                _ => found.push(source),
+            }
+        }
+        sources = found;
+    }
     let threads = args.threads.unwrap_or_else(available_threads).max(1);
     let done = optimize(&OptimizeRequest { lake, sources, config, threads, dedup: args.dedup }, &SystemClock).await?;
     args.output.print("summary", &done, || done.sources.iter().map(render).collect())?;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{OutputFormat, Roots, open_table};
+use super::{OutputFormat, Roots, open_table, tell_failures};
 use crate::config::{Config, Settings};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, describe};
 use crate::lake::{Diff, Found, Head, Hidden, Totals};
 use crate::maintain::is_small;
 use crate::partition::PartitionKey;
@@ -73,6 +73,7 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
     let raw = args.roots.raw(&config)?;
     let mut sources: BTreeSet<String> = args.sources.into_iter().collect();
     sources.iter().try_for_each(|source| check_source_id(source))?;
+    let is_named = !sources.is_empty();
     if sources.is_empty() {
         if let Some(raw) = &raw {
             sources.extend(list_sources(raw).await?.0.into_iter().filter(|id| !leads_out(raw, id)));
@@ -83,12 +84,21 @@ pub(super) async fn run(args: StatusArgs, config: Config) -> Result<ExitCode> {
             Err(error) => return Err(error),
         }
     }
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), Vec::new());
     for source in &sources {
-        all.push(status(source, &lake, raw.as_ref(), &config.settings(source)?).await?);
+        match status(source, &lake, raw.as_ref(), &config.settings(source)?).await {
+            Ok(status) => all.push(status),
+            // A folder that is no table yet: a first run that did not come to its end leaves one.
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_named => {
+                tracing::warn!("{}", describe(&error));
+            }
+            Err(error) if is_named || error.kind() == ErrorKind::Usage => return Err(error),
+            Err(error) => failed.push((source, Some(describe(&error)))),
+        }
     }
     args.format.print("status", &all, || all.iter().map(render).collect())?;
-    Ok(ExitCode::SUCCESS)
+    tell_failures(failed.iter().map(|(source, error)| (*source, error)));
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn status(source: &str, lake: &Location, raw: Option<&Location>, settings: &Settings) -> Result<SourceStatus> {

@@ -22,9 +22,9 @@ const MAX_DEPTH: usize = 128;
 pub enum Shape {
     /// One object with its records at a path of keys.
     Envelope(Vec<String>),
-    /// One object that is a record.
+    /// One object that is a record, or several.
     Record,
-    /// Anything else: arrays, several values, nothing.
+    /// Anything else: arrays, nothing.
     Other,
 }
 
@@ -42,6 +42,7 @@ pub fn shape(bytes: &[u8], complete: bool) -> Shape {
     }
     let mut found = Found::default();
     match members(&window, start, &mut Vec::new(), &mut found) {
+        Ok(end) if window.byte(window.skip_space(end)) == b'{' => Shape::Record,
         Ok(end) if window.skip_space(end) < window.len() || !complete => Shape::Other,
         Ok(_) => found.path(true).map_or(Shape::Record, Shape::Envelope),
         // Cut off: a known name is enough, an unknown one may be one of several.
@@ -50,14 +51,14 @@ pub fn shape(bytes: &[u8], complete: bool) -> Shape {
     }
 }
 
-/// The path that most of the objects that stand alone have.
+/// The path that most of the objects have, of those that are objects of JSON.
 pub fn agreed_path(shapes: &[Shape]) -> Vec<String> {
-    let alone = shapes.iter().filter(|shape| **shape != Shape::Other).count();
+    let objects = shapes.iter().filter(|shape| **shape != Shape::Other).count();
     let mut paths: Vec<&Vec<String>> =
         shapes.iter().filter_map(|shape| if let Shape::Envelope(path) = shape { Some(path) } else { None }).collect();
     paths.sort();
     let most = paths.chunk_by(|a, b| a == b).max_by_key(|same| same.len());
-    most.filter(|same| same.len() * 2 > alone).map(|same| same[0].clone()).unwrap_or_default()
+    most.filter(|same| same.len() * 2 > objects).map(|same| same[0].clone()).unwrap_or_default()
 }
 
 /// The arrays that may hold the records.
@@ -173,7 +174,8 @@ mod tests {
     #[test]
     fn several_known_arrays_or_several_values_are_no_envelope() {
         assert_eq!(of(r#"{"items": [{}], "results": [{}]}"#, true), Shape::Record);
-        assert_eq!(of("{\"items\": [{}]}\n{\"items\": [{}]}", true), Shape::Other);
+        assert_eq!(of("{\"items\": [{}]}\n{\"items\": [{}]}", true), Shape::Record);
+        assert_eq!(of("{\"items\": [{}]}{\"items\": [", false), Shape::Record);
         assert_eq!(of(r#"[{"items": [{}]}]"#, true), Shape::Other);
     }
 
@@ -188,6 +190,9 @@ mod tests {
         let items = envelope(&["items"]);
         assert_eq!(agreed_path(&[items.clone(), items.clone(), Shape::Record, Shape::Other]), ["items"]);
         assert_eq!(agreed_path(&[items.clone(), Shape::Record]), Vec::<String>::new());
+        let (line, several) = (of("{\"items\": [{}]}", true), of("{\"items\": [{}]}\n{\"items\": [{}]}", true));
+        assert_eq!(agreed_path(&[several.clone(), line.clone()]), Vec::<String>::new());
+        assert_eq!(agreed_path(&[line.clone(), line]), ["items"]);
         assert_eq!(agreed_path(&[]), Vec::<String>::new());
     }
 }

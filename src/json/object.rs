@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::column::Column;
 use super::decode::Faulty;
 use super::storage::Data;
-use crate::schema::{Contract, Field, MAX_OBJECT_KEYS, Observation, Rule, Type, columns, fold};
+use crate::schema::{Contract, Field, MAX_OBJECT_KEYS, Observation, Rule, Type, columns, spelling};
 
 /// No child: the prediction that nothing follows.
 pub(super) const NO_CHILD: u32 = u32::MAX;
@@ -17,9 +17,9 @@ pub(super) const NO_CHILD: u32 = u32::MAX;
 pub(super) struct StructData {
     pub(super) children: Vec<Child>,
     index: HashMap<Box<[u8]>, u32>,
-    /// Children by folded name: where in `rivals` they are.
+    /// Children by their keys' spelling (see [`spelling`]): where in `rivals` they are.
     groups: HashMap<String, u32>,
-    /// Children that fold to one name.
+    /// Children whose keys are spellings of one.
     rivals: Vec<Vec<u32>>,
     /// `after[i + 1]`: the child whose key followed that of child `i` last time; `after[0]` is the first key.
     pub(super) after: Vec<u32>,
@@ -116,7 +116,7 @@ pub(super) struct Child {
     /// The key between its quotes, as it stands in the JSON text when it needs no escapes.
     pub(super) quoted: Box<[u8]>,
     pub(super) key: String,
-    /// Another child's key folds to the same name.
+    /// Another child's key is a spelling of the same.
     pub(super) has_rivals: bool,
     group: u32,
     /// It took its type from another spelling in a batch that is not finished.
@@ -168,7 +168,7 @@ impl StructData {
         let mut names: BTreeSet<String> = BTreeSet::new();
         for (_, members) in columns(sharing, &mut BTreeSet::new(), rule.as_deref()) {
             if contract != Contract::Evolve
-                && let Some(name) = members.keys().next().map(|key| fold(key))
+                && let Some(name) = members.keys().next().map(|key| spelling(key))
                 && !names.insert(name.clone())
             {
                 self.apart.insert(name);
@@ -185,7 +185,7 @@ impl StructData {
                     let contract = if committed { contract } else { Contract::Evolve };
                     self.children[child as usize].column.seed(&own, &all, contract);
                 } else if committed && contract != Contract::Evolve {
-                    self.foreign.insert(fold(key));
+                    self.foreign.insert(spelling(key));
                 }
             }
         }
@@ -217,7 +217,7 @@ impl StructData {
         if self.contract == Contract::Evolve {
             return otherwise;
         }
-        let name = fold(key);
+        let name = spelling(key);
         let group = self.groups.get(&name).map(|group| self.rivals[*group as usize].as_slice());
         let columns = group.unwrap_or_default().iter().map(|rival| (*rival, &self.children[*rival as usize].column));
         match columns.into_iter().find(|(_, column)| column.locked) {
@@ -246,8 +246,8 @@ impl StructData {
     /// key leave it.
     pub(super) fn refuses_together(&self, key: &str, other: &str) -> bool {
         self.contract != Contract::Evolve && key != other && {
-            let name = fold(key);
-            name == fold(other) && !self.apart.contains(&name) && self.is_bound(key) && self.is_bound(other)
+            let name = spelling(key);
+            name == spelling(other) && !self.apart.contains(&name) && self.is_bound(key) && self.is_bound(other)
         }
     }
 
@@ -343,7 +343,7 @@ impl StructData {
         }
         let child = self.children.len() as u32;
         self.index.insert(key.as_bytes().into(), child);
-        let group = *self.groups.entry(fold(key)).or_insert(self.rivals.len() as u32);
+        let group = *self.groups.entry(spelling(key)).or_insert(self.rivals.len() as u32);
         if group as usize == self.rivals.len() {
             self.rivals.push(Vec::new());
         }
@@ -396,7 +396,7 @@ impl StructData {
         *self = kept;
     }
 
-    /// Notes whether another key of the object in `row` folds to the same name as that of `child`.
+    /// Notes whether another key of the object in `row` is a spelling of that of `child`.
     ///
     /// # Errors
     /// When the table refuses that.
@@ -406,7 +406,7 @@ impl StructData {
         let rivals = &self.rivals[met.group as usize];
         let others = || rivals.iter().filter(|rival| **rival != child).map(|rival| &self.children[*rival as usize]);
         if others().any(|other| other.column.len > row) {
-            let name = fold(&met.key);
+            let name = spelling(&met.key);
             let is_bound = met.column.locked && others().any(|other| other.column.len > row && other.column.locked);
             if is_bound && !self.apart.contains(&name) {
                 return Err(Faulty);

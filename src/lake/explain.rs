@@ -68,7 +68,7 @@ pub fn explain(registry: &Registry, path: &str) -> Result<Explanation, String> {
     if registry.provenance.as_deref() == Some(path) {
         return Err(format!("column {path} names the raw object of each row; nothing is to be seen at it"));
     }
-    let unknown = |at: &str| format!("nothing was seen at {at}");
+    let unknown = || format!("nothing was seen at {path}");
     let mut here = Here {
         seen: vec![&registry.observed],
         ty: None,
@@ -79,9 +79,9 @@ pub fn explain(registry: &Registry, path: &str) -> Result<Explanation, String> {
     let mut keys = Vec::new();
     for step in path_steps(path)? {
         match step {
-            Step::Key(key) => keys = here.step_to_key(&key).ok_or_else(|| unknown(&key))?,
-            Step::Element => here.step_to_elements().ok_or_else(|| unknown("[]"))?,
-            Step::Value => here.step_to_values().ok_or_else(|| unknown("{}"))?,
+            Step::Key(key) => keys = here.step_to_key(&key).ok_or_else(unknown)?,
+            Step::Element => here.step_to_elements().ok_or_else(unknown)?,
+            Step::Value => here.step_to_values().ok_or_else(unknown)?,
         }
     }
     let Here { seen, ty, path, steps, .. } = here;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{ColumnChange, RunStamp, SchemaVersion, changes, sql_type};
 use crate::json::DecodeOptions;
 use crate::partition::Partitioning;
-use crate::schema::{Contract, Field, Kind, Observation, Rule, limit_columns, pin, resolve_ruled};
+use crate::schema::{Contract, Field, Kind, Observation, Rule, distinct, limit_columns, pin, resolve_ruled};
 
 /// The schema side of one table version, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,11 +120,16 @@ fn unpin(observed: &mut Observation, before: Option<&Observation>) {
     }
 }
 
+/// Suffixes that are tried for keys that cannot share a column.
+const SPELLINGS: u32 = 8;
+
 fn check_names(observed: &Observation, rule: &Rule) -> Result<(), String> {
     for (key, seen) in &observed.fields {
         let Some(rule) = rule.field(key) else { continue };
         if let (Some(column), Some(wanted)) = (&seen.column, &rule.rename)
             && column != wanted
+            // Another spelling of the key has it.
+            && !(0..SPELLINGS).any(|attempt| *column == distinct(wanted, key, attempt))
         {
             return Err(format!(
                 "the table has key {key} as column {column} already, which cannot be renamed to {wanted}"

@@ -3,6 +3,7 @@
 mod athena;
 mod catalog;
 mod cooperative;
+mod errors;
 mod filters;
 mod fresh;
 mod lake;

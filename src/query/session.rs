@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use super::athena::{self, AsOf};
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
 use super::cooperative::CooperativeJoins;
+use super::errors::plain;
 use super::fresh::FreshTables;
 use super::lake::Lake;
 use super::narrow::NarrowScans;
@@ -105,6 +106,11 @@ impl SqlSession {
         // Fails on joins by an expression over a struct's field, and our scans gain nothing by it.
         options.optimizer.enable_leaf_expression_pushdown = false;
         options.sql_parser.map_string_types_to_utf8view = false;
+        if dialect == Dialect::Athena {
+            // In whichever direction.
+            options.sql_parser.default_null_ordering = "nulls_last".to_owned();
+            options.execution.time_zone = Some("UTC".to_owned());
+        }
         let pool = TrackConsumersPool::new(FairSpillPool::new(memory_bytes), NonZeroUsize::MIN);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
@@ -252,5 +258,5 @@ pub(super) fn wrong(error: &DataFusionError) -> Error {
         | DataFusionError::NotImplemented(_) => ErrorKind::Usage,
         _ => ErrorKind::Failed,
     };
-    Error::new(kind, error.strip_backtrace())
+    Error::new(kind, plain(error))
 }

@@ -19,8 +19,8 @@ pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_ty
 pub(crate) use arrow_types::{element_field, entries_field};
 pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
 pub use limit::{leaves, limit_columns};
-pub(crate) use names::fnv1a;
 pub use names::{MAX_NAME_BYTES, fold};
+pub(crate) use names::{distinct, fnv1a, spelling};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};
 pub use pin::pin;
 pub use resolve::{Field, Type, fields_widen_losslessly, resolve, resolve_ruled};

@@ -5,7 +5,7 @@ pub const MAX_NAME_BYTES: usize = 255;
 
 /// Folds a JSON key to a column name: lower case, `[a-z0-9_]`, every other character becomes `_`, at most 255 bytes.
 ///
-/// Keys that fold to the same name share a column where that loses nothing (see [`crate::schema::resolve()`]).
+/// Keys that fold to the same name, and have the same letters, share a column where that loses nothing (see [`crate::schema::resolve()`]).
 ///
 /// ```
 /// assert_eq!(siltstone::schema::fold("Order-Id"), "order_id");
@@ -28,6 +28,17 @@ pub fn fold(key: &str) -> String {
         name.push_str(&suffix);
     }
     name
+}
+
+/// What the spellings of a key have in common: the name that they fold to; and their letters, where it does not tell these.
+///
+/// Keys in letters that names cannot have would all fold to one by their length: `имя` and `вес` are other words.
+pub(crate) fn spelling(key: &str) -> String {
+    if key.is_ascii() {
+        return fold(key);
+    }
+    let letters = key.chars().flat_map(char::to_lowercase).map(|c| if c.is_alphanumeric() { c } else { '_' });
+    [&fold(key), "\0", &letters.collect::<String>()].concat()
 }
 
 /// `name` made distinct for `key`: a suffix computed from the key's own spelling, another one for each `attempt`.
@@ -62,6 +73,17 @@ mod tests {
         let long = fold(&"K".repeat(1000));
         assert_eq!(long.len(), MAX_NAME_BYTES);
         assert_ne!(long, fold(&"K".repeat(1001)));
+    }
+
+    #[test]
+    fn spellings_differ_in_case_and_signs_but_not_in_letters() {
+        for (one, other) in [("userId", "userid"), ("order-id", "order id"), ("Größe", "größe"), ("an Ж", "an-ж")]
+        {
+            assert_eq!(spelling(one), spelling(other));
+        }
+        for (one, other) in [("имя", "вес"), ("é", "è"), ("é", "_"), ("größe", "gr__e")] {
+            assert_ne!(spelling(one), spelling(other));
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub struct Observation {
     /// The values of the objects seen here, when their keys are data (a dictionary). Then `fields` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dictionary: Option<Box<Observation>>,
-    /// Folded names that two differently spelled keys of one object shared.
+    /// What spellings of a key have in common (see `names::spelling`) of which one object had two.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub together: BTreeSet<String>,
     /// Of records: the keys that are not in `fields` have no columns of their own.

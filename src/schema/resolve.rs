@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::kind::{Class, Kind, KindSet};
-use super::names::distinct;
+use super::names::{distinct, spelling};
 use super::observation::Observation;
 use super::rules::{Forced, Rule};
 
@@ -122,8 +122,8 @@ pub(crate) type Members<'a> = BTreeMap<&'a str, Vec<&'a Observation>>;
 
 /// Which keys of an object share which column name.
 ///
-/// Keys that fold to one name share it unless one object had two of them, or their kinds only merge to JSON text. Then
-/// the key that is spelled like the name (else the first in byte order) keeps it, and the others get a suffix. A name
+/// Keys that fold to one name and are spellings of one word (see [`spelling`]) share it unless one object had two of them, or their
+/// kinds only merge to JSON text. Then the key that is spelled like the name (else the first in byte order) keeps it, and the others get a suffix. A name
 /// that a committed table gave to a key stays with it. Keys whose type is said share their name whatever their kinds.
 pub(crate) fn columns<'a>(
     parents: &[&'a Observation],
@@ -143,12 +143,25 @@ pub(crate) fn columns<'a>(
     let mut unnamed: Vec<(String, bool, Members<'a>)> = Vec::new();
     for (name, members) in groups {
         let rule = rule.and_then(|rule| rule.fields.get(&name));
-        let split = members.len() > 1
-            && (parents.iter().any(|parent| parent.together.contains(&name))
-                || rule.is_none_or(|rule| rule.ty.is_none())
-                    && kinds(&members.values().flatten().copied().collect::<Vec<_>>()).class() == Class::Json);
-        let parts: Vec<Members<'a>> =
-            if split { members.into_iter().map(|member| Members::from([member])).collect() } else { vec![members] };
+        let mut words: BTreeMap<String, Members<'a>> = BTreeMap::new();
+        for (key, seen) in members {
+            words.entry(spelling(key)).or_default().insert(key, seen);
+        }
+        let is_apart = |word: &String, members: &Members<'a>| {
+            let were_together = |parent: &&Observation| [word, &name].iter().any(|was| parent.together.contains(*was));
+            members.len() > 1
+                && (parents.iter().any(were_together)
+                    || rule.is_none_or(|rule| rule.ty.is_none())
+                        && kinds(&members.values().flatten().copied().collect::<Vec<_>>()).class() == Class::Json)
+        };
+        let mut parts: Vec<Members<'a>> = Vec::new();
+        for (word, members) in words {
+            match is_apart(&word, &members) {
+                true => parts.extend(members.into_iter().map(|member| Members::from([member]))),
+                false => parts.push(members),
+            }
+        }
+        let split = parts.len() > 1;
         let mut fresh = Vec::new();
         let committed: Vec<(&str, &Observation)> =
             parts.iter().flatten().flat_map(|(key, seen)| seen.iter().map(|seen| (*key, *seen))).collect();

@@ -256,6 +256,43 @@ fn canonical_text_is_counted_and_replayed_rows_are_known() {
 }
 
 #[test]
+fn what_holds_nothing_is_null_where_it_had_no_column_and_costs_no_text() {
+    let roots = Roots::new();
+    configure(&roots, "auto_optimize = false");
+    for (run, record) in [
+        "{\"id\":1,\"s\":[],\"o\":{},\"n\":{\"l\":[]},\"m\":[{\"k\":[]}],\"b\":1.10}",
+        "{\"id\":2,\"s\":[\"x\"],\"o\":{\"p\":1},\"n\":{\"l\":[1]},\"m\":[{\"k\":[1]}],\"b\":2.50}",
+        "{\"id\":3,\"s\":[],\"o\":{},\"n\":{\"l\":[]},\"m\":[],\"b\":3.0}",
+    ]
+    .iter()
+    .enumerate()
+    {
+        roots.put(&format!("s/{run}.json"), record);
+        roots.compact_one(&["--partition-by", "none"]);
+        assert_eq!(assert_sound(&roots), (run as u64 + 1, 0, 0));
+    }
+    optimize(&roots, &[]);
+    roots.put("s/9.json", "{\"id\":4,\"b\":\"x\",\"o\":\"text\"}");
+    roots.compact_one(&[]);
+    assert_eq!(assert_sound(&roots), (4, 0, 0));
+    let texts: Vec<Value> =
+        roots.sql("select b from lake.s order by id").into_iter().map(|mut row| row["b"].take()).collect();
+    assert_eq!(texts, ["1.10", "2.50", "3.0", "x"]);
+}
+
+#[test]
+fn a_number_that_became_text_and_then_json_is_canonical() {
+    let roots = Roots::new();
+    roots.put("s/1.json", "{\"id\":1,\"a\":1.10}");
+    roots.put("s/2.json", "{\"id\":2,\"a\":\"x\"}");
+    roots.compact_one(&["--partition-by", "none", "--threads", "1"]);
+    std::fs::remove_file(roots.raw.join("s/2.json")).unwrap();
+    roots.put("s/3.json", "{\"id\":3,\"a\":[1]}");
+    roots.compact_one(&[]);
+    assert_eq!(assert_sound(&roots).2, 1);
+}
+
+#[test]
 fn a_column_that_is_left_out_by_now_is_not_compared() {
     let roots = of_runs("");
     configure(&roots, "columns.v.drop = true");

@@ -25,6 +25,83 @@ fn a_raw_root_that_is_not_there_is_a_failure() {
 }
 
 #[test]
+fn roots_that_lie_in_each_other_are_wrong_usage() {
+    let roots = one_record();
+    let link = roots.dir.path().join("link");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&roots.raw, &link).unwrap();
+    for (raw, lake) in
+        [("raw", "raw"), ("raw", "raw/lake"), ("raw/s", "raw"), ("raw", "link/lake"), ("raw", "./raw/s/")]
+    {
+        for command in [&["compact"][..], &["plan"], &["status"], &["sql", "select 1"]] {
+            let message = roots.run(&[command, &["--raw", raw, "--lake", lake]].concat()).failed(2);
+            assert!(message.contains("must not lie in each other"), "{command:?} {raw} {lake}: {message}");
+        }
+    }
+    // A name that only begins alike is another folder.
+    roots.run(&["compact", "--raw", "raw", "--lake", "raw-lake"]).ok();
+}
+
+#[test]
+fn a_folder_that_is_no_table_hides_no_other() {
+    let roots = one_record();
+    roots.compact_one(&[]);
+    std::fs::create_dir(roots.lake.join("notes")).unwrap();
+    let lake = roots.lake.to_str().unwrap();
+    for command in ["status", "optimize", "vacuum", "manifest"] {
+        let ran = roots.run(&[command, "--lake", lake]);
+        assert!(ran.code == 0 && ran.stdout.starts_with('s'), "{command}: {ran:?}");
+    }
+    assert!(roots.run(&["status", "notes", "--lake", lake]).failed(1).contains("there is no table notes"));
+    std::fs::write(roots.lake.join("s/_delta_log/00000000000000000000.json"), "damaged").unwrap();
+    roots.put("t/a.json", "{\"id\":1}");
+    roots.run_here(&["compact", "t"]).ok();
+    let ran = roots.run(&["status", "--lake", lake]);
+    assert!(ran.code == 1 && ran.stdout.contains("t ") && !ran.stderr.contains("::error::"), "{ran:?}");
+}
+
+#[test]
+fn messages_show_no_line_of_the_configuration_and_are_json_when_asked_for() {
+    let roots = one_record();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "raw = \"raw\"\naws_secret_access_key = \"wJalr\"\n")
+        .unwrap();
+    let message = roots.run_here(&["compact"]).failed(2);
+    assert!(
+        message.contains("line 2, aws_secret_access_key: unknown field") && !message.contains("wJalr"),
+        "{message}"
+    );
+    let ran = roots.run_here(&["--log", "json", "compact"]);
+    let line: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert!(line["fields"]["message"].as_str().unwrap().contains("line 2"), "{line}");
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "[defaults]\nmax_depth = 0\n").unwrap();
+    assert!(roots.run_here(&["compact"]).stderr.contains("max_depth"));
+}
+
+#[test]
+fn what_the_environment_may_not_hold_is_told_by_the_name_of_the_variable() {
+    let roots = Roots::new();
+    for (name, value) in [
+        ("AWS_SESSION_TOKEN", "token\n"),
+        ("AWS_REGION", "us-east-1\r"),
+        ("AWS_ENDPOINT_URL", "http://user:PWSECRET@127.0.0.1:9"),
+    ] {
+        let mut command = roots.command(&["status", "--lake", "s3://bucket/lake"]);
+        command.envs([("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "SK")]).env(name, value);
+        let message = Ran::of(&mut command).failed(2);
+        assert!(message.contains(name) && !message.contains("PWSECRET") && !message.contains("token"), "{message}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_as_a_whole_writes_its_summary_all_the_same() {
+    let roots = Roots::new();
+    let ran = roots.run(&["compact", "--raw", "nope", "--lake", "lake", "--output", "json"]);
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &summary["status"]), (1, &json!("FAILED")));
+    assert!(summary["error"].as_str().unwrap().contains("there is no folder"), "{summary}");
+}
+
+#[test]
 fn a_raw_root_without_sources_is_a_failure() {
     let roots = Roots::new();
     assert!(roots.run_here(&["compact"]).failed(1).contains("there is no source under"));

@@ -320,7 +320,9 @@ impl Shell {
 /// # Errors
 /// `Usage` when it cannot be read.
 pub(super) fn read_script(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::usage(format!("cannot read {}: {error}", path.display())))
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| Error::usage(format!("cannot read {}: {error}", path.display())))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Says something that is no data.

@@ -1,5 +1,5 @@
 //! A number for each row that equal rows share, whatever file they lie in: columns and fields that a file lacks count as null,
-//! and null counts nothing.
+//! and null counts nothing. An array or object that is empty counts as null: it is stored as one while its column has no type.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -53,11 +53,14 @@ fn add(array: &dyn Array, ty: &Type, seed: u64, texts: Texts, sums: &mut [u64]) 
     if array.null_count() == array.len() {
         return;
     }
-    let mut each = |number: &dyn Fn(usize) -> u64| {
+    let mut some = |number: &dyn Fn(usize) -> Option<u64>| {
         for (row, sum) in sums.iter_mut().enumerate().filter(|(row, _)| array.is_valid(*row)) {
-            *sum = sum.wrapping_add(mix(seed ^ mix(number(row))));
+            if let Some(number) = number(row) {
+                *sum = sum.wrapping_add(mix(seed ^ mix(number)));
+            }
         }
     };
+    let mut each = |number: &dyn Fn(usize) -> u64| some(&|row| Some(number(row)));
     match ty {
         Type::Bool => {
             let values = array.as_boolean();
@@ -88,7 +91,7 @@ fn add(array: &dyn Array, ty: &Type, seed: u64, texts: Texts, sums: &mut [u64]) 
         }
         Type::Text | Type::Json => {
             let values = array.as_string::<i32>();
-            each(&|row| text(values.value(row), texts));
+            some(&|row| Some(values.value(row)).filter(|text| !EMPTY.contains(text)).map(|value| text(value, texts)));
         }
         Type::Struct(fields) => {
             let parts = array.as_struct();
@@ -96,63 +99,73 @@ fn add(array: &dyn Array, ty: &Type, seed: u64, texts: Texts, sums: &mut [u64]) 
             for (field, part) in fields.iter().zip(parts.columns()) {
                 add(part.as_ref(), &field.ty, self::seed(seed, &field.name), texts, &mut below);
             }
-            each(&|row| below[row]);
+            // Nothing was added where it holds nothing.
+            some(&|row| Some(below[row]).filter(|sum| *sum != 0));
         }
         Type::List(element) => {
             let list = array.as_list::<i32>();
             let mut elements = vec![0; list.values().len()];
             add(list.values().as_ref(), element, 1, texts, &mut elements);
-            each(&|row| in_order(&elements, list.value_offsets(), row));
+            some(&|row| in_order(&elements, list.value_offsets(), row));
         }
         Type::Map(value) => {
             let map = array.as_map();
             let mut entries = vec![0; map.keys().len()];
             add(map.keys().as_ref(), &Type::Text, 1, Texts::Exact, &mut entries);
             add(map.values().as_ref(), value, 2, texts, &mut entries);
-            each(&|row| in_order(&entries, map.value_offsets(), row));
+            some(&|row| in_order(&entries, map.value_offsets(), row));
         }
     }
 }
 
-/// The number of the elements of a row, in their order.
-fn in_order(elements: &[u64], offsets: &[i32], row: usize) -> u64 {
+/// The number of the elements of a row, in their order; `None` when there are none.
+fn in_order(elements: &[u64], offsets: &[i32], row: usize) -> Option<u64> {
     let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-    elements[start..end].iter().fold((end - start) as u64, |all, element| mix(all).wrapping_add(*element))
+    let fold = |all: u64, element: &u64| mix(all).wrapping_add(*element);
+    (start < end).then(|| elements[start..end].iter().fold((end - start) as u64, fold))
 }
 
+/// The JSON text of what holds nothing.
+const EMPTY: [&str; 2] = ["{}", "[]"];
+
 fn text(text: &str, texts: Texts) -> u64 {
-    let mut hasher = DefaultHasher::new();
     match texts {
-        Texts::Exact => hasher.write(text.as_bytes()),
-        Texts::Canonical => canonical(text, &mut hasher),
+        Texts::Exact => number(|hasher| hasher.write(text.as_bytes())),
+        Texts::Canonical => canonical(text),
     }
+}
+
+fn number(write: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    write(&mut hasher);
     hasher.finish()
 }
 
-fn canonical(text: &str, hasher: &mut DefaultHasher) {
+/// The number of what a text spells. A text within JSON text is what it would be by itself: a number became both, in turn.
+fn canonical(text: &str) -> u64 {
     match (time(text.as_bytes()), serde_json::from_str::<Value>(text)) {
-        (Some(Time::Timestamp { micros, .. }), _) => micros.hash(hasher),
-        (_, Ok(value)) => value_number(&value).hash(hasher),
-        _ => hasher.write(text.as_bytes()),
+        (Some(Time::Timestamp { micros, .. }), _) => number(|hasher| micros.hash(hasher)),
+        (_, Ok(value)) => value_number(&value),
+        _ => number(|hasher| hasher.write(text.as_bytes())),
     }
 }
 
 /// The number of a JSON value: members in any order, those that are null left out.
 fn value_number(value: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match value {
-        Value::Null => {}
-        Value::Bool(value) => value.hash(&mut hasher),
-        Value::Number(value) => value.as_f64().unwrap_or_default().to_bits().hash(&mut hasher),
-        Value::String(text) => canonical(text, &mut hasher),
-        Value::Array(values) => values.iter().for_each(|value| value_number(value).hash(&mut hasher)),
+    if let Value::String(text) = value {
+        return canonical(text);
+    }
+    number(|hasher| match value {
+        Value::Null | Value::String(_) => {}
+        Value::Bool(value) => value.hash(hasher),
+        Value::Number(value) => value.as_f64().unwrap_or_default().to_bits().hash(hasher),
+        Value::Array(values) => values.iter().for_each(|value| value_number(value).hash(hasher)),
         Value::Object(members) => {
             let members = members.iter().filter(|(_, value)| !value.is_null());
             let sum = members.map(|(key, value)| mix(seed(value_number(value), key)));
-            sum.fold(0_u64, u64::wrapping_add).hash(&mut hasher);
+            sum.fold(0_u64, u64::wrapping_add).hash(hasher);
         }
-    }
-    hasher.finish()
+    })
 }
 
 #[cfg(test)]
@@ -184,7 +197,6 @@ mod tests {
             r#"{"l":[1,2]}"#,
             r#"{"l":[2,1]}"#,
             r#"{"l":[1,2,null]}"#,
-            r#"{"l":[]}"#,
             r#"{"o":{"x":1}}"#,
             r#"{"o":{"y":1}}"#,
             r#"{"o":{"z":[{"x":1}]}}"#,
@@ -202,6 +214,27 @@ mod tests {
         let all = of(&records.join("\n"), Texts::Exact);
         let distinct: std::collections::BTreeSet<&u64> = all.iter().collect();
         assert_eq!((all.len(), distinct.len()), (records.len(), records.len()));
+    }
+
+    #[test]
+    fn what_holds_nothing_is_null() {
+        let records = [r#"{"l":[],"o":{},"m":[{"l":[1],"o":{}}],"j":{}}"#, r#"{"m":[{"l":[1]}]}"#, r#"{"l":[{}]}"#];
+        // What makes columns of all of them.
+        let all = format!(
+            "{}\n{{\"l\":[{{\"a\":1}}],\"o\":{{\"a\":1}},\"m\":[{{\"o\":{{\"a\":1}}}}],\"j\":1}}",
+            records.join("\n")
+        );
+        let all = of(&all, Texts::Exact);
+        assert_eq!(all[0], all[1]);
+        assert_ne!(all[1], all[2]);
+    }
+
+    #[test]
+    fn a_number_that_became_text_before_it_became_json_is_canonical() {
+        let all =
+            of("{\"a\":1.10}\n{\"a\":\"1.10\"}\n{\"a\":-1e400}\n{\"a\":\"-1e400\"}\n{\"a\":[1]}", Texts::Canonical);
+        assert_eq!((all[0], all[2]), (all[1], all[3]));
+        assert_ne!(all[0], all[2]);
     }
 
     #[test]

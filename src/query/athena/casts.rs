@@ -20,6 +20,8 @@ use super::types::{JSON, named, type_name};
 pub(super) const CAST: &str = "__cast";
 /// The same, null where it fails.
 pub(super) const TRY_CAST: &str = "__try_cast";
+/// What may be null whatever the planner thinks.
+pub(super) const NULLABLE: &str = "__nullable";
 /// What approx_distinct counts, which takes no floating numbers.
 pub(super) const DISTINCT_KEY: &str = "__distinct_key";
 
@@ -56,6 +58,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Some(drop_distinct_key),
             |args, _| Ok(Arc::clone(&args[0])),
         ),
+        function(NULLABLE, Takes::These(&[Arg::Any], 1), Gives::By(same_as_first), |args, _| Ok(Arc::clone(&args[0]))),
         function("typeof", Takes::These(&[Arg::Any], 1), Gives::This(DataType::Utf8), |args, _| {
             let name = type_name(args[0].data_type());
             Ok(Arc::new(StringArray::from_iter_values((0..args[0].len()).map(|_| &name))))

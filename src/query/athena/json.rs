@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::types::Int64Type;
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, LargeStringArray, ListArray, MapArray, StringArray,
-    StructArray, new_empty_array,
+    StructArray, new_empty_array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast_with_options, concat};
@@ -301,6 +301,9 @@ fn minify(text: &str) -> String {
 
 /// Writes values as JSON.
 pub(super) fn write(values: &ArrayRef) -> Result<ArrayRef> {
+    if values.data_type().is_null() {
+        return Ok(new_null_array(&JSON, values.len()));
+    }
     let options = EncoderOptions::default().with_explicit_nulls(true).with_encoder_factory(Arc::new(RawJson));
     let field: FieldRef = Arc::new(Field::new("", values.data_type().clone(), true));
     let mut encoder = make_encoder(&field, values.as_ref(), &options)?;

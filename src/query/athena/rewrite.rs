@@ -11,13 +11,13 @@ use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, DuplicateTreatment, Expr, Fetch, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LambdaFunction,
     LambdaSyntax, LimitClause, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind,
-    OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TypedString, Value, ValueWithSpan,
-    VisitMut as _, VisitorMut,
+    OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TableWithJoins, TypedString, Value,
+    ValueWithSpan, VisitMut as _, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::types::custom_name;
-use super::{casts, paths, unnest};
+use super::{casts, joins, meanings, paths, unnest};
 
 /// Rewrites a statement in place.
 ///
@@ -48,6 +48,9 @@ impl VisitorMut for Rewriter {
     type Break = String;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        if let Err(message) = meanings::refuse(&query.body) {
+            return ControlFlow::Break(message);
+        }
         order_by_place(query);
         if let Some(Fetch { with_ties: false, percent: false, quantity: Some(quantity) }) = &query.fetch {
             match &mut query.limit_clause {
@@ -82,10 +85,14 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
-        unnest::nest(&mut select.from);
-        for (index, item) in select.projection.iter_mut().enumerate() {
-            name_item(index, item);
+        if let Err(message) = joins::merge_using(select) {
+            return ControlFlow::Break(message);
         }
+        let Select { projection, from, .. } = select;
+        for (index, item) in projection.iter_mut().enumerate() {
+            name_item(index, item, from);
+        }
+        unnest::nest(from);
         ControlFlow::Continue(())
     }
 
@@ -134,6 +141,18 @@ impl VisitorMut for Rewriter {
                 Ok(Some(call("substr", args)))
             }
             Expr::Function(function) => rewrite_function(function),
+            Expr::Like { any: false, pattern, escape_char, .. } => meanings::like(pattern, escape_char).map(|()| None),
+            Expr::Extract { field, expr, .. } => Ok(meanings::extract(field, expr)),
+            Expr::Trim { trim_where, trim_what: None, expr, trim_characters: None } => {
+                Ok(Some(meanings::trim(*trim_where, expr)))
+            }
+            Expr::Subquery(query) if meanings::seems_not_null(query) => {
+                Ok(Some(call(casts::NULLABLE, vec![take(expr)])))
+            }
+            // The planner of array literals does not know parameters.
+            Expr::Array(array) if !self.parameters.is_empty() => {
+                Ok(Some(call("make_array", take_all(&mut array.elem))))
+            }
             _ => Ok(None),
         };
         match rewritten {
@@ -172,12 +191,12 @@ fn order_by_place(query: &mut Query) {
 }
 
 /// Names a column of a result as Athena does: by the last name of a path, else by its place.
-fn name_item(index: usize, item: &mut SelectItem) {
+fn name_item(index: usize, item: &mut SelectItem, from: &[TableWithJoins]) {
     let SelectItem::UnnamedExpr(expr) = item else { return };
     let alias = match &*expr {
-        // a.b keeps its table, which ORDER BY may name.
         Expr::Identifier(_) => return,
-        Expr::CompoundIdentifier(names) if names.len() < 3 => return,
+        // A column keeps its table, which ORDER BY may name; a field of a column is named by itself.
+        Expr::CompoundIdentifier(names) if names.len() < 3 && joins::has_relation(from, &names[0]) => return,
         Expr::CompoundIdentifier(names) => names.last().cloned(),
         Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
             Some(AccessExpr::Dot(Expr::Identifier(name))) => Some(name.clone()),
@@ -189,7 +208,11 @@ fn name_item(index: usize, item: &mut SelectItem) {
     *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
 }
 
-fn take(expr: &mut Expr) -> Expr {
+fn take_all(exprs: &mut [Expr]) -> Vec<Expr> {
+    exprs.iter_mut().map(take).collect()
+}
+
+pub(super) fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
@@ -198,11 +221,11 @@ fn member(name: Ident) -> AccessExpr {
     AccessExpr::Subscript(Subscript::Index { index: text(name) })
 }
 
-fn text(value: impl Into<String>) -> Expr {
+pub(super) fn text(value: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).into())
 }
 
-fn number(value: &str) -> Expr {
+pub(super) fn number(value: &str) -> Expr {
     Expr::Value(Value::Number(value.to_owned(), false).into())
 }
 
@@ -210,7 +233,7 @@ fn null() -> Expr {
     Expr::Value(Value::Null.into())
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
@@ -238,7 +261,7 @@ fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
     }
 }
 
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     let operation = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
     Expr::Nested(Box::new(operation))
 }
@@ -247,7 +270,8 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 fn rewrite_cast(expr: &mut Expr) -> Option<Expr> {
     let Expr::Cast { kind, expr: inner, data_type: ast::DataType::Custom(name, _), .. } = expr else { return None };
     let function = if *kind == CastKind::TryCast { casts::TRY_CAST } else { casts::CAST };
-    Some(call(function, vec![take(inner), text(custom_name(name))]))
+    let name = custom_name(name);
+    Some(meanings::cut(call(function, vec![take(inner), text(&name)]), &name))
 }
 
 /// `timestamp '2020-03-01 00:00:00 UTC'` is of a time zone, `json '{}'` is parsed.
@@ -255,6 +279,7 @@ fn rewrite_literal(data_type: &ast::DataType, value: &Value) -> Option<Expr> {
     let Value::SingleQuotedString(written) = value else { return None };
     match data_type {
         ast::DataType::JSON => Some(call("json_parse", vec![text(written)])),
+        ast::DataType::Decimal(_) => meanings::decimal(written),
         ast::DataType::Timestamp(_, ast::TimezoneInfo::None) => {
             let (time, zone) = casts::split_zone(written);
             let time = Expr::TypedString(TypedString {
@@ -319,7 +344,7 @@ const SAME: [(&str, &str); 21] = [
     ("stddev_samp", "stddev"),
     ("transform", "array_transform"),
     ("truncate", "trunc"),
-    ("var_samp", "variance"),
+    ("variance", "var_samp"),
     ("week_of_year", "week"),
     ("yow", "year_of_week"),
 ];
@@ -432,7 +457,15 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
         }
         ("max_by" | "min_by", _) => return takes("2 or 3"),
         ("approx_percentile", 2..=4) => return approx_percentile(function, args).map(Some),
+        ("is_infinite", 1) => binary(call("abs", vec![arg(0)]), BinaryOperator::Eq, double("Infinity")),
+        ("is_finite", 1) => {
+            // NaN is above infinity here.
+            binary(call("abs", vec![arg(0)]), BinaryOperator::Lt, double("Infinity"))
+        }
         _ => {
+            if let Some(new) = meanings::arithmetic(&name, &mut args) {
+                return Ok(Some(new));
+            }
             if let Some((_, same)) = SAME.iter().find(|(other, _)| *other == name) {
                 function.name = ObjectName::from(vec![Ident::new(*same)]);
             }
@@ -466,7 +499,7 @@ fn approx_percentile(function: &mut Function, mut args: Vec<Expr>) -> Result<Exp
     })
 }
 
-fn nested(expr: Expr) -> Expr {
+pub(super) fn nested(expr: Expr) -> Expr {
     match expr {
         simple @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Nested(_) | Expr::Function(_)) => simple,
         other => Expr::Nested(Box::new(other)),

@@ -15,9 +15,23 @@ use super::arrays::concat_lists;
 use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, texts, wrong};
 use super::types::{list_of, map_of};
 
+/// Without white space of any kind on both sides, or on one.
+pub(super) const TRIM: &str = "__trim";
+pub(super) const LTRIM: &str = "__ltrim";
+pub(super) const RTRIM: &str = "__rtrim";
+
+fn trimmed(name: &'static str, trim: fn(&str) -> &str) -> ScalarUDF {
+    function(name, Takes::These(&[Arg::Text], 1), Gives::This(DataType::Utf8), move |args, _| {
+        Ok(Arc::new(texts(&args[0]).iter().map(|text| text.map(trim)).collect::<StringArray>()))
+    })
+}
+
 pub(super) fn functions() -> Vec<ScalarUDF> {
     const TWO: Takes = Takes::These(&[Arg::Text, Arg::Text], 2);
     vec![
+        trimmed(TRIM, str::trim),
+        trimmed(LTRIM, str::trim_start),
+        trimmed(RTRIM, str::trim_end),
         function("concat", Takes::By(concat_types), Gives::By(same_as_first), |args, data_type| {
             concat(args, data_type)
         }),

@@ -73,6 +73,10 @@ impl Dialect for AthenaDialect {
         true
     }
 
+    fn allow_extract_custom(&self) -> bool {
+        true
+    }
+
     fn supports_string_escape_constant(&self) -> bool {
         true
     }
@@ -122,6 +126,8 @@ fn wrap_values(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut depth = 0;
     let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
     while let Some(token) = tokens.next() {
+        // A column may be named `values`, and something be taken from it.
+        let begins = out.last().is_none_or(|last| last.token == Token::LParen || keyword(&last.token) == Keyword::ALL);
         let sign = |token: Token| TokenWithSpan::new(token, Span::empty());
         let is_inside = wrapped.last() == Some(&depth);
         let ends = matches!(token.token, Token::Comma | Token::RParen | Token::SemiColon | Token::EOF)
@@ -154,6 +160,7 @@ fn wrap_values(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let is_bare = tokens.peek().is_some_and(|next| match &next.token {
             Token::LParen | Token::Comma | Token::RParen | Token::Period | Token::EOF => false,
             Token::Word(word) => !matches!(word.keyword, Keyword::FROM | Keyword::AS | Keyword::ROW),
+            Token::Plus | Token::Minus if begins => true,
             Token::Eq | Token::Lt | Token::Gt | Token::Plus | Token::Minus | Token::Mul | Token::Div => false,
             _ => true,
         });

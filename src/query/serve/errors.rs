@@ -5,6 +5,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use pgwire::error::{ErrorInfo, PgWireError};
 
+use super::super::errors::plain;
 use crate::error::{Error, ErrorKind, describe};
 
 /// An error that ends a statement, with its SQLSTATE.
@@ -33,7 +34,7 @@ pub(super) fn ours(error: Error) -> PgWireError {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn engine(error: DataFusionError) -> PgWireError {
     let state = state(error.find_root());
-    let text = error.strip_backtrace();
+    let text = plain(&error);
     // What was being done, which a rule of the optimizer may be, stands before its cause.
     let text = text.rsplit_once("caused by\n").map_or(text.as_str(), |(_, cause)| cause);
     let prefixes = ["Error during planning: ", "Execution error: ", "Arrow error: ", "Schema error: "];

@@ -1,5 +1,7 @@
 //! What a raw object may look like.
 
+use std::str::FromStr as _;
+
 use serde_json::{Value, json};
 
 use crate::support::{Roots, gzip, lines, zstd};
@@ -177,6 +179,36 @@ fn keys_become_safe_names_and_keep_their_spelling_in_exports() {
     assert_eq!(roots.export("s"), [record]);
     let rows = roots.sql("select order_id, a_b['c_d'] as c, a_b['_'] as u, l[1]['e'] as e, _ from lake.s");
     assert_eq!(rows, [json!({"order_id": 1, "c": "x", "u": 2, "e": true, "_": 3})]);
+}
+
+#[test]
+fn keys_of_other_letters_are_other_columns_and_those_of_other_signs_or_case_are_not() {
+    let roots = Roots::new();
+    let records = [json!({"id": 1, "имя": "Ann"}), json!({"id": 2, "вес": "5kg"}), json!({"id": 3, "о": {"é": 1}})];
+    roots.put_lines("s/a.json", &records);
+    roots.compact(&[]);
+    let later = [json!({"id": 4, "è": 2.5, "о": {"è": 2}}), json!({"id": 5, "Вес": "6kg"})];
+    roots.put_lines("s/b.json", &later);
+    roots.compact(&[]);
+    let mut rows = roots.export("s");
+    rows.sort_by_key(|row| row["id"].as_i64());
+    // Those of one column come back under the first of its spellings.
+    let records = [records.as_slice(), &later].concat();
+    let respelled = |record: &Value| Value::from_str(&record.to_string().replace("вес", "Вес")).unwrap();
+    assert_eq!(rows, records.iter().map(respelled).collect::<Vec<_>>());
+    roots.run_here(&["verify", "s", "--deep"]).ok();
+}
+
+#[test]
+fn one_object_that_stands_alone_makes_no_envelopes_of_many_that_do_not() {
+    let roots = Roots::new();
+    let order = |id: i64| json!({"order_id": id, "customer": "x", "lines": [{"sku": "a"}]});
+    roots.put_lines("s/a.json", &[order(2), order(3)]);
+    roots.put("s/b.json", order(1).to_string());
+    roots.compact(&[]);
+    let mut rows = roots.export("s");
+    rows.sort_by_key(|row| row["order_id"].as_i64());
+    assert_eq!(rows, [order(1), order(2), order(3)]);
 }
 
 #[test]

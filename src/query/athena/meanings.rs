@@ -1,0 +1,156 @@
+//! Expressions that DataFusion takes, but for something else than Athena does.
+
+use datafusion::sql::sqlparser::ast::{
+    self, DateTimeField, Expr, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, TrimWhereField,
+    Value, ValueWithSpan,
+};
+
+use super::casts;
+use super::rewrite::{call, number, take, text};
+use super::strings::{LTRIM, RTRIM, TRIM};
+
+/// Athena's LIKE knows no escape but the one that is given, DataFusion's only the backslash.
+///
+/// # Errors
+/// A message when the escape stands before what needs none.
+pub(super) fn like(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) -> Result<(), String> {
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(written), .. }) = pattern else { return Ok(()) };
+    let given = match escape.as_ref().map(|escape| &escape.value) {
+        None => None,
+        Some(Value::SingleQuotedString(text)) if text.chars().count() == 1 => text.chars().next(),
+        Some(_) => return Err("the escape of LIKE must be one character".to_owned()),
+    };
+    let mut out = String::with_capacity(written.len());
+    let mut chars = written.chars();
+    while let Some(next) = chars.next() {
+        if Some(next) == given {
+            match chars.next() {
+                Some(special @ ('%' | '_')) => out.extend(['\\', special]),
+                Some('\\') if given == Some('\\') => out.push_str("\\\\"),
+                Some(same) if Some(same) == given => out.push(same),
+                _ => return Err("in LIKE, the escape must stand before %, _ or itself".to_owned()),
+            }
+        } else if next == '\\' {
+            out.push_str("\\\\");
+        } else {
+            out.push(next);
+        }
+    }
+    *pattern = text(out);
+    *escape = None;
+    Ok(())
+}
+
+/// `EXTRACT(dow FROM x)` is `day_of_week(x)`, and so on.
+pub(super) fn extract(field: &DateTimeField, from: &mut Expr) -> Option<Expr> {
+    let name = match field {
+        DateTimeField::Year => "year",
+        DateTimeField::Quarter => "quarter",
+        DateTimeField::Month => "month",
+        DateTimeField::Week(None) => "week",
+        DateTimeField::Day => "day",
+        DateTimeField::Dow | DateTimeField::DayOfWeek => "day_of_week",
+        DateTimeField::Doy | DateTimeField::DayOfYear => "day_of_year",
+        DateTimeField::Hour => "hour",
+        DateTimeField::Minute => "minute",
+        DateTimeField::Second => "second",
+        DateTimeField::Custom(name) => match name.value.to_ascii_lowercase().as_str() {
+            "day_of_month" => "day",
+            "day_of_week" => "day_of_week",
+            "day_of_year" => "day_of_year",
+            "yow" | "year_of_week" => "year_of_week",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(call(name, vec![take(from)]))
+}
+
+/// TRIM of white space of all kinds, where no characters are given.
+pub(super) fn trim(side: Option<TrimWhereField>, of: &mut Expr) -> Expr {
+    let name = match side {
+        Some(TrimWhereField::Leading) => LTRIM,
+        Some(TrimWhereField::Trailing) => RTRIM,
+        Some(TrimWhereField::Both) | None => TRIM,
+    };
+    call(name, vec![take(of)])
+}
+
+/// `DECIMAL '10.50'` is a decimal(4,2).
+pub(super) fn decimal(written: &str) -> Option<Expr> {
+    let digits = written.trim().trim_start_matches(['+', '-']);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let precision = (whole.trim_start_matches('0').len() + fraction.len()).max(1);
+    if !are_digits(whole) || !are_digits(fraction) || digits.len() < 1 || precision > 38 {
+        return None;
+    }
+    let name = format!("decimal({precision},{})", fraction.len());
+    Some(call(casts::CAST, vec![text(written.trim()), text(name)]))
+}
+
+/// A cast to `varchar(n)` keeps n characters.
+pub(super) fn cut(cast: Expr, type_name: &str) -> Expr {
+    let name = type_name.to_ascii_lowercase();
+    let length = ["varchar", "char"].iter().find_map(|kind| {
+        let inner = name.strip_prefix(kind)?.trim().strip_prefix('(')?.strip_suffix(')')?;
+        inner.trim().parse::<i32>().ok()
+    });
+    match length {
+        Some(length) => call("substr", vec![cast, number("1"), number(&length.to_string())]),
+        None => cast,
+    }
+}
+
+/// Whether a scalar subquery may seem to have no null: DataFusion forgets that it may have no row.
+pub(super) fn seems_not_null(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return true };
+    let is_constant = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_))
+        }
+        _ => true,
+    };
+    let has_values = |table: &TableFactor| match table {
+        TableFactor::Derived { subquery, .. } => matches!(&*subquery.body, SetExpr::Values(_)),
+        _ => false,
+    };
+    select.having.is_some()
+        || select.projection.iter().any(is_constant)
+        || select.from.iter().any(|tables| has_values(&tables.relation))
+}
+
+/// What of a body of a query DataFusion would answer wrongly.
+///
+/// # Errors
+/// A message for EXCEPT ALL and INTERSECT ALL, which it takes for filters.
+pub(super) fn refuse(body: &SetExpr) -> Result<(), String> {
+    let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return Ok(()) };
+    if *set_quantifier == SetQuantifier::All && matches!(op, SetOperator::Except | SetOperator::Intersect) {
+        return Err(format!("{op} ALL is not supported"));
+    }
+    refuse(left)?;
+    refuse(right)
+}
+
+/// Of floating numbers and bits, what is said by other functions.
+pub(super) fn arithmetic(name: &str, args: &mut [Expr]) -> Option<Expr> {
+    use ast::BinaryOperator as Op;
+    let binary = |left: Expr, op: Op, right: Expr| super::rewrite::binary(left, op, right);
+    Some(match (name, args) {
+        ("bitwise_not", [x]) => binary(number("-1"), Op::Minus, super::rewrite::nested(take(x))),
+        ("bitwise_left_shift", [x, by]) => {
+            binary(super::rewrite::nested(take(x)), Op::PGBitwiseShiftLeft, super::rewrite::nested(take(by)))
+        }
+        ("bitwise_right_shift_arithmetic", [x, by]) => {
+            binary(super::rewrite::nested(take(x)), Op::PGBitwiseShiftRight, super::rewrite::nested(take(by)))
+        }
+        ("md5", [x]) => call("digest", vec![take(x), text("md5")]),
+        ("from_hex", [x]) => call("decode", vec![take(x), text("hex")]),
+        ("to_base64", [x]) => call("encode", vec![take(x), text("base64pad")]),
+        ("from_base64", [x]) => call("decode", vec![take(x), text("base64pad")]),
+        ("ltrim", [x]) => call(LTRIM, vec![take(x)]),
+        ("rtrim", [x]) => call(RTRIM, vec![take(x)]),
+        _ => return None,
+    })
+}
