@@ -185,15 +185,6 @@ impl<'a> Optimizer<'a> {
     ) -> Result<()> {
         let mut opened = Opened::new(self.lake, source_id).await?;
         let target_bytes = settings.target_file_bytes;
-        for name in &settings.sort_by {
-            let column = opened.registry.fields.iter().find(|field| field.name == *name);
-            let why = match column.map(|field| &field.ty) {
-                None => "there is no such column",
-                Some(Type::Struct(_) | Type::List(_) | Type::Map(_)) => "it is nested",
-                Some(_) => continue,
-            };
-            return Err(Error::usage(format!("the rows of {source_id} cannot be sorted by {name}: {why}")));
-        }
         let files = opened.table.files()?;
         report.version = opened.table.version();
         report.files_after = files.len() as u64;
@@ -202,6 +193,16 @@ impl<'a> Optimizer<'a> {
             Scope::All => all_groups(files, target_bytes as u64),
             Scope::Many { budget_bytes } => groups_of_many(files, target_bytes as u64, budget_bytes),
         };
+        // Where there is nothing to merge, nothing is sorted either.
+        for name in settings.sort_by.iter().filter(|_| !groups.is_empty()) {
+            let column = opened.registry.fields.iter().find(|field| field.name == *name);
+            let why = match column.map(|field| &field.ty) {
+                None => "there is no such column",
+                Some(Type::Struct(_) | Type::List(_) | Type::Map(_)) => "it is nested",
+                Some(_) => continue,
+            };
+            return Err(Error::usage(format!("the rows of {source_id} cannot be sorted by {name}: {why}")));
+        }
         let partitions: BTreeSet<_> = groups.iter().map(|group| group.files[0].partition.clone()).collect();
         report.partitions = report.partitions.max(partitions.len() as u64);
         let write = self.write_context(&opened, settings)?;

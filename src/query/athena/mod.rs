@@ -11,6 +11,7 @@ mod arrays;
 mod casts;
 mod dates;
 mod function;
+mod guards;
 mod joins;
 mod json;
 mod lambdas;

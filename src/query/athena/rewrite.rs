@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::types::custom_name;
-use super::{casts, joins, meanings, paths, unnest};
+use super::{casts, guards, joins, meanings, paths, unnest};
 
 /// Rewrites a statement in place.
 ///
@@ -88,6 +88,7 @@ impl VisitorMut for Rewriter {
         if let Err(message) = joins::merge_using(select) {
             return ControlFlow::Break(message);
         }
+        select.selection.iter_mut().for_each(guards::guard);
         let Select { projection, from, .. } = select;
         for (index, item) in projection.iter_mut().enumerate() {
             name_item(index, item, from);
@@ -149,6 +150,7 @@ impl VisitorMut for Rewriter {
             Expr::Subquery(query) if meanings::seems_not_null(query) => {
                 Ok(Some(call(casts::NULLABLE, vec![take(expr)])))
             }
+            Expr::Case { .. } => Ok(Some(guards::settle(take(expr)))),
             // The planner of array literals does not know parameters.
             Expr::Array(array) if !self.parameters.is_empty() => {
                 Ok(Some(call("make_array", take_all(&mut array.elem))))
@@ -251,7 +253,7 @@ fn list(args: Vec<Expr>) -> FunctionArgumentList {
     FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }
 }
 
-fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
+pub(super) fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
     Expr::Case {
         case_token: ast::helpers::attached_token::AttachedToken::empty(),
         end_token: ast::helpers::attached_token::AttachedToken::empty(),
@@ -360,8 +362,8 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
     let mut arg = |index: usize| take(&mut args[index]);
     let takes = |numbers: &str| Err(format!("{name} takes {numbers} arguments, not {count}"));
     let new = match (name.as_str(), count) {
-        ("if", 2) => case(arg(0), arg(1), None),
-        ("if", 3) => case(arg(0), arg(1), Some(arg(2))),
+        ("if", 2) => guards::settle(case(arg(0), arg(1), None)),
+        ("if", 3) => guards::settle(case(arg(0), arg(1), Some(arg(2)))),
         ("if", _) => return takes("2 or 3"),
         ("try", 1) => {
             let body = Box::new(arg(0));

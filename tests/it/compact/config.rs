@@ -108,6 +108,20 @@ fn a_type_that_stored_values_cannot_have_is_refused() {
 }
 
 #[test]
+fn two_spellings_of_a_renamed_key_have_names_made_of_the_new_one_for_good() {
+    let roots = configured("columns = { a = { rename = \"zz\" } }");
+    roots.put("s/1", lines(&[json!({"id": 1, "a": 1, "A": 2})]));
+    assert_eq!(roots.compact_one(&[]).error_count, 0);
+    roots.put("s/2", lines(&[json!({"id": 2, "a": 3}), json!({"id": 3, "A": 4})]));
+    assert_eq!(roots.compact_one(&[]).success_count, 2);
+    let rows = roots.sql("select zz from lake.s order by id");
+    assert_eq!(rows.iter().filter(|row| row["zz"].is_number()).count(), 2, "{rows:?}");
+    configure(&roots, "columns = { a = { rename = \"other\" } }");
+    roots.put("s/3", lines(&[json!({"id": 4, "a": 3})]));
+    assert!(roots.run_here(&["compact"]).stderr.contains("cannot be renamed to other"));
+}
+
+#[test]
 fn columns_are_dropped_and_renamed() {
     let roots =
         configured("[sources.s.columns]\nsecret = { drop = true }\n\"user.Full-Name\" = { rename = \"name\" }\n");
