@@ -133,7 +133,12 @@ impl Driver<'_> {
             registry.records_path = probed.records_path;
             add_provenance(&mut registry, settings)
                 .map_err(|why| Error::usage(format!("provenance of source {}: {why}", report.source_id)))?;
-            return Ok(Begun { registry, observed: probed.observed, decode });
+            let mut observed = probed.observed;
+            if registry.observed.overflow {
+                // What a table has no column for stays without one, though there may be room again.
+                observed.fields.retain(|key, _| registry.observed.fields.contains_key(key));
+            }
+            return Ok(Begun { registry, observed, decode });
         }
         let Probed { records_path, observed, partitioning: chosen } = probed;
         let (partitioning, reason) = match wanted {

@@ -281,6 +281,26 @@ fn what_holds_nothing_is_null_where_it_had_no_column_and_costs_no_text() {
 }
 
 #[test]
+fn what_went_into_the_overflow_column_goes_there_for_good() {
+    let roots = Roots::new();
+    configure(&roots, "max_columns = 3");
+    let records = [
+        "{\"id\":1,\"x\":1.10,\"m\":{\"p\":1,\"q\":1,\"r\":1}}",
+        "{\"id\":2,\"x\":2.50}",
+        "{\"id\":3,\"x\":\"s\",\"new\":1}",
+    ];
+    for (run, record) in records.iter().enumerate() {
+        roots.put(&format!("s/{run}.json"), record);
+        roots.compact_one(&["--partition-by", "none"]);
+        assert_eq!(assert_sound(&roots), (run as u64 + 1, 0, 0));
+        optimize(&roots, &[]);
+    }
+    let rows = roots.sql("select id, overflow from lake.s order by id");
+    let overflow: Vec<&Value> = rows.iter().map(|row| &row["overflow"]).collect();
+    assert_eq!(overflow[1..], ["{\"x\":2.50}", "{\"x\":\"s\",\"new\":1}"]);
+}
+
+#[test]
 fn a_number_that_became_text_and_then_json_is_canonical() {
     let roots = Roots::new();
     roots.put("s/1.json", "{\"id\":1,\"a\":1.10}");
