@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -387,6 +388,33 @@ fn an_interrupt_ends_a_query() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("interrupted"), "{message}");
+}
+
+#[test]
+fn a_query_that_is_terminated_leaves_no_file() {
+    let roots = both();
+    let statement = "select value from generate_series(1, 1000000000000)";
+    let mut command = roots.command_here(&["sql", "-o", "numbers.csv", statement]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(roots.dir.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains(".tmp"))
+            .collect()
+    };
+    // It runs once it has begun a file.
+    let begun = Instant::now();
+    while names().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("SIGTERM"), "{message}");
+    assert_eq!(names(), Vec::<String>::new());
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::future::pending;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::FusedFuture as _;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::file::{ResultFile, binary_to_terminal};
@@ -100,11 +100,36 @@ async fn bounded_while<T: Send + 'static>(
         }
         message = too_long => Some(message),
         Ok(()) = interrupt => Some(INTERRUPTED.to_owned()),
+        () = terminated() => Some("the query was ended by SIGTERM".to_owned()),
         () = unread => None,
     };
     drop(give_up);
     let _ = tokio::time::timeout(GRACE, work).await;
     message.map_or(Ok(None), |message| Err(Error::new(ErrorKind::Failed, message)))
+}
+
+/// Waits for SIGTERM, which gives up a query as Ctrl-C does, so that its files are gone; soon after it, the process ends
+/// whatever it does.
+async fn terminated() {
+    static ASKED: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+    let (ask, asked) = watch::channel(false);
+    let mut asked = ASKED
+        .get_or_init(|| {
+            #[cfg(unix)]
+            if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                tokio::spawn(async move {
+                    terminate.recv().await;
+                    let _ = ask.send(true);
+                    tokio::time::sleep(2 * GRACE).await;
+                    std::process::exit(143);
+                });
+            }
+            asked
+        })
+        .clone();
+    if asked.wait_for(|asked| *asked).await.is_err() {
+        pending().await
+    }
 }
 
 /// Answers to stdout.

@@ -35,6 +35,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         function("concat", Takes::By(concat_types), Gives::By(same_as_first), |args, data_type| {
             concat(args, data_type)
         }),
+        function("concat_ws", Takes::By(joined_types), Gives::This(DataType::Utf8), |args, _| Ok(concat_ws(args))),
         function(
             "split",
             Takes::These(&[Arg::Text, Arg::Text, Arg::Int], 2),
@@ -102,6 +103,38 @@ fn concat_types(types: &[DataType]) -> Result<Vec<DataType>> {
         }
         _ => Err(wrong("concat takes texts or arrays; cast other values to varchar")),
     }
+}
+
+/// A separator, and texts or arrays of them.
+fn joined_types(types: &[DataType]) -> Result<Vec<DataType>> {
+    let coerce = |(index, data_type): (usize, &DataType)| match data_type {
+        DataType::List(item) if index > 0 && (item.data_type().is_string() || item.data_type().is_null()) => {
+            Ok(list_of(DataType::Utf8))
+        }
+        other if other.is_string() || other.is_null() => Ok(DataType::Utf8),
+        _ => Err(wrong("concat_ws takes a separator, and texts or arrays of them; cast other values to varchar")),
+    };
+    if types.len() < 2 {
+        return Err(wrong("concat_ws takes 2 arguments at least"));
+    }
+    types.iter().enumerate().map(coerce).collect()
+}
+
+/// Without what is null; null where the separator is.
+fn concat_ws(args: &[ArrayRef]) -> ArrayRef {
+    let (separators, values) = (texts(&args[0]), &args[1..]);
+    let joined = |row: usize| {
+        let mut parts: Vec<String> = Vec::new();
+        for value in values {
+            match value.as_list_opt::<i32>() {
+                Some(list) if list.is_null(row) => {}
+                Some(list) => parts.extend(texts(&list.value(row)).iter().flatten().map(str::to_owned)),
+                None => parts.extend(texts(value).is_valid(row).then(|| texts(value).value(row).to_owned())),
+            }
+        }
+        separators.is_valid(row).then(|| parts.join(separators.value(row)))
+    };
+    Arc::new((0..separators.len()).map(joined).collect::<StringArray>())
 }
 
 /// Null where an argument is.
