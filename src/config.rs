@@ -237,11 +237,11 @@ impl Config {
             let key =
                 text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map_or("", |(key, _)| key.trim());
             let key = if key.is_empty() { String::new() } else { format!(", {key}") };
-            Error::usage(format!(
-                "the configuration {} is wrong: line {line}{key}: {}",
-                path.display(),
-                error.message().trim_end()
-            ))
+            let mut message = error.message().trim_end().to_owned();
+            if let (Some(start), Some(end)) = (message.find("string \""), message.rfind("\", expected")) {
+                message.replace_range(start + "string".len()..=end, "");
+            }
+            Error::usage(format!("the configuration {} is wrong: line {line}{key}: {message}", path.display()))
         })
     }
 

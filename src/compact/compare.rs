@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 
 use super::rewrite::{Affected, shares_key};
 use crate::error::{Context as _, Result};
-use crate::json::{arrow_schema, convert};
+use crate::json::{EMPTY_JSON, arrow_schema, convert};
 use crate::lake::{Hidden, StoredFile};
 use crate::schema::{Field, fields_widen_losslessly};
 use crate::write::DataFile;
@@ -97,13 +97,10 @@ fn holds_nothing(array: &dyn Array, row: usize) -> bool {
             DataType::Struct(_) => array.as_struct().columns().iter().all(|part| holds_nothing(part.as_ref(), row)),
             DataType::List(_) => array.as_list::<i32>().value_length(row) == 0,
             DataType::Map(..) => array.as_map().value_length(row) == 0,
-            DataType::Utf8 => EMPTY.contains(&array.as_string::<i32>().value(row)),
+            DataType::Utf8 => EMPTY_JSON.contains(&array.as_string::<i32>().value(row)),
             _ => false,
         }
 }
-
-/// The JSON text of what holds nothing.
-const EMPTY: [&str; 2] = ["{}", "[]"];
 
 /// The rows of a file, any number at a time.
 pub(super) struct Rows {

@@ -54,5 +54,8 @@ pub use scan::{Fault, PADDING};
 pub use selection::{Fate, Met, Selection};
 pub use write::{write_json, write_record};
 
+/// The JSON text of values that hold nothing: while their column has no type, they are stored as null.
+pub const EMPTY_JSON: [&str; 2] = ["{}", "[]"];
+
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ const ADVICE: [(&str, &str, &str); 4] = [
 /// The message of an error.
 pub(super) fn plain(error: &DataFusionError) -> String {
     // Of what fails before a query runs, the values are those of the statement.
-    let is_planned = matches!(error, DataFusionError::Context(..));
+    let is_planned = matches!(error, DataFusionError::Context(what, _) if what.starts_with("Optimizer rule"));
     let mut text = error.strip_backtrace();
     for (begin, end, instead) in ADVICE {
         cut(&mut text, begin, end, instead, true);

@@ -73,6 +73,12 @@ fn messages_show_no_line_of_the_configuration_and_are_json_when_asked_for() {
     let ran = roots.run_here(&["--log", "json", "compact"]);
     let line: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
     assert!(line["fields"]["message"].as_str().unwrap().contains("line 2"), "{line}");
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "[defaults]\nmax_depth = \"hunter2\"\n").unwrap();
+    let message = roots.run_here(&["compact"]).failed(2);
+    assert!(
+        message.contains("line 2, max_depth: invalid type: string, expected") && !message.contains("hunter"),
+        "{message}"
+    );
     std::fs::write(roots.dir.path().join("siltstone.toml"), "[defaults]\nmax_depth = 0\n").unwrap();
     assert!(roots.run_here(&["compact"]).stderr.contains("max_depth"));
 }

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde_json::Value;
 
-use crate::json::{Time, time};
+use crate::json::{EMPTY_JSON, Time, time};
 use crate::schema::{Field, Type};
 
 /// Which texts are taken for equal.
@@ -89,9 +89,15 @@ fn add(array: &dyn Array, ty: &Type, seed: u64, texts: Texts, sums: &mut [u64]) 
                 mix(value as u64) ^ (value >> 64) as u64
             });
         }
-        Type::Text | Type::Json => {
+        Type::Text => {
             let values = array.as_string::<i32>();
-            some(&|row| Some(values.value(row)).filter(|text| !EMPTY.contains(text)).map(|value| text(value, texts)));
+            each(&|row| text(values.value(row), texts));
+        }
+        Type::Json => {
+            let values = array.as_string::<i32>();
+            some(&|row| {
+                Some(values.value(row)).filter(|text| !EMPTY_JSON.contains(text)).map(|value| text(value, texts))
+            });
         }
         Type::Struct(fields) => {
             let parts = array.as_struct();
@@ -124,9 +130,6 @@ fn in_order(elements: &[u64], offsets: &[i32], row: usize) -> Option<u64> {
     let fold = |all: u64, element: &u64| mix(all).wrapping_add(*element);
     (start < end).then(|| elements[start..end].iter().fold((end - start) as u64, fold))
 }
-
-/// The JSON text of what holds nothing.
-const EMPTY: [&str; 2] = ["{}", "[]"];
 
 fn text(text: &str, texts: Texts) -> u64 {
     match texts {

@@ -4,40 +4,48 @@
 //! both sides, takes conditions apart, and may turn a CASE of conditions into ANDs and ORs. So what can fail is put behind
 //! the conditions before it by a CASE, and a CASE of conditions gives numbers, which stay what they are.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Query, UnaryOperator, Visit, Visitor,
+    BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Query, Select, UnaryOperator, Visit, Visitor,
 };
 
 use super::rewrite::{case, nested, take};
 use super::types::custom_name;
 
-/// Puts conditions of a WHERE that can fail behind those before them.
-pub(super) fn guard(condition: &mut Expr) {
+/// Puts conditions of a WHERE over one relation that can fail behind those before them that are on the same columns.
+///
+/// Over several relations, and where columns may be those of a query around, a condition may be what these are joined by.
+pub(super) fn guard(select: &mut Select) {
+    let is_alone = matches!(select.from.as_slice(), [tables] if tables.joins.is_empty());
+    let Some(condition) = select.selection.as_mut().filter(|_| is_alone) else { return };
     let mut parts = Vec::new();
     split(take(condition), &mut parts);
-    // Those that cannot fail. Guards made of those that can would grow with each.
-    let mut before: Option<Expr> = None;
-    let mut whole: Option<Expr> = None;
-    let and = |left: Option<Expr>, right: Expr| match left {
-        Some(left) => Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) },
-        None => right,
+    let and = |left: Expr, right: Expr| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
     };
+    // Those that cannot fail. Guards made of those that can would grow with each.
+    let mut before: Vec<Expr> = Vec::new();
+    let mut guarded = Vec::new();
     for part in parts {
-        let has_query = has(&part, |_| false, true);
-        let part = match &before {
-            Some(before) if !has_query && can_fail(&part) => case(nested(before.clone()), part, None),
-            _ => {
-                if !has_query && !can_fail(&part) {
-                    before = Some(and(before, nested(part.clone())));
-                }
-                part
-            }
-        };
-        whole = Some(and(whole, nested(part)));
+        let is_plain = !has(&part, is_volatile, true);
+        let columns = what_can_fail(&part);
+        let own = before
+            .iter()
+            .filter(|other| has(other, |expr| column(expr).is_some_and(|name| columns.contains(&name)), false));
+        let own = own.cloned().map(nested).reduce(and).filter(|_| is_plain);
+        if is_plain && columns.is_empty() {
+            before.push(part.clone());
+        }
+        guarded.push(nested(match own {
+            Some(own) => case(own, part, None),
+            None => part,
+        }));
     }
-    if let Some(whole) = whole {
+    if let Some(whole) = guarded.into_iter().reduce(and) {
         *condition = whole;
     }
 }
@@ -56,30 +64,66 @@ fn split(condition: Expr, parts: &mut Vec<Expr>) {
     }
 }
 
-/// Whether values of a row can make an expression fail: divisors, and what is cast to numbers. (Other casts seldom fail, and
-/// those of times let partitions be passed over, which a guard would not.)
-fn can_fail(expr: &Expr) -> bool {
-    has(
-        expr,
-        |expr| match expr {
-            Expr::BinaryOp { op: BinaryOperator::Divide | BinaryOperator::Modulo, right, .. } => has_column(right),
-            Expr::Cast { kind: CastKind::Cast, expr, data_type: DataType::Custom(name, _), .. } => {
-                is_number(&custom_name(name)) && has_column(expr)
-            }
-            _ => false,
-        },
-        false,
-    )
+/// The columns whose values can make an expression fail: those of divisors, and of what is cast to numbers.
+fn what_can_fail(expr: &Expr) -> HashSet<String> {
+    struct Finder(HashSet<String>);
+
+    impl Visitor for Finder {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let at_fault = match expr {
+                Expr::BinaryOp { op: BinaryOperator::Divide | BinaryOperator::Modulo, right, .. } => right,
+                Expr::Cast { kind: CastKind::Cast, expr, data_type: DataType::Custom(name, _), .. }
+                    if is_number(&custom_name(name)) =>
+                {
+                    expr
+                }
+                _ => return ControlFlow::Continue(()),
+            };
+            let mut columns = Columns(HashSet::new());
+            let _ = Visit::visit(at_fault, &mut columns);
+            self.0.extend(columns.0);
+            ControlFlow::Continue(())
+        }
+    }
+
+    struct Columns(HashSet<String>);
+
+    impl Visitor for Columns {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            self.0.extend(column(expr));
+            ControlFlow::Continue(())
+        }
+    }
+
+    let mut finder = Finder(HashSet::new());
+    let _ = Visit::visit(expr, &mut finder);
+    finder.0
+}
+
+/// The last name of a column.
+fn column(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(name) => Some(name.value.to_lowercase()),
+        Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// What gives another value each time.
+fn is_volatile(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let name = function.name.to_string().to_ascii_lowercase();
+    ["rand", "random", "uuid", "shuffle"].contains(&name.as_str())
 }
 
 fn is_number(type_name: &str) -> bool {
     let name = type_name.to_ascii_lowercase();
     let numbers = ["tinyint", "smallint", "int", "bigint", "real", "float", "double", "decimal", "numeric"];
     numbers.iter().any(|number| name.starts_with(number))
-}
-
-fn has_column(expr: &Expr) -> bool {
-    has(expr, |expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)), false)
 }
 
 /// Whether a part of an expression is so, or, where it is asked for, a subquery.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, Query, Select, SelectItem, TableFactor, TableWithJoins,
-    VisitMut, VisitorMut,
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::rewrite::call;
@@ -47,39 +47,7 @@ pub(super) fn has_relation(from: &[TableWithJoins], name: &Ident) -> bool {
 /// # Errors
 /// A message for what cannot be written so.
 pub(super) fn merge_using(select: &mut Select) -> Result<(), String> {
-    let mut merged = Merged { columns: HashMap::new(), depth: 0 };
-    for tables in &select.from {
-        let mut holders: HashMap<String, Vec<Ident>> = HashMap::new();
-        for join in &tables.joins {
-            let (constraint, keeps_right) = match &join.join_operator {
-                JoinOperator::Right(constraint)
-                | JoinOperator::RightOuter(constraint)
-                | JoinOperator::FullOuter(constraint) => (constraint, true),
-                JoinOperator::Join(constraint)
-                | JoinOperator::Inner(constraint)
-                | JoinOperator::Left(constraint)
-                | JoinOperator::LeftOuter(constraint) => (constraint, false),
-                _ => continue,
-            };
-            let JoinConstraint::Using(columns) = constraint else { continue };
-            for column in columns {
-                let Some(ObjectNamePart::Identifier(column)) = column.0.last() else { continue };
-                let key = column.value.to_lowercase();
-                if merged.columns.contains_key(&key) {
-                    return Err(format!(
-                        "USING ({column}) behind a RIGHT or FULL JOIN with it is not supported: join ON"
-                    ));
-                }
-                let sides =
-                    holders.entry(key.clone()).or_insert_with(|| Vec::from_iter(name_of(&tables.relation).cloned()));
-                sides.extend(name_of(&join.relation).cloned());
-                if keeps_right {
-                    let side = |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
-                    merged.columns.insert(key, call("coalesce", sides.iter().map(side).collect()));
-                }
-            }
-        }
-    }
+    let mut merged = Merged::of(select)?;
     if merged.columns.is_empty() {
         return Ok(());
     }
@@ -103,10 +71,86 @@ pub(super) fn merge_using(select: &mut Select) -> Result<(), String> {
     Ok(())
 }
 
+/// The same for what a query is ordered by, but for names of its result.
+///
+/// # Errors
+/// As [`merge_using`].
+pub(super) fn merge_order(query: &mut Query) -> Result<(), String> {
+    let (SetExpr::Select(select), Some(order)) = (&*query.body, &mut query.order_by) else { return Ok(()) };
+    let OrderByKind::Expressions(orders) = &mut order.kind else { return Ok(()) };
+    let mut merged = Merged::of(select)?;
+    let is_result = |name: &Ident| {
+        select.projection.iter().any(|item| match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(own)) | SelectItem::ExprWithAlias { alias: own, .. } => {
+                own.value.eq_ignore_ascii_case(&name.value)
+            }
+            _ => false,
+        })
+    };
+    for order in orders {
+        match &order.expr {
+            Expr::Identifier(name) if is_result(name) => {}
+            _ => drop(VisitMut::visit(&mut order.expr, &mut merged)),
+        }
+    }
+    Ok(())
+}
+
 /// Puts what columns are in their place, but not in subqueries, where they may be others.
 struct Merged {
     columns: HashMap<String, Expr>,
+    /// Subqueries around.
     depth: usize,
+    /// Parameters of the lambdas around.
+    parameters: Vec<Vec<String>>,
+}
+
+impl Merged {
+    /// What USING makes of the columns of a FROM that a RIGHT or FULL JOIN has.
+    fn of(select: &Select) -> Result<Self, String> {
+        let mut columns = HashMap::new();
+        for tables in &select.from {
+            // The relations that have a column which is joined by from the first join on.
+            let mut holders: HashMap<String, Vec<Ident>> = HashMap::new();
+            for (index, join) in tables.joins.iter().enumerate() {
+                let (constraint, keeps_right) = match &join.join_operator {
+                    JoinOperator::Right(constraint)
+                    | JoinOperator::RightOuter(constraint)
+                    | JoinOperator::FullOuter(constraint) => (constraint, true),
+                    JoinOperator::Join(constraint)
+                    | JoinOperator::Inner(constraint)
+                    | JoinOperator::Left(constraint)
+                    | JoinOperator::LeftOuter(constraint) => (constraint, false),
+                    _ => continue,
+                };
+                let JoinConstraint::Using(names) = constraint else { continue };
+                for name in names {
+                    let Some(ObjectNamePart::Identifier(name)) = name.0.last() else { continue };
+                    let key = name.value.to_lowercase();
+                    let unclear =
+                        || format!("USING ({name}) in or behind this RIGHT or FULL JOIN is not supported: join ON");
+                    if columns.contains_key(&key) {
+                        return Err(unclear());
+                    }
+                    if let (0, Some(left)) = (index, name_of(&tables.relation)) {
+                        holders.insert(key.clone(), vec![left.clone()]);
+                    }
+                    match (holders.get_mut(&key), name_of(&join.relation)) {
+                        (Some(sides), Some(right)) => {
+                            sides.push(right.clone());
+                            if keeps_right {
+                                let side = |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), name.clone()]);
+                                columns.insert(key, call("coalesce", sides.iter().map(side).collect()));
+                            }
+                        }
+                        _ if keeps_right => return Err(unclear()),
+                        _ => drop(holders.remove(&key)),
+                    }
+                }
+            }
+        }
+        Ok(Self { columns, depth: 0, parameters: Vec::new() })
+    }
 }
 
 impl VisitorMut for Merged {
@@ -122,12 +166,24 @@ impl VisitorMut for Merged {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Lambda(lambda) = expr {
+            self.parameters.push(lambda.params.iter().map(|param| param.name.value.to_lowercase()).collect());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(name) = expr
-            && self.depth == 0
-            && let Some(column) = self.columns.get(&name.value.to_lowercase())
-        {
-            *expr = column.clone();
+        match expr {
+            Expr::Lambda(_) => drop(self.parameters.pop()),
+            Expr::Identifier(name) if self.depth == 0 => {
+                let key = name.value.to_lowercase();
+                let is_parameter = self.parameters.iter().any(|parameters| parameters.contains(&key));
+                if let Some(column) = self.columns.get(&key).filter(|_| !is_parameter) {
+                    *expr = column.clone();
+                }
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }

@@ -139,12 +139,6 @@ pub(super) fn arithmetic(name: &str, args: &mut [Expr]) -> Option<Expr> {
     let binary = |left: Expr, op: Op, right: Expr| super::rewrite::binary(left, op, right);
     Some(match (name, args) {
         ("bitwise_not", [x]) => binary(number("-1"), Op::Minus, super::rewrite::nested(take(x))),
-        ("bitwise_left_shift", [x, by]) => {
-            binary(super::rewrite::nested(take(x)), Op::PGBitwiseShiftLeft, super::rewrite::nested(take(by)))
-        }
-        ("bitwise_right_shift_arithmetic", [x, by]) => {
-            binary(super::rewrite::nested(take(x)), Op::PGBitwiseShiftRight, super::rewrite::nested(take(by)))
-        }
         ("md5", [x]) => call("digest", vec![take(x), text("md5")]),
         ("from_hex", [x]) => call("decode", vec![take(x), text("hex")]),
         ("to_base64", [x]) => call("encode", vec![take(x), text("base64pad")]),

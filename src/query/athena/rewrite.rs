@@ -24,7 +24,7 @@ use super::{casts, guards, joins, meanings, paths, unnest};
 /// # Errors
 /// When a function is given arguments that it does not take.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
-    let mut rewriter = Rewriter { parameters: Vec::new() };
+    let mut rewriter = Rewriter { parameters: Vec::new(), subqueries: 0 };
     let flow = match statement {
         Statement::Statement(statement) => {
             paths::show(statement);
@@ -42,6 +42,8 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
 struct Rewriter {
     /// The parameters of the lambdas around.
     parameters: Vec<Vec<String>>,
+    /// How many expressions are subqueries around.
+    subqueries: usize,
 }
 
 impl VisitorMut for Rewriter {
@@ -49,6 +51,9 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
         if let Err(message) = meanings::refuse(&query.body) {
+            return ControlFlow::Break(message);
+        }
+        if let Err(message) = joins::merge_order(query) {
             return ControlFlow::Break(message);
         }
         order_by_place(query);
@@ -88,10 +93,13 @@ impl VisitorMut for Rewriter {
         if let Err(message) = joins::merge_using(select) {
             return ControlFlow::Break(message);
         }
-        select.selection.iter_mut().for_each(guards::guard);
+        if self.subqueries == 0 {
+            guards::guard(select);
+        }
         let Select { projection, from, .. } = select;
+        let names = names_of(projection);
         for (index, item) in projection.iter_mut().enumerate() {
-            name_item(index, item, from);
+            name_item(index, item, from, &names);
         }
         unnest::nest(from);
         ControlFlow::Continue(())
@@ -99,6 +107,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         match expr {
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.subqueries += 1,
             Expr::Lambda(lambda) => {
                 self.parameters.push(lambda.params.iter().map(|param| param.name.value.to_lowercase()).collect());
             }
@@ -125,6 +134,9 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        if let Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } = expr {
+            self.subqueries -= 1;
+        }
         let rewritten = match expr {
             Expr::Lambda(_) => {
                 self.parameters.pop();
@@ -193,12 +205,24 @@ fn order_by_place(query: &mut Query) {
 }
 
 /// Names a column of a result as Athena does: by the last name of a path, else by its place.
-fn name_item(index: usize, item: &mut SelectItem, from: &[TableWithJoins]) {
+///
+/// `names` are the last names of all columns; `None`: there are more than are written.
+fn name_item(index: usize, item: &mut SelectItem, from: &[TableWithJoins], names: &Option<Vec<String>>) {
     let SelectItem::UnnamedExpr(expr) = item else { return };
     let alias = match &*expr {
         Expr::Identifier(_) => return,
         // A column keeps its table, which ORDER BY may name; a field of a column is named by itself.
-        Expr::CompoundIdentifier(names) if names.len() < 3 && joins::has_relation(from, &names[0]) => return,
+        Expr::CompoundIdentifier(path) if path.len() < 3 && joins::has_relation(from, &path[0]) => return,
+        // Two columns of one name are not to be had: it goes by its whole path.
+        Expr::CompoundIdentifier(path)
+            if path.len() < 3
+                && names.as_ref().is_none_or(|names| {
+                    let own = path.last().map(|name| name.value.to_lowercase());
+                    names.iter().filter(|name| Some(*name) == own.as_ref()).count() > 1
+                }) =>
+        {
+            return;
+        }
         Expr::CompoundIdentifier(names) => names.last().cloned(),
         Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
             Some(AccessExpr::Dot(Expr::Identifier(name))) => Some(name.clone()),
@@ -208,6 +232,18 @@ fn name_item(index: usize, item: &mut SelectItem, from: &[TableWithJoins]) {
     };
     let alias = alias.unwrap_or_else(|| Ident::new(format!("_col{index}")));
     *item = SelectItem::ExprWithAlias { expr: take(expr), alias };
+}
+
+/// The last names of columns in small letters; `None` where there is a wildcard.
+fn names_of(items: &[SelectItem]) -> Option<Vec<String>> {
+    let name = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.to_lowercase()),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.to_lowercase()),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().map(|name| name.value.to_lowercase()),
+        SelectItem::UnnamedExpr(_) => Some(String::new()),
+        _ => None,
+    };
+    items.iter().map(name).collect()
 }
 
 fn take_all(exprs: &mut [Expr]) -> Vec<Expr> {

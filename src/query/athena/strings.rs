@@ -35,6 +35,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         function("concat", Takes::By(concat_types), Gives::By(same_as_first), |args, data_type| {
             concat(args, data_type)
         }),
+        function("length", Takes::By(text_or_binary), Gives::This(DataType::Int64), |args, _| Ok(length(&args[0]))),
         function("concat_ws", Takes::By(joined_types), Gives::This(DataType::Utf8), |args, _| Ok(concat_ws(args))),
         function(
             "split",
@@ -103,6 +104,23 @@ fn concat_types(types: &[DataType]) -> Result<Vec<DataType>> {
         }
         _ => Err(wrong("concat takes texts or arrays; cast other values to varchar")),
     }
+}
+
+fn text_or_binary(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [data_type] if data_type.is_binary() => Ok(vec![DataType::Binary]),
+        [data_type] if data_type.is_string() || data_type.is_null() => Ok(vec![DataType::Utf8]),
+        _ => Err(wrong("length takes varchar or varbinary")),
+    }
+}
+
+/// Characters of texts, bytes of others.
+fn length(values: &ArrayRef) -> ArrayRef {
+    let characters = |text: &str| if text.is_ascii() { text.len() } else { text.chars().count() };
+    Arc::new(match values.as_binary_opt::<i32>() {
+        Some(values) => values.iter().map(|bytes| bytes.map(|bytes| bytes.len() as i64)).collect::<Int64Array>(),
+        None => texts(values).iter().map(|text| text.map(|text| characters(text) as i64)).collect(),
+    })
 }
 
 /// A separator, and texts or arrays of them.

@@ -22,7 +22,8 @@ use futures::StreamExt as _;
 
 #[cfg(feature = "postgres")]
 pub(super) use self::nested::json_texts;
-use crate::error::{Context as _, Error, Result};
+use super::errors::plain;
+use crate::error::{Context as _, Error, ErrorKind, Result};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +112,8 @@ pub async fn write_results(
     let mut sink = sink(format, &stream.schema(), out)?;
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(|error| Error::failed("the query failed", error))?;
+        let batch =
+            batch.map_err(|error| Error::new(ErrorKind::Failed, format!("the query failed: {}", plain(&error))))?;
         rows += batch.num_rows() as u64;
         sink.write(&batch)?;
         // Whoever gives the query up is heard between two batches.
