@@ -128,7 +128,7 @@ async fn terminated() {
         })
         .clone();
     if asked.wait_for(|asked| *asked).await.is_err() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn decimal(written: &str) -> Option<Expr> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let precision = (whole.trim_start_matches('0').len() + fraction.len()).max(1);
-    if !are_digits(whole) || !are_digits(fraction) || digits.len() < 1 || precision > 38 {
+    if !are_digits(whole) || !are_digits(fraction) || digits.is_empty() || precision > 38 {
         return None;
     }
     let name = format!("decimal({precision},{})", fraction.len());
