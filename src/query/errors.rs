@@ -1,8 +1,6 @@
 //! What the query engine says of errors, for people who ask this program and not the engine: without the values of rows, which
 //! belong into no log, and without advice that cannot be followed here.
 
-use std::borrow::Cow;
-
 use datafusion::error::DataFusionError;
 
 /// What stands before and behind a value in messages of Arrow; nothing behind it: the line ends with it.
@@ -58,8 +56,7 @@ fn cut(text: &mut String, begin: &str, end: &str, instead: &str, with_both: bool
     let until = if end.is_empty() { Some(text.len()) } else { text.rfind(end).filter(|until| *until >= inner) };
     let Some(until) = until else { return };
     let range = if with_both { at..until + end.len() } else { inner..until };
-    let instead: Cow<'_, str> = instead.into();
-    text.replace_range(range, &instead);
+    text.replace_range(range, instead);
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub(super) fn guard(select: &mut Select) {
         let columns = what_can_fail(&part);
         let own = before
             .iter()
+            .filter(|_| !columns.is_empty())
             .filter(|other| has(other, |expr| column(expr).is_some_and(|name| columns.contains(&name)), false));
         let own = own.cloned().map(nested).reduce(and).filter(|_| is_plain);
         if is_plain && columns.is_empty() {
@@ -50,18 +51,30 @@ pub(super) fn guard(select: &mut Select) {
     }
 }
 
-/// The conditions that AND joins.
-fn split(condition: Expr, parts: &mut Vec<Expr>) {
-    match condition {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            split(*left, parts);
-            split(*right, parts);
-        }
-        Expr::Nested(inner) if matches!(&*inner, Expr::BinaryOp { op: BinaryOperator::And, .. } | Expr::Nested(_)) => {
-            split(*inner, parts);
-        }
-        other => parts.push(other),
+/// The conditions that AND joins. (Many stand in a row, which is as deep on the left; few in parentheses.)
+fn split(mut condition: Expr, parts: &mut Vec<Expr>) {
+    let mut behind = Vec::new();
+    loop {
+        condition = match condition {
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                behind.push(*right);
+                *left
+            }
+            Expr::Nested(inner)
+                if matches!(&*inner, Expr::BinaryOp { op: BinaryOperator::And, .. } | Expr::Nested(_)) =>
+            {
+                *inner
+            }
+            first => {
+                parts.push(first);
+                break;
+            }
+        };
     }
+    behind.into_iter().rev().for_each(|part| match part {
+        Expr::Nested(_) => split(part, parts),
+        other => parts.push(other),
+    });
 }
 
 /// The columns whose values can make an expression fail: those of divisors, and of what is cast to numbers.

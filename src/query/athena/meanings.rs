@@ -1,12 +1,12 @@
 //! Expressions that DataFusion takes, but for something else than Athena does.
 
 use datafusion::sql::sqlparser::ast::{
-    self, DateTimeField, Expr, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, TrimWhereField,
-    Value, ValueWithSpan,
+    BinaryOperator, DateTimeField, Expr, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    TrimWhereField, Value, ValueWithSpan,
 };
 
 use super::casts;
-use super::rewrite::{call, number, take, text};
+use super::rewrite::{binary, call, nested, number, take, text};
 use super::strings::{LTRIM, RTRIM, TRIM};
 
 /// Athena's LIKE knows no escape but the one that is given, DataFusion's only the backslash.
@@ -133,12 +133,10 @@ pub(super) fn refuse(body: &SetExpr) -> Result<(), String> {
     refuse(right)
 }
 
-/// Of floating numbers and bits, what is said by other functions.
-pub(super) fn arithmetic(name: &str, args: &mut [Expr]) -> Option<Expr> {
-    use ast::BinaryOperator as Op;
-    let binary = |left: Expr, op: Op, right: Expr| super::rewrite::binary(left, op, right);
+/// Functions that DataFusion has under another name and with other arguments.
+pub(super) fn by_another(name: &str, args: &mut [Expr]) -> Option<Expr> {
     Some(match (name, args) {
-        ("bitwise_not", [x]) => binary(number("-1"), Op::Minus, super::rewrite::nested(take(x))),
+        ("bitwise_not", [x]) => binary(number("-1"), BinaryOperator::Minus, nested(take(x))),
         ("md5", [x]) => call("digest", vec![take(x), text("md5")]),
         ("from_hex", [x]) => call("decode", vec![take(x), text("hex")]),
         ("to_base64", [x]) => call("encode", vec![take(x), text("base64pad")]),

@@ -501,7 +501,7 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             binary(call("abs", vec![arg(0)]), BinaryOperator::Lt, double("Infinity"))
         }
         _ => {
-            if let Some(new) = meanings::arithmetic(&name, &mut args) {
+            if let Some(new) = meanings::by_another(&name, &mut args) {
                 return Ok(Some(new));
             }
             if let Some((_, same)) = SAME.iter().find(|(other, _)| *other == name) {
