@@ -41,6 +41,7 @@ use crate::config::Config;
 use crate::error::{Context as _, Error, ErrorKind, Result, describe};
 use crate::json::format_timestamp;
 use crate::lake::{Head, Hidden, Registry, Table};
+use crate::query::STACK_BYTES;
 use crate::raw::{check_source_id, list_sources};
 use crate::store::Location;
 
@@ -90,6 +91,17 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Prove that a store honours what tables rely on, also when several runs write at once.
     Doctor(doctor::DoctorArgs),
+}
+
+impl Command {
+    /// Whether it carries out statements that others write.
+    fn takes_statements(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        if matches!(self, Self::Serve(_)) {
+            return true;
+        }
+        matches!(self, Self::Sql(_) | Self::Bench(_))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -218,11 +230,15 @@ pub fn init_logging(args: &Args) {
 
 /// Carries a command out.
 pub fn execute(args: Args) -> ExitCode {
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(threads::KEPT).build() {
-            Ok(runtime) => runtime,
-            Err(error) => return fail(&Error::failed("cannot start the I/O runtime", error)),
-        };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_keep_alive(threads::KEPT);
+    if args.command.takes_statements() {
+        builder.thread_stack_size(STACK_BYTES);
+    }
+    let runtime = match builder.build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::failed("cannot start the I/O runtime", error)),
+    };
     let config_path = args.config;
     let done = threads::take(&runtime).and_then(|()| load_config(config_path.as_deref())).and_then(|config| {
         runtime.block_on(async {

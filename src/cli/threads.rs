@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// So many are taken. Each has two megabytes of address space for its stack.
+/// So many are taken. Each has address space for its stack: two megabytes, or more where it carries out statements.
 const THREADS: usize = 16;
 /// How long one may take to begin.
 const PATIENCE: Duration = Duration::from_secs(2);

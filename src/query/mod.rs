@@ -3,6 +3,7 @@
 mod athena;
 mod catalog;
 mod cooperative;
+mod depth;
 mod errors;
 mod filters;
 mod fresh;
@@ -18,6 +19,7 @@ pub mod serve;
 mod session;
 mod sources;
 
+pub use depth::STACK_BYTES;
 pub use names::{ColumnType, SCHEMAS, fields_of, quote_name};
 pub use output::{Format, limit_rows, write_results, write_texts};
 pub use raw::{RawScan, RawTable};

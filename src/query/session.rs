@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use super::athena::{self, AsOf};
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
 use super::cooperative::CooperativeJoins;
+use super::depth;
 use super::errors::plain;
 use super::fresh::FreshTables;
 use super::lake::Lake;
@@ -182,6 +183,7 @@ impl SqlSession {
     /// # Errors
     /// When the statement is wrong, is no query, or a table cannot be read.
     pub(super) async fn plan(&self, sql: &str) -> datafusion::error::Result<LogicalPlan> {
+        depth::check_text(sql)?;
         let mut statements = match self.dialect {
             Dialect::Athena => athena::parse(sql)?,
             Dialect::Datafusion => DFParserBuilder::new(sql).build()?.parse_statements()?.into(),
@@ -190,11 +192,13 @@ impl SqlSession {
         if !statements.is_empty() {
             return Err(DataFusionError::Plan("a single SQL statement is taken".to_owned()));
         }
+        depth::check_statement(&statement)?;
         if self.dialect == Dialect::Athena {
             self.settle_versions(&mut statement).await?;
             athena::rewrite(&mut statement)?;
         }
         let plan = self.context.state().statement_to_plan(statement).await?;
+        depth::check_plan(&plan)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan)?;
         Ok(plan)

@@ -371,6 +371,43 @@ fn a_query_that_needs_too_much_memory_fails() {
     assert!(message.to_lowercase().contains("memory") || message.contains("Resources exhausted"), "{message}");
 }
 
+#[test]
+fn what_is_too_deep_for_the_engine_is_refused_and_what_is_not_is_answered() {
+    let roots = both();
+    let run = |dialect: &str, statement: &str| {
+        std::fs::write(roots.dir.path().join("deep.sql"), statement).unwrap();
+        roots.run_here(&["sql", "--dialect", dialect, "--format", "csv", "-f", "deep.sql"])
+    };
+    let chain = |operators: usize| {
+        let conditions: Vec<String> =
+            (0..=operators).map(|n| format!("id {}{n}", if n % 2 == 0 { "<>" } else { "> -" })).collect();
+        format!("select count(*) as n from raw.s where {}", conditions.join(" and "))
+    };
+    let ctes = |count: usize| {
+        let mut tables = vec!["t0 as (select id from raw.s)".to_owned()];
+        tables.extend((1..count).map(|n| format!("t{n} as (select id from t{} order by id limit {n})", n - 1)));
+        format!("with {} select count(*) as n from t{}", tables.join(", "), count - 1)
+    };
+    let relations = |count: usize| format!("select 1 as n from {}", vec!["raw.s"; count].join(", "));
+    for dialect in ["athena", "datafusion"] {
+        assert_eq!(run(dialect, &chain(1900)).ok(), "n\n50\n");
+        assert_eq!(run(dialect, &ctes(200)).ok(), "n\n1\n");
+        for (statement, told) in [
+            (chain(2100), "2000 operators are chained"),
+            (chain(200_000), "2000 operators are chained"),
+            (ctes(900), "2500 steps"),
+            (ctes(5000), "1000 relations"),
+            (relations(5000), "1000 relations"),
+        ] {
+            let message = run(dialect, &statement).failed(2);
+            assert!(
+                message.contains(told) && message.contains("too deep") || message.contains("too many"),
+                "{message}"
+            );
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_a_query() {

@@ -304,6 +304,15 @@ pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::Nested(Box::new(operation))
 }
 
+/// Whether one of several conditions is true, of which there is one at least; as deep as their number has binary digits.
+fn any(mut conditions: Vec<Expr>) -> Expr {
+    let behind = conditions.split_off(conditions.len() / 2);
+    match conditions.len() {
+        0 => behind.into_iter().next().unwrap_or_else(null),
+        _ => binary(any(conditions), BinaryOperator::Or, any(behind)),
+    }
+}
+
 /// The function that casts knows the types of both sides.
 fn rewrite_cast(expr: &mut Expr) -> Option<Expr> {
     let Expr::Cast { kind, expr: inner, data_type: ast::DataType::Custom(name, _), .. } = expr else { return None };
@@ -428,11 +437,7 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
         ("replace", 2) => call("replace", vec![arg(0), arg(1), text("")]),
         ("greatest" | "least", 2..) => {
             // Null when an argument is null; DataFusion passes over nulls.
-            let is_null = args
-                .iter()
-                .map(|arg| Expr::IsNull(Box::new(nested(arg.clone()))))
-                .reduce(|left, right| binary(left, BinaryOperator::Or, right));
-            let Some(is_null) = is_null else { return Ok(None) };
+            let is_null = any(args.iter().map(|arg| Expr::IsNull(Box::new(nested(arg.clone())))).collect());
             // Not visited again, for what replaces an expression is not.
             case(is_null, null(), Some(call(&name, args)))
         }

@@ -24,6 +24,7 @@ use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::query::SqlSession;
 use crate::query::cooperative::CooperativeJoins;
+use crate::query::depth;
 use crate::query::session::CATALOG;
 
 /// What clients send that is not planned, and what is planned in its place.
@@ -82,9 +83,13 @@ impl Catalogue {
     /// When the statement is wrong, or asks for what is not there.
     pub(super) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
         let sql = INSTEAD.iter().fold(sql.to_owned(), |sql, (from, to)| sql.replace(from, to));
+        depth::check_text(&sql)?;
         let statement = self.parser.parse(&sql)?.pop();
         let statement = statement.ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
-        let plan = self.context.state().statement_to_plan(Statement::Statement(Box::new(statement))).await?;
+        let statement = Statement::Statement(Box::new(statement));
+        depth::check_statement(&statement)?;
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        depth::check_plan(&plan)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

@@ -112,3 +112,18 @@ fn memory_is_bounded() {
     assert!(error.contains("ERROR:  53200: "), "{error}");
     assert_eq!(server.rows("SELECT 1"), "1\n");
 }
+
+#[test]
+fn a_statement_too_deep_for_the_engine_leaves_the_server_standing() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let chain = |column: &str, count: usize| vec![format!("{column} IS NOT NULL"); count].join(" AND ");
+    for (from, column) in [("raw.orders", "order_id"), ("pg_catalog.pg_class", "oid")] {
+        let error = server.error(&format!("SELECT count(*) FROM {from} WHERE {}", chain(column, 3000)));
+        assert!(error.contains("too deep"), "{error}");
+        assert_ne!(server.rows(&format!("SELECT count(*) FROM {from} WHERE {}", chain(column, 600))), "0\n");
+    }
+}
