@@ -226,6 +226,7 @@ pub(super) fn check_plan(plan: &LogicalPlan) -> Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 mod tests {
     use super::*;
 
