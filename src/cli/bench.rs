@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Roots, available_threads, parse_bytes};
+use super::{Roots, available_threads, parse_bytes, parse_threads};
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
 use crate::formats::{
@@ -52,7 +52,7 @@ pub(super) struct BenchArgs {
     #[arg(long)]
     apply: bool,
     /// Threads. Default: one for each core.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
     #[command(flatten)]
     roots: Roots,
@@ -84,7 +84,7 @@ impl From<AimArg> for Aim {
 pub(super) async fn run(args: BenchArgs, config: Config, config_path: Option<&Path>) -> Result<ExitCode> {
     let (source_id, folder) = find_source(&args, &config)?;
     let settings = config.settings(&source_id)?;
-    let threads = args.threads.unwrap_or_else(available_threads).max(1);
+    let threads = args.threads.unwrap_or_else(available_threads);
     let matrix = match &args.matrix {
         Some(path) => Matrix::load(path)?,
         None if args.cells.is_empty() => Matrix::default(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::progress::Bars;
-use super::{OutputFormat, Roots, available_threads, parse_bytes, shorten, tell_failures};
+use super::{OutputFormat, Roots, available_threads, parse_bytes, parse_threads, shorten, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{Report, Request, SourceReport, Status, compact};
 use crate::config::Config;
@@ -26,7 +26,7 @@ pub(super) struct RequestArgs {
     #[arg(long, value_name = "EXPR")]
     partition_by: Option<String>,
     /// Workers. Default: one for each core.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
     /// What the run may hold in memory, all in all: 256MB, 2GB. The program itself takes about 100 MB of it. Default:
     /// `memory_bytes` of the configuration, or else 1 GiB.
@@ -49,7 +49,7 @@ impl RequestArgs {
             sources,
             partition_by: partition_by.map_err(|why: String| Error::usage(format!("--partition-by: {why}")))?,
             config,
-            threads: self.threads.unwrap_or_else(available_threads).max(1),
+            threads: self.threads.unwrap_or_else(available_threads),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{Roots, available_threads, parse_bytes};
+use super::{Roots, available_threads, parse_bytes, parse_threads};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::query::{Bounds, Dialect, SqlSession};
@@ -28,7 +28,7 @@ pub(super) struct EngineArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
     /// Threads. Default: one for each core.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
 }
 

@@ -333,6 +333,13 @@ fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The number of threads to work with.
+fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+    const MOST: usize = 1024;
+    let threads = text.parse().ok().filter(|threads| (1..=MOST).contains(threads));
+    threads.ok_or_else(|| format!("{text:?} is no number from 1 to {MOST}"))
+}
+
 /// Bytes of a text like 64MB or 1.5GB.
 fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
     let wrong = || format!("{text:?} is no size: expected bytes, or KB, MB, GB, TB, KiB, MiB, GiB, TiB of them");
@@ -357,6 +364,14 @@ fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_are_few() {
+        assert_eq!((parse_threads("1"), parse_threads("1024")), (Ok(1), Ok(1024)));
+        for text in ["", "0", "-1", "1025", "100000", "two"] {
+            assert!(parse_threads(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_with_their_unit() {

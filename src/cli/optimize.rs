@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{OutputFormat, Roots, available_threads, open_table, tables, tell_failures};
+use super::{OutputFormat, Roots, available_threads, open_table, parse_threads, tables, tell_failures};
 use crate::clock::SystemClock;
 use crate::compact::{SourceOptimized, Status};
 use crate::config::Config;
@@ -17,7 +17,7 @@ pub(super) struct OptimizeArgs {
     #[command(flatten)]
     roots: Roots,
     /// Workers. Default: one for each core.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
     /// Take out rows of which others have the same key, as dedup in siltstone.toml says. Their number stays in the books.
     #[arg(long)]
@@ -42,7 +42,7 @@ pub(super) async fn run(args: OptimizeArgs, config: Config) -> Result<ExitCode> 
         }
         sources = found;
     }
-    let threads = args.threads.unwrap_or_else(available_threads).max(1);
+    let threads = args.threads.unwrap_or_else(available_threads);
     let done = optimize(&OptimizeRequest { lake, sources, config, threads, dedup: args.dedup }, &SystemClock).await?;
     args.output.print("summary", &done, || done.sources.iter().map(render).collect())?;
     tell_failures(done.sources.iter().map(|source| (&source.source_id, &source.error)));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{OutputFormat, Roots, available_threads};
+use super::{OutputFormat, Roots, available_threads, parse_threads};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Finding, FindingKind, Severity, Verification, verify};
@@ -23,7 +23,7 @@ pub(super) struct VerifyArgs {
     #[arg(long)]
     deep: bool,
     /// Threads; default: as many as there are processors.
-    #[arg(long, value_name = "N", requires = "deep")]
+    #[arg(long, value_name = "N", requires = "deep", value_parser = parse_threads)]
     threads: Option<usize>,
     /// Text for people, or JSON.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
@@ -64,7 +64,7 @@ pub(super) async fn run(args: VerifyArgs, config: Config) -> Result<ExitCode> {
         let mut deep = None;
         if let (Some(raw), Some(_)) = (&raw, verification.version) {
             let settings = config.settings(&source)?;
-            let threads = args.threads.unwrap_or_else(available_threads).max(1);
+            let threads = args.threads.unwrap_or_else(available_threads);
             match verify_deep(&raw.folder(&source)?, &lake.folder(&source)?, &settings, threads).await {
                 Ok(mut compared) => {
                     verification.findings.append(&mut compared.findings);

@@ -16,9 +16,10 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::Expr;
 
-use super::athena::{self, AsOf};
+use super::athena::{self, AsOf, Shown};
 use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external};
 use super::cooperative::CooperativeJoins;
 use super::depth;
@@ -194,6 +195,9 @@ impl SqlSession {
         }
         depth::check_statement(&statement)?;
         if self.dialect == Dialect::Athena {
+            if let Some(show) = athena::asked_to_show(&statement) {
+                statement = show.statement(&self.shown(&show.what).await?)?;
+            }
             self.settle_versions(&mut statement).await?;
             athena::rewrite(&mut statement)?;
         }
@@ -210,6 +214,36 @@ impl SqlSession {
     /// When a table cannot be read.
     pub(super) async fn begin(&self, plan: LogicalPlan) -> datafusion::error::Result<SendableRecordBatchStream> {
         self.context.execute_logical_plan(plan).await?.execute_stream().await
+    }
+
+    /// The rows that a SHOW asks for.
+    async fn shown(&self, what: &Shown) -> datafusion::error::Result<Vec<Vec<String>>> {
+        let catalog = self.context.catalog(CATALOG);
+        let one = |mut names: Vec<String>| {
+            names.sort();
+            Ok(names.into_iter().map(|name| vec![name]).collect())
+        };
+        match what {
+            Shown::Schemas => one(catalog.map_or_else(Vec::new, |catalog| catalog.schema_names())),
+            Shown::Tables(schema) => {
+                let name = match schema.as_ref().and_then(|name| name.0.last()?.as_ident()) {
+                    Some(name) => name.value.clone(),
+                    None => self.context.state().config_options().catalog.default_schema.clone(),
+                };
+                let schema = catalog.and_then(|catalog| catalog.schema(&name));
+                one(schema.ok_or_else(|| DataFusionError::Plan(format!("there is no schema {name}")))?.table_names())
+            }
+            Shown::Columns(table) | Shown::Table(table) => {
+                let table = self.context.table_provider(object_name_to_table_reference(table.clone(), true)?).await?;
+                let schema = table.schema();
+                let fields = schema.fields().iter();
+                let row = |name: &str, data_type| match what {
+                    Shown::Table(_) => vec![name.to_owned(), athena::type_name(data_type), String::new()],
+                    _ => vec![name.to_owned()],
+                };
+                Ok(fields.map(|field| row(field.name(), field.data_type())).collect())
+            }
+        }
     }
 
     /// The schemas with their tables.

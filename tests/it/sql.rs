@@ -317,6 +317,25 @@ fn the_catalog_lists_sources_and_columns() {
 }
 
 #[test]
+fn show_and_describe_tell_what_they_tell_on_athena() {
+    let roots = both();
+    roots.put_lines("other/a.json", &[json!({"it's": 1})]);
+    let run = |statement: &str| roots.run_here(&["sql", "--format", "csv", statement]).ok();
+    assert_eq!(run("show schemas"), "database_name\nlake\nmain\nquarantine\nraw\n");
+    assert_eq!(run("show databases like 'ra%'"), "database_name\nraw\n");
+    assert_eq!(run("show tables"), "tab_name\nother\ns\n");
+    assert_eq!(run("show tables in lake"), "tab_name\ns\n");
+    assert_eq!(run("show tables in raw 'o*|x'"), "tab_name\nother\n");
+    assert_eq!(run("show tables 'z'"), "tab_name\n");
+    assert_eq!(run("show columns in lake.s"), "field\nid\nname\no\nl\nat\nhalf\n");
+    let described = run("describe lake.s");
+    assert!(described.starts_with("col_name,data_type,comment\nid,bigint,\nname,varchar,\n"), "{described}");
+    assert!(described.contains("\no,\"row(x bigint, key array(bigint))\",\n"), "{described}");
+    assert!(roots.run_here(&["sql", "show tables in nowhere"]).failed(2).contains("no schema nowhere"));
+    assert!(roots.run_here(&["sql", "describe nothing"]).failed(2).contains("nothing"));
+}
+
+#[test]
 fn a_statement_may_begin_with_a_comment_and_an_unknown_option_is_told() {
     let roots = both();
     assert_eq!(roots.sql("-- how many = ?\nselect count(*) as n from lake.s"), [json!({"n": 100})]);

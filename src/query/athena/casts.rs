@@ -1,5 +1,6 @@
 //! Casts where Athena gives another value than Arrow, and conditions: <https://trino.io/docs/current/functions/conversion.html>.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::types::{Float32Type, Float64Type};
@@ -93,7 +94,7 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
         (&JSON, _) | (_, &JSON) | (_, DataType::Timestamp(_, Some(_))) => false,
         _ if from.is_nested() || to.is_nested() => false,
         (DataType::Timestamp(_, zone), DataType::Timestamp(..) | DataType::Date32) => is_utc(zone),
-        (DataType::Timestamp(..), DataType::Utf8) => false,
+        (DataType::Timestamp(..) | DataType::Float32 | DataType::Float64, DataType::Utf8) => false,
         (_, DataType::Timestamp(..)) => from == DataType::Date32,
         (DataType::Decimal128(_, scale), _) if to.is_integer() => *scale <= 0,
         _ => !(from.is_floating() && to.is_integer()),
@@ -128,6 +129,16 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
             let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
             plain(&local_times(&cast_with_options(values, &micros, &options)?)?)
         }
+        (DataType::Float64, DataType::Utf8) => {
+            let texts: StringArray =
+                values.as_primitive::<Float64Type>().iter().map(|value| value.map(print_float)).collect();
+            Ok(Arc::new(texts))
+        }
+        (DataType::Float32, DataType::Utf8) => {
+            let texts: StringArray =
+                values.as_primitive::<Float32Type>().iter().map(|value| value.map(print_float)).collect();
+            Ok(Arc::new(texts))
+        }
         (DataType::Utf8, DataType::Timestamp(..)) => {
             let texts = values.as_string::<i32>();
             let texts: StringArray = texts.iter().map(|text| text.map(|text| with_seconds(text.trim()))).collect();
@@ -147,6 +158,22 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
             plain(&cast_with_options(values, &whole, &options)?)
         }
         _ => plain(values),
+    }
+}
+
+/// Writes a floating number as Java does: `0.001`, `12.5`, `1.0E7`.
+fn print_float(value: impl fmt::LowerExp + fmt::Display) -> String {
+    let short = format!("{value:e}");
+    let Some((digits, power)) = short.split_once('e') else {
+        return short.replace("inf", "Infinity");
+    };
+    let point = if digits.contains('.') { "" } else { ".0" };
+    match power.parse() {
+        Ok(-3..7) => {
+            let plain = value.to_string();
+            if plain.contains('.') { plain } else { plain + ".0" }
+        }
+        _ => format!("{digits}{point}E{power}"),
     }
 }
 

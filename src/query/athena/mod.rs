@@ -7,6 +7,7 @@
 //! Where DataFusion has another function under a name, Athena's takes its place.
 
 mod aggregates;
+mod arithmetic;
 mod arrays;
 mod casts;
 mod dates;
@@ -20,7 +21,9 @@ mod meanings;
 mod paths;
 mod regexps;
 mod rewrite;
+mod show;
 mod strings;
+mod subqueries;
 mod syntax;
 mod types;
 mod unnest;
@@ -31,9 +34,11 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 
+pub(super) use show::{Shown, asked_to_show};
 pub(super) use types::type_name;
 pub(super) use versions::{AsOf, asked_for, name_versions};
 
@@ -42,7 +47,11 @@ pub(super) use versions::{AsOf, asked_for, name_versions};
 /// # Errors
 /// When the session refuses one of them.
 pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
-    let context = SessionContext::new_with_state(builder.with_type_planner(Arc::new(types::AthenaTypes)).build());
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(subqueries::Subqueries));
+    rules.push(Arc::new(arithmetic::Arithmetic));
+    let builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
+    let context = SessionContext::new_with_state(builder.build());
     let scalar = [
         arrays::functions(),
         casts::functions(),

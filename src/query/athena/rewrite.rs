@@ -487,15 +487,17 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             order_by(function, key, name == "min_by");
             return Ok(None);
         }
-        ("max_by" | "min_by", 3) => {
-            let (value, key, most) = (arg(0), arg(1), arg(2));
+        // max(x, n) is max_by(x, x, n).
+        ("max_by" | "min_by", 3) | ("max" | "min", 2) => {
+            let (most, key) = (arg(count - 1), arg(count - 2));
+            let value = if count == 3 { arg(0) } else { key.clone() };
             set_args(function, "array_agg", vec![value]);
             let has_key = Expr::IsNotNull(Box::new(nested(key.clone())));
             function.filter = Some(Box::new(match function.filter.take() {
                 Some(filter) => binary(nested(*filter), BinaryOperator::And, has_key),
                 None => has_key,
             }));
-            order_by(function, key, name == "min_by");
+            order_by(function, key, name.starts_with("min"));
             call("slice", vec![Expr::Function(function.clone()), number("1"), most])
         }
         ("max_by" | "min_by", _) => return takes("2 or 3"),

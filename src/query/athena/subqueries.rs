@@ -1,0 +1,171 @@
+//! Subqueries where the engine takes none: it joins those in conditions of WHERE, and scalar ones in select lists.
+//!
+//! What others give is counted: `EXISTS (q)` is `(SELECT count(*) FROM q) > 0`, and `x IN (q)` by three counts, which its three
+//! values need. Counts are scalar subqueries, which the engine joins. What an aggregate or a window takes is computed below it.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema as _, Spans};
+use datafusion::error::Result;
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SortExpr, Subquery, Window, lit, when,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
+
+/// Before types are settled: those of what is written here are, too.
+#[derive(Debug)]
+pub(super) struct Subqueries;
+
+impl AnalyzerRule for Subqueries {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(settle).data()
+    }
+
+    fn name(&self) -> &'static str {
+        "subqueries"
+    }
+}
+
+fn settle(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut has = false;
+    plan.apply_expressions(|expr| {
+        has = has || expr.exists(|expr| Ok(is_subquery(expr)))?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if !has {
+        return Ok(Transformed::no(plan));
+    }
+    let names = NamePreserver::new(&plan);
+    match plan {
+        LogicalPlan::Projection(Projection { expr, input, .. }) => {
+            let count = |expr: Expr| {
+                let name = names.save(&expr);
+                Ok(name.restore(expr.transform_down(|expr| counted(expr, input.schema()))?.data))
+            };
+            let exprs = expr.into_iter().map(count).collect::<Result<_>>()?;
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(exprs, input)?)))
+        }
+        LogicalPlan::Aggregate(Aggregate { input, group_expr, aggr_expr, .. }) => {
+            let mut below = Below::new(&input);
+            let mut take = |exprs: Vec<Expr>| below.take_all(exprs, &names);
+            let (group_expr, aggr_expr) = (take(group_expr)?, take(aggr_expr)?);
+            let plan = Aggregate::try_new(below.place(input)?, group_expr, aggr_expr)?;
+            Ok(Transformed::yes(LogicalPlan::Aggregate(plan)))
+        }
+        LogicalPlan::Window(Window { input, window_expr, .. }) => {
+            let mut below = Below::new(&input);
+            let window_expr = below.take_all(window_expr, &names)?;
+            Ok(Transformed::yes(LogicalPlan::Window(Window::try_new(window_expr, below.place(input)?)?)))
+        }
+        LogicalPlan::Sort(Sort { input, expr, fetch }) => {
+            let mut below = Below::new(&input);
+            let own = below.exprs.clone();
+            let place = |sort: SortExpr| Ok(SortExpr { expr: below.take(sort.expr, &names)?, ..sort });
+            let expr = expr.into_iter().map(place).collect::<Result<_>>()?;
+            let sorted = LogicalPlan::Sort(Sort { input: below.place(input)?, expr, fetch });
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(own, Arc::new(sorted))?)))
+        }
+        // Conditions are the engine's; elsewhere it tells what it does not take.
+        plan => Ok(Transformed::no(plan)),
+    }
+}
+
+/// Whether the engine takes it in conditions only. (A scalar subquery that is not correlated, it takes anywhere.)
+fn is_subquery(expr: &Expr) -> bool {
+    match expr {
+        Expr::Exists(_) | Expr::InSubquery(_) => true,
+        Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+        _ => false,
+    }
+}
+
+/// What is computed below an operator, for its expressions.
+struct Below {
+    schema: DFSchemaRef,
+    exprs: Vec<Expr>,
+    taken: usize,
+}
+
+impl Below {
+    fn new(input: &LogicalPlan) -> Self {
+        let exprs = input.schema().columns().into_iter().map(Expr::Column).collect();
+        Self { schema: Arc::clone(input.schema()), exprs, taken: 0 }
+    }
+
+    fn take_all(&mut self, exprs: Vec<Expr>, names: &NamePreserver) -> Result<Vec<Expr>> {
+        exprs.into_iter().map(|expr| self.take(expr, names)).collect()
+    }
+
+    /// Takes the subqueries of an expression, which gets columns in their place.
+    fn take(&mut self, expr: Expr, names: &NamePreserver) -> Result<Expr> {
+        let take = |expr: Expr| {
+            if !is_subquery(&expr) {
+                return Ok(Transformed::no(expr));
+            }
+            self.taken += 1;
+            let alias = format!("__subquery_{}", self.taken);
+            self.exprs.push(counted(expr, &self.schema)?.data.alias(alias.as_str()));
+            Ok(Transformed::new(Expr::Column(Column::new_unqualified(alias)), true, TreeNodeRecursion::Jump))
+        };
+        let name = names.save(&expr);
+        Ok(name.restore(expr.transform_down(take)?.data))
+    }
+
+    fn place(self, input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(self.exprs, input)?)))
+    }
+}
+
+/// Writes EXISTS and IN over rows of a schema as counts.
+fn counted(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let counted = match expr {
+        Expr::Exists(Exists { subquery, negated }) => {
+            let rows = count_of(&subquery, None, lit(1_i64))?;
+            if negated { rows.eq(lit(0_i64)) } else { rows.gt(lit(0_i64)) }
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let column = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
+            let same = column.clone().eq(outside(expr.as_ref().clone(), schema)?);
+            let found = count_of(&subquery, Some(same), lit(1_i64))?.gt(lit(0_i64));
+            let (rows, filled) = (count_of(&subquery, None, lit(1_i64))?, count_of(&subquery, None, column)?);
+            // Nothing is in no rows, not even null. Whether null is in others is not known, nor what may be among their nulls.
+            when(found, lit(!negated))
+                .when(rows.clone().eq(lit(0_i64)), lit(negated))
+                .when(expr.is_null().or(filled.lt(rows)), lit(ScalarValue::Boolean(None)))
+                .otherwise(lit(negated))?
+        }
+        other => return Ok(Transformed::no(other)),
+    };
+    Ok(Transformed::new(counted, true, TreeNodeRecursion::Jump))
+}
+
+/// How many rows of a subquery, or of those on which a condition holds, are not null in an expression.
+fn count_of(subquery: &Subquery, condition: Option<Expr>, of: Expr) -> Result<Expr> {
+    let mut rows = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
+    if let Some(condition) = condition {
+        rows = rows.filter(condition)?;
+    }
+    let plan = rows.aggregate(Vec::<Expr>::new(), [count(of)])?.build()?;
+    let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
+    let outer_ref_columns = plan.all_out_ref_exprs();
+    Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }))
+}
+
+/// An expression over rows of a schema, as a subquery names it.
+fn outside(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let name = |expr: Expr| match expr {
+        Expr::Column(column) => {
+            let field = Arc::clone(schema.field_from_column(&column)?);
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    expr.transform_up(name).data()
+}
