@@ -7,13 +7,18 @@ use std::process::ExitCode;
 
 use tokio::net::{TcpListener, lookup_host};
 
+use super::available_threads;
 use super::engine::EngineArgs;
 use crate::config::Config;
 use crate::error::{Context as _, Error, Result};
+use crate::query::STACK_BYTES;
 use crate::query::serve::{Door, Secret, read_tls, serve};
 
 /// The variable that the password may stand in.
 const PASSWORD: &str = "SILTSTONE_PASSWORD";
+
+/// Threads of queries for each core: the kernel gives each its share, also beside one that computes for long.
+const WORKERS: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
@@ -57,8 +62,18 @@ pub(super) async fn run(args: ServeArgs, config: Config) -> Result<ExitCode> {
         () = &mut end => return Ok(ExitCode::SUCCESS),
     };
     let door = Door { secret, tls, max_connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX) };
+    let engine = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("query")
+        .thread_stack_size(STACK_BYTES)
+        .worker_threads(WORKERS * available_threads())
+        .build()
+        .context(|| "cannot start the runtime of queries".to_owned())?;
     let _ = writeln!(std::io::stderr(), "siltstone: listening on {address}");
-    serve(session, listener, door, args.engine.bounds(), end).await?;
+    let served = serve(session, listener, door, args.engine.bounds(), engine.handle().clone(), end).await;
+    // Nobody waits for what queries still compute.
+    engine.shutdown_background();
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

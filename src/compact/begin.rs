@@ -9,9 +9,9 @@ use super::slice::{SliceContext, SliceOptions, SliceTask};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::json::DecodeOptions;
-use crate::lake::Registry;
+use crate::lake::{Registry, check_agreement};
 use crate::raw::RawObject;
-use crate::schema::{Contract, Observation, Rule, resolve_ruled};
+use crate::schema::{Contract, MEMBER_PREFIX, Observation, Rule, resolve_ruled};
 use crate::write::worker_bytes;
 
 /// With less memory than this for each, there are fewer workers.
@@ -115,7 +115,9 @@ impl Driver<'_> {
                 Contract::Evolve
             },
         };
+        plan.table.check_writable(false)?;
         if let Some(registry) = &plan.registry {
+            check_agreement(&plan.table, registry)?;
             decode.rule.inherit_types(&registry.rule);
             registry.check_rule(&decode.rule).map_err(|why| Error::usage(format!("{}: {why}", report.source_id)))?;
         }
@@ -136,7 +138,8 @@ impl Driver<'_> {
             let mut observed = probed.observed;
             if registry.observed.overflow {
                 // What a table has no column for stays without one, though there may be room again.
-                observed.fields.retain(|key, _| registry.observed.fields.contains_key(key));
+                let is_member = |key: &String| key.starts_with(MEMBER_PREFIX);
+                observed.fields.retain(|key, _| registry.observed.fields.contains_key(key) || is_member(key));
             }
             return Ok(Begun { registry, observed, decode });
         }

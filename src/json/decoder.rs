@@ -20,7 +20,7 @@ use super::refuse::{Refusal, refusal};
 use super::scan::{Fault, FaultAt, PADDING, Window};
 use super::selection::{Fate, Met, Selection};
 use super::storage::Data;
-use crate::schema::{Contract, Field, Kind, Observation, Rule};
+use crate::schema::{Contract, Field, Kind, MEMBER_PREFIX, Observation, Rule};
 
 /// Near the end of a window a record is checked for being complete before it is stored. (Tests have small windows.)
 const CHECKED_TAIL: usize = if cfg!(any(test, fuzzing)) { 64 } else { 64 << 10 };
@@ -243,7 +243,11 @@ impl Decoder {
             max_columns: options.max_columns,
             max_cells: options.max_cells,
             members: options.envelope_fields.clone().into(),
-            member_keys: options.envelope_fields.iter().map(|path| format!("envelope.{}", path.join("."))).collect(),
+            member_keys: options
+                .envelope_fields
+                .iter()
+                .map(|path| format!("{MEMBER_PREFIX}{}", path.join(".")))
+                .collect(),
             next_envelope: Envelope::default(),
             open: None,
             largest_record: 0,

@@ -62,7 +62,9 @@ impl StoredFile {
     ) -> Result<Self> {
         let describe = || format!("cannot read {path}");
         let footer = read_footer(hidden, path, size).await?;
-        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new()).context(describe)?;
+        // Other engines that rewrite files say that their columns are views, dictionaries and more of Arrow's types.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), options).context(describe)?;
         let reader =
             Reader { hidden: hidden.clone(), path: path.to_owned(), metadata: Arc::clone(metadata.metadata()) };
         let sorted_by = sorted_by(metadata.metadata());

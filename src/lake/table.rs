@@ -18,6 +18,7 @@ use deltalake_core::table::state::DeltaTableState;
 
 use arrow::datatypes::{DataType, Field as ArrowField, Schema};
 
+use super::protocol;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::partition::{PartitionKey, Partitioning, ValueType};
 use crate::schema::{Field, described_field};
@@ -268,12 +269,21 @@ impl Table {
         self.made.filter(|made| made.version == version).map(|made| made.file_count)
     }
 
+    /// Whether a version may follow this one, which `removes` files.
+    ///
+    /// # Errors
+    /// `Failed` when another engine has given the table features that its writers must know, and we do not.
+    pub fn check_writable(&self, removes: bool) -> Result<()> {
+        self.state.as_ref().map_or(Ok(()), |state| protocol::check_writable(state, &self.location, removes))
+    }
+
     /// The files of this version.
     ///
     /// # Errors
-    /// `Corrupt` when a file lacks its statistics.
+    /// `Corrupt` when a file lacks its statistics; `Failed` when files alone do not tell the rows of the table.
     pub fn files(&self) -> Result<Vec<ActiveFile>> {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
+        protocol::check_readable(state, &self.location)?;
         let names = state.metadata().partition_columns();
         state
             .log_data()
@@ -300,6 +310,7 @@ impl Table {
     /// When the store fails in a way that leaves no doubt that the version was not made, or the doubt could not be
     /// cleared.
     pub async fn commit(&mut self, change: Change) -> Result<Outcome> {
+        self.check_writable(!change.remove.is_empty())?;
         if let Err(error) = self.load_made().await {
             // Who loads the latest version finds out what holds.
             tracing::warn!(table = %self.location.url(), %error, "planning again");

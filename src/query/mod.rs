@@ -5,6 +5,7 @@ mod catalog;
 mod cooperative;
 mod depth;
 mod errors;
+mod fence;
 mod filters;
 mod fresh;
 mod lake;

@@ -24,6 +24,7 @@ use super::catalog::{LakeTables, QuarantineTables, RawTables, Sources, external}
 use super::cooperative::CooperativeJoins;
 use super::depth;
 use super::errors::plain;
+use super::fence;
 use super::fresh::FreshTables;
 use super::lake::Lake;
 use super::narrow::NarrowScans;
@@ -125,6 +126,7 @@ impl SqlSession {
             .with_config(session)
             .with_runtime_env(runtime)
             .with_optimizer_rule(Arc::new(NarrowScans))
+            .with_physical_optimizer_rules(fence::rules())
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins));
         let context = match dialect {
             Dialect::Athena => athena::register(builder).context(describe_dialect)?,

@@ -10,6 +10,9 @@ use super::observation::Observation;
 use super::resolve::{Field, Type, resolve_ruled};
 use super::rules::Rule;
 
+/// What the keys of an envelope's members begin with. These have columns because somebody asked for them.
+pub const MEMBER_PREFIX: &str = "envelope.";
+
 /// How many columns (leaves) these are.
 pub fn leaves(fields: &[Field]) -> usize {
     fields.iter().map(|field| leaves_of(&field.ty)).sum()
@@ -64,9 +67,11 @@ fn is_leaf(field: &Field) -> bool {
     !matches!(below_lists(&field.ty), Type::Struct(_))
 }
 
-/// The record's columns that are leaves and that no table has yet.
+/// The record's columns that are leaves, that no table has yet, and that may give way.
 fn fresh<'a>(observed: &'a Observation, fields: &'a [Field]) -> impl Iterator<Item = &'a Field> {
-    let is_committed = |field: &Field| field.keys.iter().any(|key| observed.fields[key].column.is_some());
+    let is_committed = |field: &Field| {
+        field.keys.iter().any(|key| observed.fields[key].column.is_some() || key.starts_with(MEMBER_PREFIX))
+    };
     fields.iter().filter(move |field| is_leaf(field) && !field.keys.is_empty() && !is_committed(field))
 }
 

@@ -18,7 +18,7 @@ mod rules;
 pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field};
 pub(crate) use arrow_types::{element_field, entries_field};
 pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
-pub use limit::{leaves, limit_columns};
+pub use limit::{MEMBER_PREFIX, leaves, limit_columns};
 pub use names::{MAX_NAME_BYTES, fold};
 pub(crate) use names::{distinct, fnv1a, spelling};
 pub use observation::{IntRange, MAX_OBJECT_KEYS, Observation, Tally};

@@ -46,6 +46,7 @@ mod hostile;
 mod kill;
 mod lake_scan;
 mod optimize;
+mod others;
 mod output;
 mod overwrite;
 mod plan;

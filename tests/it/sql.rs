@@ -538,3 +538,71 @@ fn partitions_and_files_of_a_table_are_passed_over_by_values_and_statistics() {
         assert!(plan.contains(&told), "{condition}: {plan}");
     }
 }
+
+#[test]
+fn columns_of_one_name_on_both_sides_of_a_join_are_told_apart() {
+    let roots = Roots::new();
+    let record = |id: u32, v: Option<u32>, w: u32| json!({"id": id, "k": 1, "v": v, "w": w});
+    roots.put_lines("x/a.json", &[record(1, Some(5), 1), record(2, None, 1), record(3, Some(1), 9)]);
+    roots.compact_one(&[]);
+    for table in ["lake.x", "raw.x"] {
+        let join = |kind: &str, condition: &str| {
+            let statement = format!(
+                "select l.id a, r.id b from {table} l {kind} join {table} r on l.k = r.k where {condition} order by a, b"
+            );
+            roots.run_here(&["sql", "--format", "csv", &statement]).ok()
+        };
+        for kind in ["inner", "left", "right", "full"] {
+            assert_eq!(join(kind, "r.w < 0 or r.v > l.v"), "a,b\n3,1\n", "{table} {kind}");
+            assert_eq!(join(kind, "coalesce(r.v, 0) > coalesce(l.v, 0)"), "a,b\n2,1\n2,3\n3,1\n", "{table} {kind}");
+        }
+    }
+}
+
+#[test]
+fn filters_on_lists_hold_in_files_without_one_of_their_columns() {
+    let roots = Roots::new();
+    roots.put_lines(
+        "x/a.json",
+        &[json!({"id": 1, "a": [1], "n": {"a": [1]}}), json!({"id": 2, "a": [2], "n": {"a": [2]}})],
+    );
+    roots.compact_one(&["--partition-by", "none"]);
+    roots.put_lines("x/b.json", &[json!({"id": 3, "a": [1], "f": 1.5, "n": {"a": [1], "z": 1}})]);
+    roots.compact_one(&[]);
+    for (condition, expected) in [
+        ("f is not null or a[1] = 1", "1,3"),
+        ("coalesce(f, 0) = 1.5 or a[1] = 1", "1,3"),
+        ("coalesce(f, 9) > a[1]", "1,2,3"),
+        ("(f is null) = contains(a, 1)", "1"),
+        ("contains(a, cast(coalesce(f, 2) as bigint))", "2"),
+        ("any_match(a, x -> x = coalesce(f, 2))", "2"),
+        ("(n.a[1] = 1) = (n.z is null)", "1"),
+        ("not (n.z is null and n.a[1] = 1)", "2,3"),
+    ] {
+        for table in ["lake.x", "raw.x", "x"] {
+            let statement =
+                format!("select array_join(array_agg(id order by id), ',') as ids from {table} where {condition}");
+            assert_eq!(roots.sql(&statement), [json!({"ids": expected})], "{table}: {condition}");
+        }
+    }
+}
+
+#[test]
+fn a_lambda_may_stand_in_what_is_joined_by() {
+    let roots = Roots::new();
+    roots.put_lines(
+        "x/a.json",
+        &[json!({"id": 1, "a": [1], "c": 7, "d": 1}), json!({"id": 2, "a": [2], "c": 8, "d": 1})],
+    );
+    roots.compact_one(&[]);
+    for table in ["lake.x", "raw.x"] {
+        for statement in [
+            "select id from T where d in (select cardinality(filter(a, x -> x > 1)) from T where c < 9) order by id",
+            "select r.id as id from T r join T q on r.d = cardinality(filter(q.a, x -> x > 1)) where q.c < 9 order by id",
+        ] {
+            assert_eq!(roots.sql(&statement.replace('T', table)), [json!({"id": 1}), json!({"id": 2})], "{statement}");
+        }
+        let both = "select d from T intersect select cardinality(filter(a, x -> x > 1)) from T where c < 9";
+        assert_eq!(roots.sql(&both.replace('T', table)), [json!({"d": 1})]);
+    }
+}

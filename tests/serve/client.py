@@ -120,6 +120,8 @@ def rows(connection):
         answers = [connection.execute("SELECT %s", [number]) for number in range(5)]
         assert [answer.fetchone()[0] for answer in answers] == list(range(5))
     assert connection.execute("SELECT 1").fetchone() == (1,)
+    small = connection.execute("SELECT cast(-5 AS tinyint), cast(7 AS tinyint)", binary=True)
+    assert small.fetchone() == (-5, 7)
 
 
 main(int(sys.argv[1]))

@@ -23,6 +23,7 @@ mod schema;
 use serde::Serialize;
 
 pub use finding::{Effect, Finding, FindingKind, Severity};
+pub use schema::check_agreement;
 
 use self::books::Accounted;
 use self::files::LoggedFile;

@@ -9,10 +9,10 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::TypePtr;
 
 use super::columns::{below, is_plain, name_finding};
-use super::finding::{Effect, Finding, FindingKind, Findings};
-use crate::error::{Context as _, Result};
+use super::finding::{Effect, Finding, FindingKind, Findings, Severity};
+use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::lake::registry::Registry;
-use crate::lake::table::delta_schema;
+use crate::lake::table::{Table, delta_schema};
 use crate::schema::{JSON_TEXT, KEYS, NAIVE};
 
 /// Where the log lies.
@@ -73,6 +73,29 @@ pub(super) fn check_schema(schema: &StructType, registry: &Registry, found: &mut
     let wanted = delta_schema(&registry.fields, &registry.partitioning)?;
     compare(schema, &wanted, "", found);
     Ok(())
+}
+
+/// Refuses a table whose log gives a column another type than the registry: new files would contradict one of them. (Columns
+/// that the log has besides are another engine's matter.)
+///
+/// # Errors
+/// When there is one.
+pub fn check_agreement(table: &Table, registry: &Registry) -> Result<()> {
+    let Some(state) = table.state() else { return Ok(()) };
+    let wanted = delta_schema(&registry.fields, &registry.partitioning)?;
+    let known = state.schema();
+    let known = known.fields().filter(|field| wanted.field(field.name()).is_some()).cloned();
+    let known = StructType::try_new(known).context(|| "cannot compare the columns of the log".to_owned())?;
+    let mut found = Findings::default();
+    compare(&known, &wanted, "", &mut found);
+    let Some(finding) = found.list.iter().find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
+    let message = format!(
+        "another engine has changed the table {}: of column {}, {}; restore the version before that change",
+        table.location().url(),
+        finding.column.as_deref().unwrap_or_default(),
+        finding.reason
+    );
+    Err(Error::new(ErrorKind::Corrupt, message))
 }
 
 fn compare(logged: &StructType, wanted: &StructType, parent: &str, found: &mut Findings) {

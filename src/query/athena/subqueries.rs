@@ -1,4 +1,5 @@
-//! Subqueries where the engine takes none: it joins those in conditions of WHERE, and scalar ones in select lists.
+//! Subqueries where the engine takes none, or takes what is not known for false: it joins those in conditions of WHERE, and scalar
+//! ones in select lists.
 //!
 //! What others give is counted: `EXISTS (q)` is `(SELECT count(*) FROM q) > 0`, and `x IN (q)` by three counts, which its three
 //! values need. Counts are scalar subqueries, which the engine joins. What an aggregate or a window takes is computed below it.
@@ -13,7 +14,8 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SortExpr, Subquery, Window, lit, when,
+    Aggregate, BinaryExpr, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, SortExpr,
+    Subquery, Window, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
@@ -33,9 +35,13 @@ impl AnalyzerRule for Subqueries {
 }
 
 fn settle(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let is_taken = match plan {
+        LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => is_below,
+        _ => is_subquery,
+    };
     let mut has = false;
     plan.apply_expressions(|expr| {
-        has = has || expr.exists(|expr| Ok(is_subquery(expr)))?;
+        has = has || expr.exists(|expr| Ok(is_taken(expr)))?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !has {
@@ -71,9 +77,37 @@ fn settle(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let sorted = LogicalPlan::Sort(Sort { input: below.place(input)?, expr, fetch });
             Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(own, Arc::new(sorted))?)))
         }
-        // Conditions are the engine's; elsewhere it tells what it does not take.
+        LogicalPlan::Filter(Filter { predicate, input, .. }) => {
+            let predicate = condition(predicate, input.schema(), true)?;
+            Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, input)?)))
+        }
+        // Elsewhere, the engine tells what it does not take.
         plan => Ok(Transformed::no(plan)),
     }
+}
+
+/// A condition whose subqueries the engine joins, but for those where it would take what is not known for false.
+///
+/// It does not for NOT IN that `must` hold.
+fn condition(expr: Expr, schema: &DFSchema, must: bool) -> Result<Expr> {
+    Ok(match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+            let must = must && op == Operator::And;
+            let part = |expr: Expr| condition(expr, schema, must).map(Box::new);
+            Expr::BinaryExpr(BinaryExpr::new(part(*left)?, op, part(*right)?))
+        }
+        Expr::Not(inner) => match *inner {
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                let expr = Expr::InSubquery(InSubquery { expr, subquery, negated: !negated });
+                condition(expr, schema, must)?
+            }
+            simple @ Expr::Exists(_) => Expr::Not(Box::new(simple)),
+            other => Expr::Not(Box::new(other)).transform_down(|expr| counted(expr, schema))?.data,
+        },
+        Expr::InSubquery(expr) if expr.negated && !must => counted(Expr::InSubquery(expr), schema)?.data,
+        simple @ (Expr::InSubquery(_) | Expr::Exists(_)) => simple,
+        other => other.transform_down(|expr| counted(expr, schema))?.data,
+    })
 }
 
 /// Whether the engine takes it in conditions only. (A scalar subquery that is not correlated, it takes anywhere.)
@@ -83,6 +117,11 @@ fn is_subquery(expr: &Expr) -> bool {
         Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
         _ => false,
     }
+}
+
+/// Whether an aggregate or a window needs it computed below: a lambda in what they sort by is lost on the engine, too.
+fn is_below(expr: &Expr) -> bool {
+    is_subquery(expr) || matches!(expr, Expr::HigherOrderFunction(_))
 }
 
 /// What is computed below an operator, for its expressions.
@@ -102,14 +141,14 @@ impl Below {
         exprs.into_iter().map(|expr| self.take(expr, names)).collect()
     }
 
-    /// Takes the subqueries of an expression, which gets columns in their place.
+    /// Takes what is to be computed here out of an expression, which gets columns in its place.
     fn take(&mut self, expr: Expr, names: &NamePreserver) -> Result<Expr> {
         let take = |expr: Expr| {
-            if !is_subquery(&expr) {
+            if !is_below(&expr) {
                 return Ok(Transformed::no(expr));
             }
             self.taken += 1;
-            let alias = format!("__subquery_{}", self.taken);
+            let alias = format!("__below_{}", self.taken);
             self.exprs.push(counted(expr, &self.schema)?.data.alias(alias.as_str()));
             Ok(Transformed::new(Expr::Column(Column::new_unqualified(alias)), true, TreeNodeRecursion::Jump))
         };

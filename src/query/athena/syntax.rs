@@ -4,8 +4,10 @@ use std::any::TypeId;
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
 
 /// How deep expressions and queries may be nested.
@@ -84,13 +86,27 @@ impl Dialect for AthenaDialect {
     fn supports_nested_comments(&self) -> bool {
         true
     }
+
+    /// IS DISTINCT FROM takes a value: a comparison, AND and OR behind it are not part of that.
+    fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        let is_not = parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]);
+        if !is_not && !parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            return None;
+        }
+        let left = Box::new(expr.clone());
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Eq)).map(Box::new);
+        Some(right.map(|right| match is_not {
+            true => Expr::IsNotDistinctFrom(left, right),
+            false => Expr::IsDistinctFrom(left, right),
+        }))
+    }
 }
 
 /// Parses statements. The target type of each cast is kept as text, for [`super::types`] to read.
 pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
     let tokens = Tokenizer::new(&AthenaDialect, sql)
         .tokenize_with_location()
-        .map_err(|error| DataFusionError::from(datafusion::sql::sqlparser::parser::ParserError::from(error)))?;
+        .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
     let mut parser = DFParserBuilder::new(drop_for(quote_cast_types(wrap_values(tokens))))
         .with_dialect(&AthenaDialect)
         .with_recursion_limit(MAX_DEPTH)

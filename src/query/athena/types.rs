@@ -178,12 +178,15 @@ impl<'a> Words<'a> {
     fn data_type(&mut self) -> Result<DataType> {
         Ok(match self.next()?.to_ascii_lowercase().as_str() {
             "json" => JSON,
-            "boolean" => DataType::Boolean,
+            "jsonb" => JSON,
+            "boolean" | "bool" => DataType::Boolean,
             "tinyint" => DataType::Int8,
-            "smallint" => DataType::Int16,
-            "integer" | "int" => DataType::Int32,
-            "bigint" => DataType::Int64,
-            "real" | "float" => DataType::Float32,
+            // The names of PostgreSQL, too, which clients of `serve` write.
+            "smallint" | "int2" => DataType::Int16,
+            "integer" | "int" | "int4" => DataType::Int32,
+            "bigint" | "int8" => DataType::Int64,
+            "real" | "float" | "float4" => DataType::Float32,
+            "float8" => DataType::Float64,
             "double" => {
                 self.take("precision");
                 DataType::Float64
@@ -196,11 +199,17 @@ impl<'a> Words<'a> {
                 }
                 _ => return Err(self.unknown()),
             },
-            "varchar" | "char" | "string" => {
+            "varchar" | "char" | "string" | "text" | "bpchar" => {
                 self.numbers()?;
                 DataType::Utf8
             }
-            "varbinary" | "binary" => DataType::Binary,
+            "character" => {
+                self.take("varying");
+                self.numbers()?;
+                DataType::Utf8
+            }
+            "timestamptz" => zoned("UTC"),
+            "varbinary" | "binary" | "bytea" => DataType::Binary,
             "date" => DataType::Date32,
             "time" => {
                 self.numbers()?;

@@ -28,12 +28,12 @@ use datafusion::physical_expr::conjunction;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::filter_pushdown::PushedDown;
 use datafusion::physical_plan::metrics::MetricBuilder;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use deltalake_core::delta_datafusion::DeltaScanNext;
 use object_store::ObjectMeta;
 use object_store::path::Path;
@@ -43,6 +43,7 @@ use super::delta_config;
 use super::partial::{PartialColumns, partial};
 use crate::lake::Table;
 use crate::query::catalog::external;
+use crate::query::fence::touches_lists;
 use crate::query::filters::physical_filters;
 use crate::query::narrow::Narrow;
 use crate::query::parts::Part;
@@ -221,8 +222,11 @@ impl TableProvider for LakeTable {
         let pushed = source.try_pushdown_filters(filters.clone(), state.config_options())?;
         let source = pushed.updated_node.unwrap_or_else(|| Arc::new(source));
         let left = filters.into_iter().zip(&pushed.filters);
-        let left: Vec<_> =
-            left.filter(|(_, pushed)| matches!(pushed, PushedDown::No)).map(|(filter, _)| filter).collect();
+        // The reader leaves a filter on lists out in files without one of its columns.
+        let is_left = |(filter, pushed): &(Arc<dyn PhysicalExpr>, &PushedDown)| {
+            matches!(pushed, PushedDown::No) || touches_lists(filter, &schema)
+        };
+        let left: Vec<_> = left.filter(is_left).map(|(filter, _)| filter).collect();
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let scan = |source: Arc<dyn FileSource>, limit: Option<usize>| {
             let config = FileScanConfigBuilder::new(self.store.clone(), source)

@@ -12,7 +12,7 @@ use pgwire::api::portal::Format;
 use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Tag};
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
-use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::error::{ErrorInfo, PgWireResult};
 use pgwire::messages::data::DataRow;
 use pgwire::messages::response::TransactionStatus;
 
@@ -113,7 +113,7 @@ impl Handler {
                 let conversation = Conversation::of(client, &self.cancels);
                 let sql = text::bind(&prepared.text, literals);
                 let stop = self.stop(&conversation, client);
-                self.rows(&conversation, prepared.kind == Kind::Catalogue, sql, format, stop).await.map(Answer::Rows)
+                self.rows(&conversation, prepared, sql, format, stop).await.map(Answer::Rows)
             }
             Kind::Begin => {
                 client.set_transaction_status(TransactionStatus::Transaction);
@@ -124,6 +124,12 @@ impl Handler {
                 client.portal_store().clear_portals();
                 let is_kept = prepared.kind == Kind::Commit && status != TransactionStatus::Error;
                 done(if is_kept { "COMMIT" } else { "ROLLBACK" })
+            }
+            Kind::RollbackTo => {
+                if status == TransactionStatus::Error {
+                    client.set_transaction_status(TransactionStatus::Transaction);
+                }
+                done("ROLLBACK")
             }
             Kind::Set(text) => {
                 set(client.metadata_mut(), &text::bind(text, literals))?;
@@ -184,6 +190,7 @@ impl Handler {
         let sql = text::bind(&prepared.text, literals);
         let plan = stop.unless(self.plan(prepared.kind == Kind::Catalogue, sql.clone())).await?;
         let fields = types::fields(plan.schema().as_arrow(), format);
+        prepared.tell(&fields);
         conversation.hold(sql, plan);
         Ok(fields)
     }
@@ -210,7 +217,7 @@ impl Handler {
     pub(super) fn stop(&self, conversation: &Conversation, client: &impl ClientInfo) -> Stop {
         let wanted = timeout(client.metadata());
         let timeout = self.bounds.timeout.into_iter().chain(wanted).min();
-        conversation.cancellable.stop(&self.ending, timeout)
+        conversation.cancellable.stop(&self.ending, timeout, &self.engine)
     }
 
     fn plan(
@@ -231,16 +238,18 @@ impl Handler {
     async fn rows(
         &self,
         conversation: &Conversation,
-        is_catalogue: bool,
+        prepared: &Prepared,
         sql: String,
         format: &Format,
         mut stop: Stop,
     ) -> PgWireResult<QueryResponse> {
+        let is_catalogue = prepared.kind == Kind::Catalogue;
         let plan = match conversation.take(&sql) {
             Some(plan) => plan,
             None => stop.unless(self.plan(is_catalogue, sql)).await?,
         };
         let fields = Arc::new(types::fields(plan.schema().as_arrow(), format));
+        prepared.check(&fields)?;
         let (session, catalogue) = (Arc::clone(&self.session), Arc::clone(&self.catalogue));
         let begin = async move {
             let begun = if is_catalogue { catalogue.begin(plan).await } else { session.begin(plan).await };
@@ -263,22 +272,21 @@ fn encoded(
     fields: Arc<Vec<FieldInfo>>,
     stop: Stop,
 ) -> impl Stream<Item = PgWireResult<DataRow>> + Send + 'static {
-    let rows = stream::try_unfold((batches, stop), move |(mut batches, mut stop)| {
-        let fields = Arc::clone(&fields);
-        async move {
-            let batch = tokio::select! {
-                biased;
-                why = stop.wait() => return Err(why),
-                // A connection outlives a bug that one query runs into.
-                batch = AssertUnwindSafe(batches.next()).catch_unwind() => batch,
-            };
-            match batch.map_err(|_| refuse("XX000", "the query engine failed: this is a bug"))? {
-                Some(Ok(batch)) => Ok(Some((stream::iter(Rows::new(&batch, &fields)?), (batches, stop)))),
-                Some(Err(error)) => Err(engine(error)),
-                None => Ok::<_, PgWireError>(None),
+    let rows =
+        stream::try_unfold((batches, stop), move |(mut batches, mut stop): (SendableRecordBatchStream, Stop)| {
+            let fields = Arc::clone(&fields);
+            async move {
+                let next = async move {
+                    // A connection outlives a bug that one query runs into.
+                    let batch = AssertUnwindSafe(batches.next()).catch_unwind().await;
+                    let batch = batch.map_err(|_| refuse("XX000", "the query engine failed: this is a bug"))?;
+                    Ok((batch.transpose().map_err(engine)?, batches))
+                };
+                let (batch, batches) = stop.unless(next).await?;
+                let rows = batch.map(|batch| Rows::new(&batch, &fields)).transpose()?;
+                PgWireResult::Ok(rows.map(|rows| (stream::iter(rows), (batches, stop))))
             }
-        }
-    });
+        });
     rows.try_flatten()
 }
 

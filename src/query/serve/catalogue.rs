@@ -20,15 +20,18 @@ use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
 use super::functions;
 use super::information::Information;
+use super::settings::settings;
 use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::query::SqlSession;
 use crate::query::cooperative::CooperativeJoins;
-use crate::query::depth;
 use crate::query::session::CATALOG;
+use crate::query::{depth, fence};
 
 /// What clients send that is not planned, and what is planned in its place.
-const INSTEAD: [(&str, &str); 6] = [
+const INSTEAD: [(&str, &str); 7] = [
+    // SQLAlchemy, when it lists schemas; other escapes than \ are not known.
+    (r"LIKE 'pg/_%' ESCAPE '/'", r"LIKE 'pg\_%'"),
     // psql's \d+
     ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
     // The JDBC driver, when it asks for primary keys; there are none.
@@ -61,6 +64,7 @@ impl Catalogue {
         let state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(session.context.runtime_env())
+            .with_physical_optimizer_rules(fence::rules())
             .with_physical_optimizer_rule(Arc::new(CooperativeJoins))
             .build();
         let context = SessionContext::new_with_state(state);
@@ -152,6 +156,7 @@ impl SchemaProvider for PgCatalog {
                 .collect(),
             "pg_class" => self.all().await?.iter().map(class).collect(),
             "pg_attribute" => self.all().await?.iter().flat_map(attributes).collect(),
+            "pg_settings" => settings().map(setting).collect(),
             "pg_tables" => self.all().await?.iter().map(listed).collect(),
             _ => return Ok(Some(table)),
         };
@@ -213,6 +218,11 @@ fn attributes(table: &Table) -> impl Iterator<Item = Row> {
             ("attstorage", if column.ty.length() < 0 { "x" } else { "p" }.into()),
         ]
     })
+}
+
+/// The row of a setting in pg_settings.
+fn setting((name, value): (&str, &str)) -> Row {
+    vec![("name", name.into()), ("setting", value.into())]
 }
 
 /// The row of a table in pg_tables.

@@ -10,6 +10,7 @@ use pgwire::tokio::TlsAcceptor;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -47,7 +48,8 @@ impl std::fmt::Debug for Door {
     }
 }
 
-/// Answers the clients that connect to `listener`, until `end` is there. Queries that run then are ended.
+/// Answers the clients that connect to `listener`, until `end` is there. Queries that run then are ended. They do their work on
+/// `engine`: a query that computes for long keeps nobody from being answered, and can be given up.
 ///
 /// # Errors
 /// When the catalogue cannot be set up.
@@ -56,13 +58,14 @@ pub async fn serve(
     listener: TcpListener,
     door: Door,
     bounds: Bounds,
+    engine: Handle,
     end: impl Future<Output = ()>,
 ) -> Result<()> {
     let session = Arc::new(session);
     let (ends, ending) = watch::channel(false);
     let catalogue = Arc::new(Catalogue::new(Arc::clone(&session))?);
     let cancels = Arc::new(Cancels::default());
-    let handler = Arc::new(Handler { session, catalogue, bounds, cancels, ending });
+    let handler = Arc::new(Handler { session, catalogue, bounds, cancels, engine, ending });
     let room = Arc::new(Semaphore::new(door.max_connections));
     let besides = Arc::new(Semaphore::new(BESIDES));
     let mut connections = JoinSet::new();

@@ -13,6 +13,14 @@ pub(super) fn refuse(state: &str, message: impl Into<String>) -> PgWireError {
     PgWireError::UserError(Box::new(ErrorInfo::new("ERROR".to_owned(), state.to_owned(), message.into())))
 }
 
+/// A prepared statement gives other columns than the client was told of.
+pub(super) fn changed() -> PgWireError {
+    let message = "cached plan must not change result type";
+    let mut info = ErrorInfo::new("ERROR".to_owned(), "0A000".to_owned(), message.to_owned());
+    info.routine = Some("RevalidateCachedQuery".to_owned());
+    PgWireError::UserError(Box::new(info))
+}
+
 /// An error that ends the connection.
 pub(super) fn end(state: &str, message: impl Into<String>) -> PgWireError {
     PgWireError::UserError(Box::new(ErrorInfo::new("FATAL".to_owned(), state.to_owned(), message.into())))

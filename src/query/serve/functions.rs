@@ -63,6 +63,8 @@ pub(super) fn register(context: &SessionContext) {
         ("pg_is_other_temp_schema", truth(false)),
         ("pg_type_is_visible", truth(true)),
         ("pg_function_is_visible", truth(true)),
+        ("pg_advisory_unlock_all", no_text()),
+        ("pg_collation_is_visible", truth(true)),
         ("pg_my_temp_schema", Gives::Value(0_i32.into())),
         ("txid_current", Gives::Value(1_i64.into())),
         ("pg_get_userbyid", Gives::Value("siltstone".into())),

@@ -18,6 +18,7 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{Execute, PortalSuspended, Sync as SyncMessage};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::simplequery::Query;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::answer::{Answer, Conversation, setting};
@@ -38,6 +39,8 @@ pub(super) struct Handler {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) bounds: Bounds,
     pub(super) cancels: Arc<Cancels>,
+    /// The runtime that queries do their work on.
+    pub(super) engine: Handle,
     /// Becomes true when the server ends.
     pub(super) ending: watch::Receiver<bool>,
 }

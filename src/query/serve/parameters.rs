@@ -30,12 +30,13 @@ pub(super) fn literal<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> 
             "f" | "false" | "0" | "n" | "no" | "off" => Ok("FALSE".to_owned()),
             _ => Err(invalid(index, ty)),
         },
-        Type::DATE => NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").map(date).map_err(|_| invalid(index, ty)),
+        Type::DATE => day(text).map(date).ok_or_else(|| invalid(index, ty)),
         Type::TIMESTAMP => local(text).map(timestamp).ok_or_else(|| invalid(index, ty)),
         Type::TIMESTAMPTZ => moment(text).map(timestamptz).ok_or_else(|| invalid(index, ty)),
         Type::TIME => {
-            let time = NaiveTime::parse_from_str(text.trim(), "%H:%M:%S%.f");
-            time.map(|time| format!("TIME '{time}'")).map_err(|_| invalid(index, ty))
+            let read = |format| NaiveTime::parse_from_str(without_zone(text.trim()), format).ok();
+            let time = read("%H:%M:%S%.f").or_else(|| read("%H:%M"));
+            time.map(|time| format!("TIME '{time}'")).ok_or_else(|| invalid(index, ty))
         }
         Type::BYTEA => {
             let digits = text.strip_prefix("\\x").filter(|digits| digits.bytes().all(|c| c.is_ascii_hexdigit()));
@@ -150,21 +151,45 @@ fn timestamptz(value: DateTime<Utc>) -> String {
     format!("TIMESTAMP '{} UTC'", value.naive_utc().format("%Y-%m-%d %H:%M:%S%.6f"))
 }
 
+/// `10:00:00+02` without the offset, and without `Z`.
+fn without_zone(time: &str) -> &str {
+    let end = time.find(['+', '-', 'Z']).unwrap_or(time.len());
+    time[..end].trim_end()
+}
+
+/// The date of `2024-01-01`, `2024-01-01 +00` and `2024-01-01 00:00:00+00`.
+fn day(text: &str) -> Option<NaiveDate> {
+    let (date, rest) = text.trim().split_at_checked(10)?;
+    let is_apart = rest.is_empty() || rest.starts_with([' ', 'T', '+', 'Z']);
+    NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().filter(|_| is_apart)
+}
+
+/// What the clock shows, whatever the offset behind it.
 fn local(text: &str) -> Option<NaiveDateTime> {
-    let text = text.trim().replacen('T', " ", 1);
-    let date = || NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok().or_else(date)
+    let date = day(text)?;
+    let time = without_zone(text.trim()[10..].trim_start_matches([' ', 'T']));
+    let read = |format| NaiveTime::parse_from_str(time, format).ok();
+    match time {
+        "" => date.and_hms_opt(0, 0, 0),
+        _ => Some(date.and_time(read("%H:%M:%S%.f").or_else(|| read("%H:%M"))?)),
+    }
 }
 
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let trimmed = text.trim().replacen('T', " ", 1);
     let trimmed = trimmed.strip_suffix('Z').map_or(trimmed.clone(), |time| format!("{time}+00"));
     let with_offset = |format| DateTime::parse_from_str(&trimmed, format).ok().map(|time| time.to_utc());
-    with_offset("%Y-%m-%d %H:%M:%S%.f%#z").or_else(|| local(text).map(|time| time.and_utc()))
+    let offsets = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%::z", "%Y-%m-%d %H:%M%#z"];
+    let has_offset = trimmed.get(10..).is_some_and(|time| time.contains(['+', '-']));
+    let local = || local(text).filter(|_| !has_offset).map(|time| time.and_utc());
+    offsets.into_iter().find_map(with_offset).or_else(local)
 }
 
-/// `12.50` as a decimal of its own precision and scale.
+/// `12.50` as a decimal of its own precision and scale; `1E-7` as a double.
 fn numeric(text: &str) -> Option<String> {
+    if text.contains(['e', 'E']) || text.eq_ignore_ascii_case("nan") {
+        return text.parse().ok().map(double);
+    }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_number = |text: &str| text.bytes().all(|c| c.is_ascii_digit());

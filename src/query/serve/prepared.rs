@@ -1,6 +1,6 @@
 //! Statements that were prepared.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pgwire::api::portal::Format;
@@ -11,7 +11,7 @@ use pgwire::error::PgWireResult;
 use pgwire::messages::response::TransactionStatus;
 use tokio::sync::OnceCell;
 
-use super::errors::refuse;
+use super::errors::{changed, refuse};
 use super::statement::{Kind, kind};
 use super::text;
 
@@ -26,6 +26,8 @@ pub(super) struct Prepared {
     pub(super) parameters: usize,
     /// The types of its parameters, once they are asked for; `UNKNOWN` where the query engine cannot tell.
     pub(super) types: Arc<OnceCell<Vec<Type>>>,
+    /// The columns that the client was told of last, by name and type: it reads what it gets by these.
+    told: Arc<Mutex<Option<Vec<(String, Type)>>>>,
 }
 
 impl Prepared {
@@ -37,8 +39,29 @@ impl Prepared {
                 format!("there is no parameter ${parameters}: a statement has {MAX_PARAMETERS} at most"),
             ));
         }
-        Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default() })
+        Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default(), told: Arc::default() })
     }
+
+    /// Notes the columns that the client is told of.
+    pub(super) fn tell(&self, fields: &[FieldInfo]) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told(fields));
+    }
+
+    /// Whether the statement gives the columns that the client was told of.
+    ///
+    /// # Errors
+    /// As PostgreSQL has it, which drivers know: they prepare the statement again.
+    pub(super) fn check(&self, fields: &[FieldInfo]) -> PgWireResult<()> {
+        let before = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*before {
+            Some(before) if *before != told(fields) => Err(changed()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn told(fields: &[FieldInfo]) -> Vec<(String, Type)> {
+    fields.iter().map(|field| (field.name().to_owned(), field.datatype().clone())).collect()
 }
 
 /// Prepares statements.
@@ -72,7 +95,7 @@ impl QueryParser for Parser {
 /// Whether a statement may be carried out in a transaction that failed.
 pub(super) fn ends_transaction(kind: &Kind, status: TransactionStatus) -> PgWireResult<()> {
     match (status, kind) {
-        (TransactionStatus::Error, Kind::Commit | Kind::Rollback) => Ok(()),
+        (TransactionStatus::Error, Kind::Commit | Kind::Rollback | Kind::RollbackTo) => Ok(()),
         (TransactionStatus::Error, _) => {
             Err(refuse("25P02", "the transaction has failed: statements are ignored until it ends"))
         }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions as DisplayOptions};
@@ -37,12 +38,16 @@ impl Rows {
         let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
             let encoding = WireType::of(field).encoding;
             let column = match encoding {
+                // There are no numbers of one byte on the wire.
+                Encoding::Plain if *column.data_type() == DataType::Int8 => {
+                    cast(column, &DataType::Int16).map_err(wrong)?
+                }
                 Encoding::Plain => Arc::clone(column),
                 Encoding::Json => Arc::new(json_texts(field, column).map_err(wrong)?),
                 Encoding::Numeric | Encoding::Text => text(column).map_err(wrong)?,
             };
             let field = match encoding {
-                Encoding::Plain => Arc::clone(field),
+                Encoding::Plain => Arc::new(Field::new(field.name(), column.data_type().clone(), true)),
                 _ => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
             };
             Ok((field, column, encoding))

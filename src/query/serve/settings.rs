@@ -13,7 +13,7 @@ use super::text::{Token, scan};
 pub(super) const SERVER_VERSION: &str = concat!("15.0 (Siltstone ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Settings with a value that is always the same.
-const FIXED: [(&str, &str); 16] = [
+const FIXED: [(&str, &str); 17] = [
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
@@ -23,6 +23,7 @@ const FIXED: [(&str, &str); 16] = [
     ("intervalstyle", "postgres"),
     ("is_superuser", "off"),
     ("max_identifier_length", "63"),
+    ("max_index_keys", "32"),
     ("search_path", "public"),
     ("server_encoding", "UTF8"),
     ("server_version", SERVER_VERSION),
@@ -55,6 +56,11 @@ const KEPT: [&str; 17] = [
 
 /// Ends queries after this time.
 const TIMEOUT: &str = "statement_timeout";
+
+/// The settings with a value that is always the same.
+pub(super) fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FIXED.into_iter()
+}
 
 /// The settings of a connection.
 pub(super) type Settings = HashMap<String, String>;

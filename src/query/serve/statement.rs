@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Begin,
     Commit,
     Rollback,
+    /// To a savepoint. There is nothing to be undone, so it needs no name.
+    RollbackTo,
     /// What stands behind SET.
     Set(String),
     /// The name of one setting.
@@ -33,7 +35,7 @@ pub(super) enum Kind {
 }
 
 /// What tells of the server where no table is named.
-const ABOUT: [&str; 22] = [
+const ABOUT: [&str; 23] = [
     "version",
     "current_schema",
     "current_schemas",
@@ -56,6 +58,7 @@ const ABOUT: [&str; 22] = [
     "has_database_privilege",
     "inet_server_addr",
     "inet_server_port",
+    "pg_advisory_unlock_all",
 ];
 
 const WRITES: [&str; 26] = [
@@ -87,8 +90,7 @@ const WRITES: [&str; 26] = [
     "UPDATE",
 ];
 
-const NOT_THERE: [&str; 10] =
-    ["DECLARE", "EXECUTE", "FETCH", "LISTEN", "MOVE", "PREPARE", "RELEASE", "SAVEPOINT", "UNLISTEN", "USE"];
+const NOT_THERE: [&str; 7] = ["DECLARE", "EXECUTE", "FETCH", "LISTEN", "MOVE", "PREPARE", "USE"];
 
 /// Settings whose names are several words.
 const SHOWN: [(&[&str], &str); 2] =
@@ -111,7 +113,10 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
             false => Kind::Begin,
         },
         "COMMIT" | "END" => Kind::Commit,
-        "ROLLBACK" if rest.iter().any(|token| token.is("TO")) => return Err(not_there("SAVEPOINT")),
+        "ROLLBACK" if rest.iter().any(|token| token.is("TO")) => Kind::RollbackTo,
+        "SAVEPOINT" => Kind::Nothing("SAVEPOINT"),
+        "RELEASE" => Kind::Nothing("RELEASE"),
+        "UNLISTEN" => Kind::Nothing("UNLISTEN"),
         "ROLLBACK" | "ABORT" => Kind::Rollback,
         "SET" => Kind::Set(behind()),
         "RESET" => match rest {

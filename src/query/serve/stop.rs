@@ -11,6 +11,7 @@ use pgwire::api::cancel::CancelHandler;
 use pgwire::error::PgWireError;
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::startup::SecretKey;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
@@ -55,8 +56,9 @@ impl Cancellable {
     }
 
     /// What ends the query that begins now.
-    pub(super) fn stop(&self, ending: &watch::Receiver<bool>, timeout: Option<Duration>) -> Stop {
+    pub(super) fn stop(&self, ending: &watch::Receiver<bool>, timeout: Option<Duration>, engine: &Handle) -> Stop {
         Stop {
+            engine: engine.clone(),
             cancelled: self.cancel.subscribe(),
             ending: ending.clone(),
             timeout: timeout.map(|timeout| (timeout, Box::pin(tokio::time::sleep(timeout)))),
@@ -78,6 +80,8 @@ pub(super) fn is_stop(error: &PgWireError) -> bool {
 /// Waits for what ends one query.
 #[derive(Debug)]
 pub(super) struct Stop {
+    /// Where queries do their work: what computes for long there keeps no connection from being answered.
+    engine: Handle,
     cancelled: watch::Receiver<()>,
     ending: watch::Receiver<bool>,
     timeout: Option<(Duration, Pin<Box<Sleep>>)>,
@@ -108,14 +112,14 @@ impl Stop {
         }
     }
 
-    /// What `work` gives, unless the query is to end before. It runs as a task of its own, for planning may block.
+    /// What `work` gives, unless the query is to end before. It runs among the other queries, for it may block.
     pub(super) async fn unless<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = Result<T, PgWireError>> + Send + 'static,
     ) -> Result<T, PgWireError> {
         // Dropped, it ends its task.
         let mut tasks = JoinSet::new();
-        tasks.spawn(work);
+        tasks.spawn_on(work, &self.engine);
         tokio::select! {
             biased;
             why = self.wait() => Err(why),

@@ -209,3 +209,19 @@ fn wrong_settings_of_columns_say_what_is_wrong() {
         assert!(message.contains(expected), "{config}: {message}");
     }
 }
+
+#[test]
+fn members_of_the_envelope_have_their_columns_however_few_there_may_be() {
+    let roots = configured("max_columns = 5\nrecords = \"data\"\nenvelope_fields = [\"next\"]");
+    let record = json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7});
+    roots.put("s/1", json!({"data": [record], "next": "p1"}).to_string());
+    roots.compact_one(&["--partition-by", "none"]);
+    roots.put("s/2", json!({"data": [record, record], "next": "p2"}).to_string());
+    roots.compact_one(&[]);
+    let pages = roots.sql("select envelope_next as page, count(*) as n from lake.s group by 1 order by 1");
+    assert_eq!(pages, [json!({"page": "p1", "n": 1}), json!({"page": "p2", "n": 2})]);
+    let first = roots.export("s").remove(0);
+    assert_eq!((&first["a"], &first["g"]), (&json!(1), &json!(7)), "{first}");
+    let verified = roots.run_here(&["verify", "--deep", "s"]).ok();
+    assert!(verified.contains("nothing wrong"), "{verified}");
+}

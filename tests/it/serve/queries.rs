@@ -181,3 +181,25 @@ fn psycopg_sends_parameters_and_gets_values_of_their_types() {
     let ran = Ran::of(Command::new(python).arg(script).arg(server.port.to_string()).env("PGPASSWORD", "opensesame"));
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "fine\n"), "{}", ran.stderr);
 }
+
+#[test]
+fn savepoints_and_what_pools_send_are_taken() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let script = "BEGIN; SAVEPOINT a; SELECT nope; ROLLBACK TO SAVEPOINT a; SELECT 'still here'; RELEASE a; COMMIT; \
+                  SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL; SELECT 'and after'";
+    let mut psql = server.psql(&["-At"]);
+    for statement in script.split("; ") {
+        psql.args(["-c", statement]);
+    }
+    let ran = Ran::of(&mut psql);
+    assert!(ran.stdout.contains("still here\n") && ran.stdout.ends_with("and after\n"), "{ran:?}");
+    assert_eq!(ran.stderr.matches("ERROR").count(), 1, "{}", ran.stderr);
+    assert_eq!(server.rows("SELECT CAST(order_id AS TEXT) || CAST(1 AS int8)::text FROM raw.orders LIMIT 0"), "");
+    assert_eq!(server.rows("SELECT setting FROM pg_settings WHERE name = 'max_index_keys'"), "32\n");
+    let schemas = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg/_%' ESCAPE '/' ORDER BY 1";
+    assert!(server.rows(schemas).contains("raw\n"));
+}

@@ -185,3 +185,33 @@ fn prepared_statements_are_forgotten_one_by_one_or_all() {
     client.ready();
     assert_eq!(there(&mut client), [false; 3]);
 }
+
+#[test]
+fn a_statement_whose_columns_have_changed_is_to_be_prepared_again() {
+    let roots = Roots::new();
+    roots.put("we/a.json", r#"{"a": 1, "b": 2}"#);
+    let server = Server::start(&roots, &[]);
+    let mut client = Client::greet(&server);
+    client.ready();
+    // As drivers do that keep statements: told of the columns once, and given binary values from then on.
+    client.send(b"P", b"s\0SELECT a, b FROM we\0\0\0");
+    client.send(b"D", b"Ss\0");
+    client.sync();
+    client.ready();
+    let mut run = |expected: char| {
+        client.send(b"B", b"\0s\0\0\0\0\0\0\x01\0\x01");
+        client.send(b"E", b"\0\0\0\0\0");
+        client.sync();
+        assert_eq!(client.receive().0, '2');
+        let (kind, content) = client.receive();
+        assert_eq!(kind, expected, "{}", String::from_utf8_lossy(&content));
+        client.ready();
+        String::from_utf8_lossy(&content).into_owned()
+    };
+    run('D');
+    roots.put("we/b.json", r#"{"a": 1.5, "b": 3}"#);
+    std::thread::sleep(Duration::from_millis(1500));
+    let error = run('E');
+    assert!(error.contains("C0A000\0Mcached plan must not change result type\0"), "{error}");
+    assert!(error.contains("RRevalidateCachedQuery\0"), "{error}");
+}
