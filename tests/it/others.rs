@@ -42,7 +42,8 @@ fn features_that_writers_must_know_are_refused() {
         json!({"metaData": metadata})
     };
     let writer = |features: &[&str]| json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": features}});
-    let cases: [(&dyn Fn(&Roots) -> Vec<Value>, &str); 6] = [
+    type Actions<'a> = &'a dyn Fn(&Roots) -> Vec<Value>;
+    let cases: [(Actions<'_>, &str); 6] = [
         (&|_| vec![writer(&["appendOnly", "rowTracking", "domainMetadata"])], "domainMetadata, rowTracking"),
         (
             &|_| {

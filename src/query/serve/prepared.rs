@@ -18,6 +18,9 @@ use super::text;
 /// The protocol counts them in two bytes.
 const MAX_PARAMETERS: usize = 65_535;
 
+/// The columns of a result, by name and type.
+type Columns = Vec<(String, Type)>;
+
 /// A statement that was prepared.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
@@ -26,8 +29,8 @@ pub(super) struct Prepared {
     pub(super) parameters: usize,
     /// The types of its parameters, once they are asked for; `UNKNOWN` where the query engine cannot tell.
     pub(super) types: Arc<OnceCell<Vec<Type>>>,
-    /// The columns that the client was told of last, by name and type: it reads what it gets by these.
-    told: Arc<Mutex<Option<Vec<(String, Type)>>>>,
+    /// The columns that the client was told of last: it reads what it gets by these.
+    told: Arc<Mutex<Option<Columns>>>,
 }
 
 impl Prepared {
@@ -60,7 +63,7 @@ impl Prepared {
     }
 }
 
-fn told(fields: &[FieldInfo]) -> Vec<(String, Type)> {
+fn told(fields: &[FieldInfo]) -> Columns {
     fields.iter().map(|field| (field.name().to_owned(), field.datatype().clone())).collect()
 }
 
