@@ -18,4 +18,4 @@ pub use name::{FileOrigin, merged_id, merged_name, name_without_origin, same_row
 pub use properties::hidden_file_properties;
 pub use ranges::{RangeWriter, RowRange};
 pub use sink::Sink;
-pub use stats::leaves_with_stats;
+pub use stats::{delta_stats, leaves_with_stats};

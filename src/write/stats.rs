@@ -58,7 +58,7 @@ pub fn leaves_with_stats(fields: &[Field]) -> Option<Vec<Vec<&str>>> {
 }
 
 /// The `stats` of a Delta `add` action for a file of the columns `fields` with this footer.
-pub(super) fn delta_stats(metadata: &ParquetMetaData, fields: &[Field]) -> String {
+pub fn delta_stats(metadata: &ParquetMetaData, fields: &[Field]) -> String {
     let with_stats = leaves_with_stats(fields).map(HashSet::<Vec<&str>>::from_iter);
     let has_stats = |column: &ColumnDescriptor| {
         let path: Vec<&str> = column.path().parts().iter().map(String::as_str).collect();

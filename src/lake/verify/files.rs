@@ -9,10 +9,12 @@ use parquet::schema::types::Type;
 
 use super::columns::check_columns;
 use super::finding::{Effect, Finding, FindingKind, Findings};
+use super::stats::check_stats;
 use super::{CONCURRENCY, Checked};
 use crate::error::describe;
 use crate::lake::ranges::RangedFile;
 use crate::partition::Partitioning;
+use crate::schema::Field;
 use crate::store::Location;
 
 /// A file as the log describes it.
@@ -24,6 +26,8 @@ pub(super) struct LoggedFile {
     pub(super) size_bytes: u64,
     /// Rows, when the log has them.
     pub(super) row_count: Option<u64>,
+    /// Bounds and counts of values, as JSON text.
+    pub(super) stats: String,
     /// The values of partition columns by name.
     pub(super) partition: HashMap<String, Option<String>>,
 }
@@ -35,11 +39,12 @@ enum Stored {
     File { size_bytes: u64, footer: Result<ParquetMetaData, String> },
 }
 
-/// Checks all `files` of a table of the columns `table`. The rows in them; `None` when the rows of some are not known.
+/// Checks all `files` of a table of the columns `table`, which are `fields` where the registry is known. The rows in them; `None` when the rows of some are not known.
 pub(super) async fn check_files(
     location: &Location,
     files: &[LoggedFile],
     table: &Type,
+    fields: Option<&[Field]>,
     partitions: &[String],
     checked: &mut Checked,
     found: &mut Findings,
@@ -51,8 +56,12 @@ pub(super) async fn check_files(
     while let Some((file, stored)) = stored.next().await {
         checked.files += 1;
         let in_file = check_file(file, &stored, table, partitions, found);
-        if let Stored::File { size_bytes, .. } = &stored {
+        if let Stored::File { size_bytes, footer } = &stored {
             checked.bytes += size_bytes;
+            // Of another file, that it is another is told.
+            if let (Ok(footer), Some(fields), true) = (footer, fields, *size_bytes == file.size_bytes) {
+                check_stats(&file.path, &file.stats, footer, fields, found);
+            }
         }
         rows = rows.zip(in_file).map(|(sum, more): (u64, u64)| sum.saturating_add(more));
     }

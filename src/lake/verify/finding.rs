@@ -45,6 +45,8 @@ pub enum FindingKind {
     Footer,
     /// The log and a footer do not agree on the number of rows.
     Rows,
+    /// Bounds or null counts of the log are not those of the file.
+    Statistics,
     /// A data file holds a column that the table has not.
     UnknownColumn,
     /// A column name is not `[a-z0-9_]` of at most 255 bytes.

@@ -19,6 +19,7 @@ mod log;
 mod origins;
 mod readers;
 mod schema;
+mod stats;
 
 use serde::Serialize;
 
@@ -123,6 +124,7 @@ async fn check_table(table: &Table, checked: &mut Checked, found: &mut Findings)
         .map(|file| LoggedFile {
             path: file.path().into_owned(),
             size_bytes: file.size().max(0) as u64,
+            stats: file.stats().unwrap_or_default().to_string(),
             row_count: logged_rows(file.num_records(), file.stats().as_deref()),
             partition: file.partition_values_map(),
         })
@@ -136,7 +138,10 @@ async fn check_table(table: &Table, checked: &mut Checked, found: &mut Findings)
         }
     }
     let rows = match schema::stored_columns(&logged, partitions) {
-        Ok(columns) => files::check_files(location, &files, &columns, partitions, checked, found).await,
+        Ok(columns) => {
+            let fields = registry.as_ref().map(|registry| registry.fields.as_slice());
+            files::check_files(location, &files, &columns, fields, partitions, checked, found).await
+        }
         Err(error) => {
             found.push(Finding::error(FindingKind::TableSchema, LOG, describe(&error)));
             None

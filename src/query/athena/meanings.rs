@@ -133,6 +133,57 @@ pub(super) fn refuse(body: &SetExpr) -> Result<(), String> {
     refuse(right)
 }
 
+/// `to_char`, `to_timestamp` and `to_date` with a pattern of Teradata's (and PostgreSQL's) kind, by those that take Joda's:
+/// <https://trino.io/docs/current/functions/teradata.html>.
+///
+/// # Errors
+/// A message when the pattern holds something else.
+pub(super) fn teradata(name: &str, args: &mut [Expr]) -> Result<Option<Expr>, String> {
+    let [of, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(pattern), .. })] = args else {
+        return Ok(None);
+    };
+    let pattern = text(joda(pattern)?);
+    let of = take(of);
+    let cast = |expr: Expr, ty: &str| call(casts::CAST, vec![expr, text(ty)]);
+    Ok(Some(match name {
+        "to_char" => call("format_datetime", vec![of, pattern]),
+        "to_timestamp" => cast(call("parse_datetime", vec![of, pattern]), "timestamp"),
+        _ => cast(call("parse_datetime", vec![of, pattern]), "date"),
+    }))
+}
+
+fn joda(pattern: &str) -> Result<String, String> {
+    const PARTS: [(&str, &str); 11] = [
+        ("yyyy", "yyyy"),
+        ("yy", "yy"),
+        ("mm", "MM"),
+        ("dd", "dd"),
+        ("hh24", "HH"),
+        ("hh12", "hh"),
+        ("hh", "hh"),
+        ("mi", "mm"),
+        ("ss", "ss"),
+        ("ms", "SSS"),
+        ("us", "SSSSSS"),
+    ];
+    let lower = pattern.to_ascii_lowercase();
+    let (mut out, mut at) = (String::new(), 0);
+    while let Some(next) = lower[at..].chars().next() {
+        if let Some((part, other)) = PARTS.iter().find(|(part, _)| lower[at..].starts_with(part)) {
+            out.push_str(other);
+            at += part.len();
+        } else if next.is_alphanumeric() {
+            return Err(format!(
+                "the pattern {pattern:?} holds {next:?}: yyyy, yy, mm, dd, hh24, hh, mi, ss, ms, us are known"
+            ));
+        } else {
+            out.push(next);
+            at += next.len_utf8();
+        }
+    }
+    Ok(out)
+}
+
 /// Functions that DataFusion has under another name and with other arguments.
 pub(super) fn by_another(name: &str, args: &mut [Expr]) -> Option<Expr> {
     Some(match (name, args) {

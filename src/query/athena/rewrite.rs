@@ -501,6 +501,10 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             call("slice", vec![Expr::Function(function.clone()), number("1"), most])
         }
         ("max_by" | "min_by", _) => return takes("2 or 3"),
+        ("to_char" | "to_timestamp" | "to_date", 2) => match meanings::teradata(&name, &mut args)? {
+            Some(new) => new,
+            None => return Ok(None),
+        },
         ("approx_percentile", 2..=4) => return approx_percentile(function, args).map(Some),
         ("is_infinite", 1) => binary(call("abs", vec![arg(0)]), BinaryOperator::Eq, double("Infinity")),
         ("is_finite", 1) => {

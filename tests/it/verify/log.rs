@@ -78,6 +78,51 @@ fn rows_that_the_log_miscounts_are_found() {
 }
 
 #[test]
+fn statistics_that_hide_rows_are_found() {
+    let roots = small();
+    let [path] = &roots.data_files()[..] else { panic!() };
+    let entry = std::fs::read_to_string(roots.table().join(log(0))).unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let lines = entry.lines().map(|line| {
+            let mut action: Value = serde_json::from_str(line).unwrap();
+            if let Some(text) = action["add"]["stats"].as_str() {
+                let mut stats: Value = serde_json::from_str(text).unwrap();
+                change(&mut stats);
+                action["add"]["stats"] = json!(stats.to_string());
+            }
+            action.to_string() + "\n"
+        });
+        std::fs::write(roots.table().join(log(0)), lines.collect::<String>()).unwrap();
+    };
+    let cases: [(&str, &str, Value); 7] = [
+        ("/minValues/id", "id", json!(2)),
+        ("/maxValues/id", "id", json!(1)),
+        ("/nullCount/x", "x", json!(0)),
+        ("/minValues/v", "v", json!("b")),
+        ("/maxValues/v", "v", json!("a")),
+        ("/maxValues/t", "t", json!("2025-01-02T03:04:04Z")),
+        ("/minValues/o/q/r", "o.q.r", json!("t")),
+    ];
+    for (place, column, value) in cases {
+        with(&|stats| *stats.pointer_mut(place).unwrap() = value.clone());
+        let reason = format!("{} of the log", place.split('/').nth(1).unwrap());
+        let found = assert_found(&roots, &[("statistics", path, column, &reason)]);
+        assert!(effects(&found[0])[0].contains("pass over the file"), "{found:?}");
+    }
+    // Wider bounds, texts that are cut, and none at all hide nothing.
+    for (place, value) in [
+        ("/minValues/id", json!(-7)),
+        ("/maxValues/v", json!("bcd")),
+        ("/minValues/t", json!("2025-01-02T03:04:05.000Z")),
+        ("/minValues/t", json!("1999-01-02T03:04:05Z")),
+        ("/minValues", json!({})),
+    ] {
+        with(&|stats| *stats.pointer_mut(place).unwrap() = value.clone());
+        assert_sound(&roots);
+    }
+}
+
+#[test]
 fn a_delta_schema_that_the_registry_does_not_give_is_found() {
     let roots = small();
     let entry = std::fs::read_to_string(roots.table().join(log(0))).unwrap();
