@@ -143,6 +143,10 @@ impl Below {
 
     /// Takes what is to be computed here out of an expression, which gets columns in its place.
     fn take(&mut self, expr: Expr, names: &NamePreserver) -> Result<Expr> {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            // What is grouped by in several ways is known by its own name.
+            return Ok(expr);
+        }
         let take = |expr: Expr| {
             if !is_below(&expr) {
                 return Ok(Transformed::no(expr));
