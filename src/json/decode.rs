@@ -115,16 +115,12 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    /// Stores the member whose key is at `key_at` and whose value is at the position among those without a column. Null is as
-    /// if it were not there, as in columns.
+    /// Stores the member whose key is at `key_at` and whose value is at the position among those without a column.
     #[cold]
     fn rest_member(&mut self, data: &mut StructData, row: usize, key_at: usize) -> Result<(), Faulty> {
         let (key_end, value) = (self.window.string_end(key_at)?.0, self.at);
         self.skip()?;
         let (window, end) = (self.window, self.at);
-        if window.slice(value, end) == b"null" {
-            return Ok(());
-        }
         if let Some(rest) = &mut data.rest {
             rest.add(row, |text| {
                 text.extend_from_slice(window.slice(key_at, key_end));

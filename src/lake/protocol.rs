@@ -72,7 +72,8 @@ pub(super) fn check_writable(state: &DeltaTableState, location: &Location, remov
     if removes && is_on("delta.appendOnly") {
         unknown.insert("delta.appendOnly = true".to_owned());
     }
-    if is_on("delta.enableChangeDataFeed") {
+    // Files that only come are read as the changes that they are.
+    if removes && is_on("delta.enableChangeDataFeed") {
         unknown.insert("delta.enableChangeDataFeed = true".to_owned());
     }
     unknown.extend(properties.keys().filter(|name| name.starts_with("delta.constraints.")).cloned());

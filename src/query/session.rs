@@ -231,6 +231,7 @@ impl SqlSession {
             Shown::Schemas => one(catalog.map_or_else(Vec::new, |catalog| catalog.schema_names())),
             Shown::Tables(schema) => {
                 let name = match schema.as_ref().and_then(|name| name.0.last()?.as_ident()) {
+                    Some(name) if name.quote_style.is_none() => name.value.to_lowercase(),
                     Some(name) => name.value.clone(),
                     None => self.context.state().config_options().catalog.default_schema.clone(),
                 };

@@ -301,23 +301,6 @@ fn what_went_into_the_overflow_column_goes_there_for_good() {
 }
 
 #[test]
-fn nulls_without_a_column_are_nowhere() {
-    let roots = Roots::new();
-    configure(&roots, "max_columns = 3");
-    for (run, record) in
-        ["{\"a\":1,\"b\":2,\"n\":null}", "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":null}"].iter().enumerate()
-    {
-        roots.put(&format!("s/{run}.json"), record);
-        roots.compact_one(&["--partition-by", "none"]);
-        assert_eq!(assert_sound(&roots), (run as u64 + 1, 0, 0));
-    }
-    assert_eq!(
-        roots.sql("select overflow from lake.s where overflow is not null"),
-        [json!({"overflow": "{\"c\":3,\"d\":4}"})]
-    );
-}
-
-#[test]
 fn a_number_that_became_text_and_then_json_is_canonical() {
     let roots = Roots::new();
     roots.put("s/1.json", "{\"id\":1,\"a\":1.10}");

@@ -43,7 +43,7 @@ fn features_that_writers_must_know_are_refused() {
     };
     let writer = |features: &[&str]| json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": features}});
     type Actions<'a> = &'a dyn Fn(&Roots) -> Vec<Value>;
-    let cases: [(Actions<'_>, &str); 6] = [
+    let cases: [(Actions<'_>, &str); 5] = [
         (&|_| vec![writer(&["appendOnly", "rowTracking", "domainMetadata"])], "domainMetadata, rowTracking"),
         (
             &|_| {
@@ -56,7 +56,6 @@ fn features_that_writers_must_know_are_refused() {
             &|roots| vec![writer(&["checkConstraints"]), with_property(roots, "delta.constraints.c", "id < 5")],
             "delta.constraints.c",
         ),
-        (&|roots| vec![with_property(roots, "delta.enableChangeDataFeed", "true")], "enableChangeDataFeed"),
         (&|roots| vec![with_property(roots, "delta.columnMapping.mode", "name")], "columnMapping"),
         (
             &|_| vec![json!({"protocol": {"minReaderVersion": 4, "minWriterVersion": 7, "writerFeatures": []}})],

@@ -419,10 +419,7 @@ fn what_is_too_deep_for_the_engine_is_refused_and_what_is_not_is_answered() {
             (relations(5000), "1000 relations"),
         ] {
             let message = run(dialect, &statement).failed(2);
-            assert!(
-                message.contains(told) && message.contains("too deep") || message.contains("too many"),
-                "{message}"
-            );
+            assert!(message.contains(told), "{message}");
         }
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn check_schema(schema: &StructType, registry: &Registry, found: &mut
 }
 
 /// Refuses a table whose log gives a column another type than the registry: new files would contradict one of them. (Columns
-/// that the log has besides are another engine's matter.)
+/// that the log has besides are another engine's matter, but for members of structs.)
 ///
 /// # Errors
 /// When there is one.

@@ -1,4 +1,4 @@
-//! Arithmetic that tells where the engine's would not: integers that overflow wrap around there.
+//! Arithmetic that tells where the engine's would not: integers that overflow wrap around there, and in conditions here, too.
 //! <https://trino.io/docs/current/functions/math.html>
 
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -26,12 +26,21 @@ pub(super) struct Arithmetic;
 impl AnalyzerRule for Arithmetic {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|plan| {
+            // In conditions it would keep files from being passed over, and fail on rows that another condition leaves out.
+            if matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::TableScan(_)) {
+                return Ok(Transformed::yes(plan.recompute_schema()?));
+            }
             let schema = merge_schema(&plan.inputs());
             let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
+            let plan = plan.map_expressions(|expr| {
+                if operators(&expr)? > MOST_OPERATORS {
+                    return Ok(Transformed::no(expr));
+                }
                 let name = names.save(&expr);
                 Ok(expr.transform_up(|expr| checked(expr, &schema))?.update_data(|expr| name.restore(expr)))
-            })
+            })?;
+            // Types may be others than before: of ranks, and of quotients.
+            plan.map_data(LogicalPlan::recompute_schema)
         })
         .data()
     }
@@ -39,6 +48,18 @@ impl AnalyzerRule for Arithmetic {
     fn name(&self) -> &'static str {
         "arithmetic"
     }
+}
+
+/// So many operators in an expression are taken: types of functions in each other are found out again and again.
+const MOST_OPERATORS: usize = 64;
+
+fn operators(expr: &Expr) -> Result<usize> {
+    let mut count = 0;
+    expr.apply(|expr| {
+        count += usize::from(matches!(expr, Expr::BinaryExpr(_)));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(count)
 }
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
@@ -73,9 +94,17 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match (left.get_type(schema)?, right.get_type(schema)?) {
         (left_type, right_type) if left_type == right_type && left_type.is_integer() => {
             let Some(function) = FUNCTIONS.iter().find(|(own, _)| own == op) else { return Ok(Transformed::no(expr)) };
-            Ok(Transformed::yes(function.1.call(vec![left.as_ref().clone(), right.as_ref().clone()])))
+            // Ranks are unsigned on the engine, and their difference need not be.
+            let signed = |expr: &Expr| match left_type.is_unsigned_integer() {
+                true => Expr::Cast(Cast::new(Box::new(expr.clone()), DataType::Int64)),
+                false => expr.clone(),
+            };
+            Ok(Transformed::yes(function.1.call(vec![signed(left), signed(right)])))
         }
-        (DataType::Decimal128(precision, scale), DataType::Decimal128(_, other)) if *op == Operator::Divide => {
+        // The engine gives four digits more than the dividend has; where the divisor has more, it stays at that.
+        (DataType::Decimal128(precision, scale), DataType::Decimal128(_, other))
+            if *op == Operator::Divide && other <= scale + MORE_DIGITS =>
+        {
             let precision = i16::from(precision) + i16::from(other) + i16::from((other - scale).max(0));
             let precision = u8::try_from(precision).unwrap_or(MOST_DIGITS).min(MOST_DIGITS);
             let to = DataType::Decimal128(precision, scale.max(other));
@@ -85,5 +114,7 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
+/// How many digits behind the point a quotient has more than its dividend, on the engine.
+const MORE_DIGITS: i8 = 4;
 /// Of a decimal.
 const MOST_DIGITS: u8 = 38;

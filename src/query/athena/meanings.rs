@@ -142,6 +142,10 @@ pub(super) fn teradata(name: &str, args: &mut [Expr]) -> Result<Option<Expr>, St
     let [of, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(pattern), .. })] = args else {
         return Ok(None);
     };
+    if pattern.contains('%') {
+        // The engine's own kind.
+        return Ok(None);
+    }
     let pattern = text(joda(pattern)?);
     let of = take(of);
     let cast = |expr: Expr, ty: &str| call(casts::CAST, vec![expr, text(ty)]);

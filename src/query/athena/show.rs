@@ -26,7 +26,7 @@ pub(in crate::query) enum Shown {
 enum Filter {
     /// As LIKE takes it.
     Like(String),
-    /// As Hive takes it: `*` stands for anything, `|` for or.
+    /// As Hive takes it: `*` stands for anything, `|` for or, and case does not matter.
     Hive(String),
 }
 
@@ -90,8 +90,15 @@ impl Show {
             None => String::new(),
             Some(Filter::Like(pattern)) => format!("AND {} LIKE {}", columns[0], quoted(pattern)),
             Some(Filter::Hive(pattern)) => {
-                let any: Vec<String> = pattern.split('|').map(|part| part.trim().replace('*', ".*")).collect();
-                format!("AND regexp_like({}, {})", columns[0], quoted(&format!("^({})$", any.join("|"))))
+                let regexp = |c: char| match c {
+                    '*' => ".*".to_owned(),
+                    '|' => "|".to_owned(),
+                    c if c.is_alphanumeric() || c == '_' => c.to_string(),
+                    ' ' => String::new(),
+                    c => format!("\\{c}"),
+                };
+                let any: String = pattern.chars().map(regexp).collect();
+                format!("AND regexp_like({}, {})", columns[0], quoted(&format!("(?i)^({any})$")))
             }
         };
         let names = columns.join(", ");

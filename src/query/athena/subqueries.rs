@@ -2,7 +2,8 @@
 //! ones in select lists.
 //!
 //! What others give is counted: `EXISTS (q)` is `(SELECT count(*) FROM q) > 0`, and `x IN (q)` by three counts, which its three
-//! values need. Counts are scalar subqueries, which the engine joins. What an aggregate or a window takes is computed below it.
+//! values need. Counts are scalar subqueries, which the engine joins where they are correlated by equations. What an aggregate or
+//! a window takes is computed below it.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNod
 use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema as _, Spans};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr::{Exists, InSubquery, WindowFunctionParams};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, SortExpr,
@@ -19,6 +20,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
+
+/// The name of a subquery whose rows are compared with one outside.
+const WITHIN: &str = "__within";
+/// The name of a count: there may be others beside it.
+const COUNT: &str = "__rows";
 
 /// Before types are settled: those of what is written here are, too.
 #[derive(Debug)]
@@ -35,13 +41,9 @@ impl AnalyzerRule for Subqueries {
 }
 
 fn settle(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let is_taken = match plan {
-        LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => is_below,
-        _ => is_subquery,
-    };
     let mut has = false;
     plan.apply_expressions(|expr| {
-        has = has || expr.exists(|expr| Ok(is_taken(expr)))?;
+        has = has || expr.exists(|expr| Ok(is_subquery(expr) || sorts_by_lambda(expr)))?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !has {
@@ -86,9 +88,9 @@ fn settle(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-/// A condition whose subqueries the engine joins, but for those where it would take what is not known for false.
+/// A condition whose subqueries the engine joins, but for IN where it would take what is not known for false.
 ///
-/// It does not for NOT IN that `must` hold.
+/// It does not for NOT IN that `must` hold. EXISTS is always known, and where IN is correlated the engine knows more ways.
 fn condition(expr: Expr, schema: &DFSchema, must: bool) -> Result<Expr> {
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
@@ -96,17 +98,21 @@ fn condition(expr: Expr, schema: &DFSchema, must: bool) -> Result<Expr> {
             let part = |expr: Expr| condition(expr, schema, must).map(Box::new);
             Expr::BinaryExpr(BinaryExpr::new(part(*left)?, op, part(*right)?))
         }
-        Expr::Not(inner) => match *inner {
+        Expr::Not(inner) if matches!(*inner, Expr::InSubquery(_)) => match *inner {
             Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
                 let expr = Expr::InSubquery(InSubquery { expr, subquery, negated: !negated });
                 condition(expr, schema, must)?
             }
-            simple @ Expr::Exists(_) => Expr::Not(Box::new(simple)),
-            other => Expr::Not(Box::new(other)).transform_down(|expr| counted(expr, schema))?.data,
+            other => Expr::Not(Box::new(other)),
         },
-        Expr::InSubquery(expr) if expr.negated && !must => counted(Expr::InSubquery(expr), schema)?.data,
-        simple @ (Expr::InSubquery(_) | Expr::Exists(_)) => simple,
-        other => other.transform_down(|expr| counted(expr, schema))?.data,
+        Expr::InSubquery(expr) if must || !expr.negated => Expr::InSubquery(expr),
+        other => {
+            let count = |expr: Expr| match &expr {
+                Expr::InSubquery(inner) if inner.subquery.outer_ref_columns.is_empty() => counted(expr, schema),
+                _ => Ok(Transformed::no(expr)),
+            };
+            other.transform_down(count)?.data
+        }
     })
 }
 
@@ -119,9 +125,20 @@ fn is_subquery(expr: &Expr) -> bool {
     }
 }
 
-/// Whether an aggregate or a window needs it computed below: a lambda in what they sort by is lost on the engine, too.
-fn is_below(expr: &Expr) -> bool {
-    is_subquery(expr) || matches!(expr, Expr::HigherOrderFunction(_))
+/// Whether an aggregate or a window sorts by what has a lambda, which the engine does not know again behind the sort.
+fn sorts_by_lambda(expr: &Expr) -> bool {
+    match expr {
+        Expr::AggregateFunction(function) => function.params.order_by.iter().any(|key| has_lambda(&key.expr)),
+        Expr::WindowFunction(function) => {
+            let WindowFunctionParams { partition_by, order_by, .. } = &function.params;
+            partition_by.iter().chain(order_by.iter().map(|key| &key.expr)).any(has_lambda)
+        }
+        _ => false,
+    }
+}
+
+fn has_lambda(expr: &Expr) -> bool {
+    expr.exists(|expr| Ok(matches!(expr, Expr::HigherOrderFunction(_)))).unwrap_or(false)
 }
 
 /// What is computed below an operator, for its expressions.
@@ -147,17 +164,44 @@ impl Below {
             // What is grouped by in several ways is known by its own name.
             return Ok(expr);
         }
-        let take = |expr: Expr| {
-            if !is_below(&expr) {
+        let take = |mut expr: Expr| {
+            if is_subquery(&expr) {
+                return Ok(Transformed::new(self.compute(expr)?, true, TreeNodeRecursion::Jump));
+            }
+            if !sorts_by_lambda(&expr) {
                 return Ok(Transformed::no(expr));
             }
-            self.taken += 1;
-            let alias = format!("__below_{}", self.taken);
-            self.exprs.push(counted(expr, &self.schema)?.data.alias(alias.as_str()));
-            Ok(Transformed::new(Expr::Column(Column::new_unqualified(alias)), true, TreeNodeRecursion::Jump))
+            let keys: Vec<&mut Expr> = match &mut expr {
+                Expr::AggregateFunction(function) => {
+                    function.params.order_by.iter_mut().map(|key| &mut key.expr).collect()
+                }
+                Expr::WindowFunction(function) => {
+                    let WindowFunctionParams { partition_by, order_by, .. } = &mut function.params;
+                    partition_by.iter_mut().chain(order_by.iter_mut().map(|key| &mut key.expr)).collect()
+                }
+                _ => Vec::new(),
+            };
+            for key in keys.into_iter().filter(|key| has_lambda(key)) {
+                *key = self.compute(std::mem::take(key))?;
+            }
+            Ok(Transformed::yes(expr))
         };
         let name = names.save(&expr);
         Ok(name.restore(expr.transform_down(take)?.data))
+    }
+
+    /// Has an expression computed here. The column that it is in.
+    fn compute(&mut self, expr: Expr) -> Result<Expr> {
+        let alias = loop {
+            self.taken += 1;
+            let alias = format!("__below_{}", self.taken);
+            // What was computed for a window passes through the next one.
+            if !self.schema.has_column_with_unqualified_name(&alias) {
+                break alias;
+            }
+        };
+        self.exprs.push(counted(expr, &self.schema)?.data.alias(alias.as_str()));
+        Ok(Expr::Column(Column::new_unqualified(alias)))
     }
 
     fn place(self, input: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
@@ -173,6 +217,14 @@ fn counted(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if negated { rows.eq(lit(0_i64)) } else { rows.gt(lit(0_i64)) }
         }
         Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let subquery = match subquery.outer_ref_columns.is_empty() {
+                // Under a name of its own: the same relation may stand outside.
+                true => {
+                    let within = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).alias(WITHIN)?.build()?;
+                    Subquery { subquery: Arc::new(within), ..subquery }
+                }
+                false => subquery,
+            };
             let column = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
             let same = column.clone().eq(outside(expr.as_ref().clone(), schema)?);
             let found = count_of(&subquery, Some(same), lit(1_i64))?.gt(lit(0_i64));
@@ -195,8 +247,8 @@ fn count_of(subquery: &Subquery, condition: Option<Expr>, of: Expr) -> Result<Ex
         rows = rows.filter(condition)?;
     }
     let plan = rows.aggregate(Vec::<Expr>::new(), [count(of)])?.build()?;
-    let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
+    let columns = plan.schema().columns().into_iter().map(|column| Expr::Column(column).alias(COUNT));
+    let plan = LogicalPlanBuilder::from(plan).project(columns.collect::<Vec<_>>())?.build()?;
     let outer_ref_columns = plan.all_out_ref_exprs();
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }))
 }

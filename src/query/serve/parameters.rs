@@ -185,12 +185,29 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
     offsets.into_iter().find_map(with_offset).or_else(local)
 }
 
-/// `12.50` as a decimal of its own precision and scale; `1E-7` as a double.
-fn numeric(text: &str) -> Option<String> {
-    if text.contains(['e', 'E']) || text.eq_ignore_ascii_case("nan") {
-        return text.parse().ok().map(double);
+/// `1.5E-3` without its power of ten: `0.0015`.
+fn without_power(text: &str) -> Option<String> {
+    let Some((number, power)) = text.split_once(['e', 'E']) else { return Some(text.to_owned()) };
+    let power = power.parse::<i32>().ok().filter(|power| power.abs() < 100)?;
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+    let sign = if number.starts_with('-') { "-" } else { "" };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{fraction}");
+    if all.is_empty() || !all.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
     }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let point = i32::try_from(whole.len()).ok()? + power;
+    Some(match usize::try_from(point) {
+        Ok(point) if point < all.len() => format!("{sign}{}.{}", all.get(..point)?, all.get(point..)?),
+        Ok(point) => format!("{sign}{all}{}", "0".repeat(point - all.len())),
+        Err(_) => format!("{sign}0.{}{all}", "0".repeat(usize::try_from(-point).ok()?)),
+    })
+}
+
+/// `12.50` as a decimal of its own precision and scale.
+fn numeric(text: &str) -> Option<String> {
+    let text = without_power(text)?;
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_number = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
     if digits.len() < 1 + usize::from(digits.contains('.')) || !is_number(whole) || !is_number(fraction) {
@@ -245,7 +262,12 @@ mod tests {
             ("12.50", Some("CAST('12.50' AS decimal(4, 2))")),
             ("-0.001", Some("CAST('-0.001' AS decimal(3, 3))")),
             ("0", Some("CAST('0' AS decimal(1, 0))")),
-            ("1e5", None),
+            ("1e5", Some("CAST('100000' AS decimal(6, 0))")),
+            ("-1.25E+1", Some("CAST('-12.5' AS decimal(3, 1))")),
+            ("1E-7", Some("CAST('0.0000001' AS decimal(7, 7))")),
+            ("e5", None),
+            ("1.2.3e5", None),
+            ("1e99", None),
             ("NaN", None),
             ("'", None),
             (".", None),
@@ -264,6 +286,19 @@ mod tests {
             (&[0], None),
         ] {
             assert_eq!(digits(&bytes(words)).as_deref(), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn days_and_clocks_are_taken_with_an_offset_behind_them() {
+        for text in ["2024-01-31", " 2024-01-31 ", "2024-01-31 +00", "2024-01-31 00:00:00+00", "2024-01-31T05:00"] {
+            assert_eq!(day(text).map(date).as_deref(), Some("DATE '2024-01-31'"), "{text}");
+        }
+        for text in ["2024-01-31 10:30", "2024-01-31T10:30:00", "2024-01-31 10:30:00+05", "2024-01-31 10:30:00.000Z"] {
+            assert_eq!(local(text).map(timestamp).as_deref(), Some("TIMESTAMP '2024-01-31 10:30:00.000000'"), "{text}");
+        }
+        for text in ["", "2024-01", "2024-01-311", "2024-13-01", "31.01.2024", "2024-01-31 25:00"] {
+            assert!(local(text).is_none(), "{text}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pgwire::api::portal::Format;
-use pgwire::api::results::FieldInfo;
+use pgwire::api::results::{FieldFormat, FieldInfo};
 use pgwire::api::stmt::QueryParser;
 use pgwire::api::{ClientInfo, Type};
 use pgwire::error::PgWireResult;
@@ -47,24 +47,28 @@ impl Prepared {
 
     /// Notes the columns that the client is told of.
     pub(super) fn tell(&self, fields: &[FieldInfo]) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told(fields));
+        let columns = fields.iter().map(|field| (field.name().to_owned(), field.datatype().clone())).collect();
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(columns);
     }
 
-    /// Whether the statement gives the columns that the client was told of.
+    /// Whether the statement gives the columns that the client was told of. (With parameters, that was with nulls in their places:
+    /// columns may have other names then, and other types, which as text are read all the same.)
     ///
     /// # Errors
     /// As PostgreSQL has it, which drivers know: they prepare the statement again.
     pub(super) fn check(&self, fields: &[FieldInfo]) -> PgWireResult<()> {
         let before = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*before {
-            Some(before) if *before != told(fields) => Err(changed()),
-            _ => Ok(()),
+        let Some(before) = &*before else { return Ok(()) };
+        let is_same = |(field, (name, ty)): (&FieldInfo, &(String, Type))| {
+            let has_values = self.parameters > 0;
+            let is_text = field.format() == FieldFormat::Text;
+            (field.name() == name || has_values) && (field.datatype() == ty || has_values && is_text)
+        };
+        match before.len() == fields.len() && fields.iter().zip(before).all(is_same) {
+            true => Ok(()),
+            false => Err(changed()),
         }
     }
-}
-
-fn told(fields: &[FieldInfo]) -> Columns {
-    fields.iter().map(|field| (field.name().to_owned(), field.datatype().clone())).collect()
 }
 
 /// Prepares statements.

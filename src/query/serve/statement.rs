@@ -270,7 +270,7 @@ mod tests {
         ] {
             assert_eq!(refused(sql), "25006", "{sql}");
         }
-        for sql in ["DECLARE c CURSOR FOR SELECT 1", "SAVEPOINT a", "ROLLBACK TO a", "PREPARE p AS SELECT 1"] {
+        for sql in ["DECLARE c CURSOR FOR SELECT 1", "FETCH 1 FROM c", "PREPARE p AS SELECT 1"] {
             assert_eq!(refused(sql), "0A000", "{sql}");
         }
         for (sql, expected) in [
@@ -278,6 +278,9 @@ mod tests {
             ("start transaction read only", Kind::Begin),
             ("COMMIT", Kind::Commit),
             ("ABORT", Kind::Rollback),
+            ("SAVEPOINT a", Kind::Nothing("SAVEPOINT")),
+            ("release savepoint a", Kind::Nothing("RELEASE")),
+            ("ROLLBACK TO SAVEPOINT a", Kind::RollbackTo),
             ("SET a = 'b'", Kind::Set("a = 'b'".to_owned())),
             ("SHOW server_version", Kind::Show("server_version".to_owned())),
             ("SHOW TRANSACTION ISOLATION LEVEL", Kind::Show("transaction_isolation".to_owned())),

@@ -215,3 +215,33 @@ fn a_statement_whose_columns_have_changed_is_to_be_prepared_again() {
     assert!(error.contains("C0A000\0Mcached plan must not change result type\0"), "{error}");
     assert!(error.contains("RRevalidateCachedQuery\0"), "{error}");
 }
+
+#[test]
+fn a_statement_told_of_with_nulls_is_carried_out_with_values() {
+    let roots = Roots::of_testdata();
+    for dialect in ["athena", "datafusion"] {
+        let server = Server::start(&roots, &["--dialect", dialect]);
+        let mut client = Client::greet(&server);
+        client.ready();
+        for sql in [
+            "SELECT 1 + $1",
+            "SELECT $1",
+            "SELECT coalesce(order_id, $1) FROM raw.orders LIMIT 1",
+            "SELECT oid = $1 FROM pg_class LIMIT 1",
+        ] {
+            client.send(b"P", format!("s\0{sql}\0\0\0").as_bytes());
+            client.send(b"D", b"Ss\0");
+            client.send(b"B", b"\0s\0\0\0\0\x01\0\0\0\x017\0\0");
+            client.send(b"E", b"\0\0\0\0\0");
+            client.send(b"C", b"Ss\0");
+            client.sync();
+            loop {
+                match client.receive() {
+                    ('E', content) => panic!("{dialect}: {sql}: {}", String::from_utf8_lossy(&content)),
+                    ('Z', _) => break,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
