@@ -127,3 +127,22 @@ fn a_statement_too_deep_for_the_engine_leaves_the_server_standing() {
         assert_ne!(server.rows(&format!("SELECT count(*) FROM {from} WHERE {}", chain(column, 600))), "0\n");
     }
 }
+
+#[test]
+fn a_query_that_computes_without_letting_go_keeps_nobody_waiting() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::new();
+    let lines: String = (0..60_000).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    roots.put("big/a.json", lines);
+    let server = Server::start(&roots, &[]);
+    // Seconds for each batch of it.
+    let client = server.at_work("SELECT count(*) FROM big a JOIN big b ON a.id + b.id = -1");
+    let began = Instant::now();
+    assert_eq!(server.rows("SELECT count(*) FROM big"), "60000\n");
+    send(&client, "-INT");
+    let told = told(client);
+    assert!(told.contains("57014"), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
