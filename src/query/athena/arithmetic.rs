@@ -33,7 +33,8 @@ impl AnalyzerRule for Arithmetic {
             let schema = merge_schema(&plan.inputs());
             let names = NamePreserver::new(&plan);
             let plan = plan.map_expressions(|expr| {
-                if operators(&expr)? > MOST_OPERATORS {
+                // What is grouped by in several ways is known by its own name.
+                if matches!(expr, Expr::GroupingSet(_)) || operators(&expr)? > MOST_OPERATORS {
                     return Ok(Transformed::no(expr));
                 }
                 let name = names.save(&expr);
