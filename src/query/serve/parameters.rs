@@ -167,7 +167,8 @@ fn day(text: &str) -> Option<NaiveDate> {
 /// What the clock shows, whatever the offset behind it.
 fn local(text: &str) -> Option<NaiveDateTime> {
     let date = day(text)?;
-    let time = without_zone(text.trim()[10..].trim_start_matches([' ', 'T']));
+    let (_, time) = text.trim().split_at_checked(10)?;
+    let time = without_zone(time.trim_start_matches([' ', 'T']));
     let read = |format| NaiveTime::parse_from_str(time, format).ok();
     match time {
         "" => date.and_hms_opt(0, 0, 0),
@@ -188,7 +189,7 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
 /// `1.5E-3` without its power of ten: `0.0015`.
 fn without_power(text: &str) -> Option<String> {
     let Some((number, power)) = text.split_once(['e', 'E']) else { return Some(text.to_owned()) };
-    let power = power.parse::<i32>().ok().filter(|power| power.abs() < 100)?;
+    let power = power.parse::<i32>().ok().filter(|power| (-99..=99).contains(power))?;
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
     let sign = if number.starts_with('-') { "-" } else { "" };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -268,6 +269,7 @@ mod tests {
             ("e5", None),
             ("1.2.3e5", None),
             ("1e99", None),
+            ("1e-2147483648", None),
             ("NaN", None),
             ("'", None),
             (".", None),
