@@ -17,6 +17,7 @@ use parquet::file::properties::{EnabledStatistics, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::bounds::{self, TextBounds};
 use super::pages::{Chunk, Collector, uncompressed};
 
 /// Arrays are put together up to so many rows, and bytes: the encoder starts anew with each, which costs it as much as some
@@ -31,22 +32,32 @@ pub(super) struct LeafProperties {
     paged: WriterPropertiesPtr,
     /// For a row group where a leaf has but one page: an index of pages would repeat the statistics of the column.
     unpaged: WriterPropertiesPtr,
+    /// The same for a leaf whose statistics are [`TextBounds`].
+    unstated: WriterPropertiesPtr,
 }
 
 impl LeafProperties {
     /// Those of all leaves of a file of the Parquet columns `columns`.
     pub(super) fn new(properties: &WriterPropertiesPtr, columns: &[ColumnDescPtr]) -> Self {
         let paged = uncompressed(properties, columns);
-        let builder = paged.as_ref().clone().into_builder();
-        let unpaged = Arc::new(builder.set_statistics_enabled(EnabledStatistics::Chunk).build());
-        Self { compressed: Arc::clone(properties), paged, unpaged }
+        let with_statistics = |statistics| {
+            let builder = paged.as_ref().clone().into_builder();
+            Arc::new(builder.set_statistics_enabled(statistics).build())
+        };
+        let (unpaged, unstated) = (with_statistics(EnabledStatistics::Chunk), with_statistics(EnabledStatistics::None));
+        Self { compressed: Arc::clone(properties), paged, unpaged, unstated }
     }
 
-    fn of(&self, arrays: &[ArrayRef]) -> &WriterPropertiesPtr {
+    /// Those of a leaf that has these arrays, and what is to find its statistics, if the writer is not.
+    fn of(&self, leaf: &Leaf, arrays: &[ArrayRef]) -> (&WriterPropertiesPtr, Option<TextBounds>) {
         let rows: usize = arrays.iter().map(Array::len).sum();
         let bytes: usize = arrays.iter().map(Array::get_array_memory_size).sum();
         let is_one_page = rows <= self.paged.data_page_row_count_limit() && bytes <= self.paged.data_page_size_limit();
-        if is_one_page { &self.unpaged } else { &self.paged }
+        match (is_one_page, leaf.is_text) {
+            (true, true) => (&self.unstated, Some(TextBounds::default())),
+            (true, false) => (&self.unpaged, None),
+            (false, _) => (&self.paged, None),
+        }
     }
 }
 
@@ -58,6 +69,8 @@ pub(super) struct Leaf {
     path: Vec<usize>,
     /// The column with nothing but this leaf.
     field: FieldRef,
+    /// It is text, and in no list or map.
+    is_text: bool,
 }
 
 impl Leaf {
@@ -65,7 +78,11 @@ impl Leaf {
     pub(super) fn all(schema: &SchemaRef) -> Vec<Self> {
         let columns = schema.fields().iter().enumerate();
         let leaves = columns.flat_map(|(column, field)| paths(field).into_iter().map(move |leaf| (column, leaf)));
-        leaves.map(|(column, (path, field))| Self { column, path, field: Arc::new(field) }).collect()
+        let leaf = |(column, (path, field)): (usize, (Vec<usize>, Field))| {
+            let is_text = bounds::is_text(field.data_type());
+            Self { column, path, field: Arc::new(field), is_text }
+        };
+        leaves.map(leaf).collect()
     }
 
     /// This leaf of each batch.
@@ -87,23 +104,24 @@ impl Leaf {
         row_group: usize,
     ) -> Result<Vec<Chunk>, ParquetError> {
         let collector = Arc::new(Collector::new(&properties.compressed));
-        let mut writers = self.writers(properties.of(&arrays), &collector, row_group)?;
+        let (own_properties, mut bounds) = properties.of(self, &arrays);
+        let mut writers = self.writers(own_properties, &collector, row_group)?;
         let mut piece = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
         for array in arrays {
             let (more_rows, more_bytes) = (array.len(), array.get_array_memory_size());
             if !piece.is_empty() && (rows + more_rows > PIECE_ROWS || bytes + more_bytes > PIECE_BYTES) {
-                self.write(&mut writers, std::mem::take(&mut piece))?;
+                self.write(&mut writers, std::mem::take(&mut piece), &mut bounds)?;
                 (rows, bytes) = (0, 0);
             }
             (rows, bytes) = (rows + more_rows, bytes + more_bytes);
             piece.push(array);
         }
         if !piece.is_empty() {
-            self.write(&mut writers, piece)?;
+            self.write(&mut writers, piece, &mut bounds)?;
         }
         let chunks = writers.into_iter().enumerate();
-        chunks.map(|(index, writer)| collector.chunk(index, writer.close()?.close_mut())).collect()
+        chunks.map(|(index, writer)| collector.chunk(index, writer.close()?.close_mut(), bounds.take())).collect()
     }
 
     fn writers(
@@ -121,12 +139,20 @@ impl Leaf {
         factory.create_column_writers(row_group)
     }
 
-    fn write(&self, writers: &mut [ArrowColumnWriter], arrays: Vec<ArrayRef>) -> Result<(), ParquetError> {
+    fn write(
+        &self,
+        writers: &mut [ArrowColumnWriter],
+        arrays: Vec<ArrayRef>,
+        bounds: &mut Option<TextBounds>,
+    ) -> Result<(), ParquetError> {
         let array = match &*arrays {
             [array] => Arc::clone(array),
             arrays => concat(&arrays.iter().map(|array| &**array).collect::<Vec<_>>())?,
         };
         drop(arrays);
+        if let Some(bounds) = bounds {
+            bounds.update(&array);
+        }
         let levels = compute_leaves(&self.field, &array)?;
         writers.iter_mut().zip(levels).try_for_each(|(writer, levels)| writer.write(&levels))
     }

@@ -1,5 +1,6 @@
 //! Batches to data files: partitioned, rolled at a target size, encoded on all threads, within a memory budget.
 
+mod bounds;
 mod encodings;
 mod fanout;
 mod file;

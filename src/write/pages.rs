@@ -14,10 +14,13 @@ use parquet::basic::{Compression, PageType};
 use parquet::column::page_store::{PageKey, PageStore, PageStoreArgs, PageStoreFactory};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaDataBuilder;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr, WriterVersion};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use zstd::bulk::Compressor;
+
+use super::bounds::TextBounds;
 
 /// A thread keeps a buffer for compressed pages of at most so many bytes.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
@@ -76,15 +79,26 @@ impl Collector {
         Self { properties: Arc::clone(properties), columns: Mutex::default() }
     }
 
-    /// The column number `index` of those that were made, once its writer is closed.
+    /// The column number `index` of those that were made, once its writer is closed, with `bounds` for its statistics if the
+    /// writer has none.
     ///
     /// # Errors
     /// When there is no such column.
-    pub(super) fn chunk(&self, index: usize, close: &mut ColumnCloseResult) -> Result<Chunk, ParquetError> {
+    pub(super) fn chunk(
+        &self,
+        index: usize,
+        close: &mut ColumnCloseResult,
+        bounds: Option<TextBounds>,
+    ) -> Result<Chunk, ParquetError> {
         let pages = lock(&self.columns).get(index).cloned();
         let pages = pages.ok_or_else(|| ParquetError::General(format!("no pages were kept of column {index}")))?;
         let pages = take(&mut *lock(&pages));
-        pages.chunk(close)
+        let mut metadata = close.metadata.clone().into_builder();
+        if let Some(bounds) = bounds {
+            let max_bytes = self.properties.statistics_truncate_length().unwrap_or(usize::MAX);
+            metadata = bounds.describe(metadata, max_bytes);
+        }
+        pages.chunk(close, metadata)
     }
 }
 
@@ -144,9 +158,12 @@ impl Pages {
         Ok(())
     }
 
-    fn chunk(self, close: &mut ColumnCloseResult) -> Result<Chunk, ParquetError> {
+    fn chunk(
+        self,
+        close: &mut ColumnCloseResult,
+        mut metadata: ColumnChunkMetaDataBuilder,
+    ) -> Result<Chunk, ParquetError> {
         let stored_bytes = self.dictionary_bytes + self.data_sizes.iter().sum::<usize>();
-        let mut metadata = close.metadata.clone().into_builder();
         if let Some(compression) = self.compression {
             metadata = metadata.set_compression(compression);
         }
