@@ -209,7 +209,10 @@ impl SqlSession {
         depth::check_plan(&plan)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan)?;
-        Ok(plan)
+        match self.dialect {
+            Dialect::Athena => athena::finish(plan),
+            Dialect::Datafusion => Ok(plan),
+        }
     }
 
     /// Begins what was planned.

@@ -347,6 +347,23 @@ fn a_statement_may_begin_with_a_comment_and_an_unknown_option_is_told() {
 }
 
 #[test]
+fn columns_of_a_result_may_have_one_name() {
+    let roots = both();
+    let run = |statement: &str| roots.run_here(&["sql", "--format", "csv", statement]).ok();
+    let from = "from (values (1, 2), (3, 4)) as t (a, b)";
+    assert_eq!(run(&format!("select a, a, b as a, 5 as A {from} order by a desc")), "a,a,a,a\n3,3,4,5\n1,1,2,5\n");
+    assert_eq!(run(&format!("select *, a, t.b {from} order by b limit 1")), "a,b,a,b\n1,2,1,2\n");
+    assert_eq!(
+        run(&format!("select t.*, u.a from (select a {from}) as t, (values 7) as u (a) order by u.a, t.a limit 1")),
+        "a,a\n1,7\n"
+    );
+    assert_eq!(run(&format!("select a, a, count(*) {from} group by 1, 2 order by 1 limit 1")), "a,a,_col2\n1,1,1\n");
+    assert_eq!(run(&format!("select distinct *, b as c {from} order by c desc limit 1")), "a,b,c\n3,4,4\n");
+    assert_eq!(run("select 1 as x, 2 as x, interval '1' day as x"), "x,x,x\n1,2,1 00:00:00.000\n");
+    assert_eq!(run("with w as (select 1 as x) select x, x from w union all select 2, 3 order by 1"), "x,x\n1,1\n2,3\n");
+}
+
+#[test]
 fn the_other_dialect_is_that_of_the_engine() {
     let roots = both();
     let run =

@@ -87,7 +87,7 @@ fn take_lists(
 }
 
 /// The same list for lists of all kinds.
-fn as_list(data_type: &DataType) -> Option<DataType> {
+pub(super) fn as_list(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             Some(DataType::List(Arc::clone(item)))
@@ -97,7 +97,7 @@ fn as_list(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-fn item_type(list: &DataType) -> Option<DataType> {
+pub(super) fn item_type(list: &DataType) -> Option<DataType> {
     match list {
         DataType::List(item) => Some(item.data_type().clone()),
         _ => None,
@@ -169,7 +169,7 @@ fn list_and_element(types: &[DataType]) -> Result<Vec<DataType>> {
     Ok(vec![list_of(common.clone()), common])
 }
 
-fn two_lists(types: &[DataType]) -> Result<Vec<DataType>> {
+pub(super) fn two_lists(types: &[DataType]) -> Result<Vec<DataType>> {
     let takes = || wrong("two arrays of elements that can be compared are taken");
     let [left, right] = types else { return Err(takes()) };
     let item = |list| as_list(list).as_ref().and_then(item_type).ok_or_else(takes);

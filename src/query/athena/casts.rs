@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Cast, Expr, ScalarUDF, TryCast};
 
 use super::dates::{local_times, print_timestamp};
 use super::function::{Arg, Gives, Takes, function, same_as_first, simplified, wrong};
+use super::intervals::{self, is_interval};
 use super::json;
 use super::types::{JSON, named, type_name};
 
@@ -95,6 +96,7 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
         _ if from.is_nested() || to.is_nested() => false,
         (DataType::Timestamp(_, zone), DataType::Timestamp(..) | DataType::Date32) => is_utc(zone),
         (DataType::Timestamp(..) | DataType::Float32 | DataType::Float64, DataType::Utf8) => false,
+        (from, DataType::Utf8) if is_interval(from) => false,
         (_, DataType::Timestamp(..)) => from == DataType::Date32,
         (DataType::Decimal128(_, scale), _) if to.is_integer() => *scale <= 0,
         _ => !(from.is_floating() && to.is_integer()),
@@ -108,6 +110,11 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
     } else {
         Expr::Cast(Cast::new(value, to))
     }))
+}
+
+/// Values as casts to varchar give them.
+pub(super) fn text_of(values: &ArrayRef) -> Result<ArrayRef> {
+    cast(values, &DataType::Utf8, false)
 }
 
 fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
@@ -124,6 +131,7 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
             let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
             print_timestamp(&[cast_with_options(values, &micros, &options)?])
         }
+        (_, DataType::Utf8) if is_interval(from) => intervals::print(values),
         // What the clock of the zone showed.
         (DataType::Timestamp(_, zone @ Some(_)), DataType::Timestamp(_, None) | DataType::Date32) => {
             let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());

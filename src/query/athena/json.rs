@@ -32,6 +32,18 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             let out: StringArray = by_path(args, raw_scalar)?;
             Ok(Arc::new(out))
         }),
+        function("json_value", WITH_PATH, Gives::This(DataType::Utf8), |args, _| {
+            let out: StringArray = by_standard_path(args, |found| found.and_then(raw_scalar))?;
+            Ok(Arc::new(out))
+        }),
+        function("json_query", WITH_PATH, Gives::This(DataType::Utf8), |args, _| {
+            let out: StringArray = by_standard_path(args, |found| found.map(minify))?;
+            Ok(Arc::new(out))
+        }),
+        function("json_exists", WITH_PATH, Gives::This(DataType::Boolean), |args, _| {
+            let out: BooleanArray = by_standard_path(args, |found| Some(found.is_some()))?;
+            Ok(Arc::new(out))
+        }),
         function("json_parse", DOCUMENT, Gives::This(JSON), |args, _| {
             let documents = texts(&args[0]);
             let out: LargeStringArray = by_row(args, |row| {
@@ -98,6 +110,27 @@ fn by_path<O: FromIterator<Option<String>>>(args: &[ArrayRef], make: impl Fn(&st
     by_row(args, |row| {
         let steps = last.get(paths.value(row), read_path)?;
         Ok(find(documents.value(row), steps).and_then(&make))
+    })
+}
+
+/// What each document has at a path of the SQL standard (`lax $.a[0].b`, or `strict`), made into a result.
+fn by_standard_path<T, O: FromIterator<Option<T>>>(
+    args: &[ArrayRef],
+    make: impl Fn(Option<&str>) -> Option<T>,
+) -> Result<O> {
+    let (documents, paths) = (texts(&args[0]), texts(&args[1]));
+    let mut last = Last::new();
+    by_row(args, |row| {
+        let (steps, is_lax) = last.get(paths.value(row), |path| {
+            let (mode, steps) = path.trim().split_once(char::is_whitespace).unwrap_or(("lax", path));
+            let is_lax = match mode.to_ascii_lowercase().as_str() {
+                "lax" => true,
+                "strict" => false,
+                _ => return Err(failed(format!("{path} is no path of lax or strict mode, as 'lax $.a'"))),
+            };
+            Ok((read_path(steps)?, is_lax))
+        })?;
+        Ok(make(follow(documents.value(row), steps, *is_lax)))
     })
 }
 
@@ -205,6 +238,28 @@ fn read_path(path: &str) -> Result<Vec<Step>> {
         }
     }
     Ok(steps)
+}
+
+/// What a document has at a path of the SQL standard; `None` when the document is not JSON.
+///
+/// In lax mode, an array of one element stands for it where a member is asked for, and what is no array for an array of it.
+fn follow<'a>(document: &'a str, steps: &[Step], is_lax: bool) -> Option<&'a str> {
+    serde_json::from_str::<IgnoredAny>(document).ok()?;
+    let mut value = document.trim_ascii();
+    for step in steps {
+        value = match (value.as_bytes().first()?, step) {
+            (b'{', Step::Key(key)) => member(value, key)?,
+            (b'[', Step::Index(index)) => Elements(&value[1..]).nth(*index)?,
+            (b'[', Step::Key(key)) if is_lax => {
+                let mut elements = Elements(&value[1..]);
+                let only = elements.next().filter(|only| only.starts_with('{') && elements.next().is_none())?;
+                member(only, key)?
+            }
+            (_, Step::Index(0)) if is_lax => value,
+            _ => return None,
+        };
+    }
+    Some(value)
 }
 
 /// What a document has at a path, as it is written there; `None` when the document is not JSON.

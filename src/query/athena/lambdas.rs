@@ -31,6 +31,7 @@ pub(super) fn functions() -> Vec<Arc<HigherOrderUDF>> {
     vec![
         function(Kind::Try, "try", vec![LAMBDA]),
         function(Kind::Reduce, "reduce", vec![VALUE, VALUE, LAMBDA, LAMBDA]),
+        function(Kind::SortBy, SORT_BY, vec![VALUE, LAMBDA]),
         function(Kind::ZipWith, "zip_with", vec![VALUE, VALUE, LAMBDA]),
         function(Kind::MapFilter, "map_filter", vec![VALUE, LAMBDA]),
         function(Kind::TransformKeys, "transform_keys", vec![VALUE, LAMBDA]),
@@ -38,10 +39,14 @@ pub(super) fn functions() -> Vec<Arc<HigherOrderUDF>> {
     ]
 }
 
+/// `array_sort` by a lambda.
+pub(super) const SORT_BY: &str = "__array_sort_by";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Try,
     Reduce,
+    SortBy,
     ZipWith,
     MapFilter,
     TransformKeys,
@@ -103,6 +108,7 @@ impl HigherOrderUDFImpl for LambdaFunction {
         match (self.kind, types) {
             (Kind::Try, []) => Ok(Vec::new()),
             (Kind::Reduce, [array, state]) => Ok(vec![list(array)?, state.clone()]),
+            (Kind::SortBy, [array]) => Ok(vec![list(array)?]),
             (Kind::ZipWith, [left, right]) => Ok(vec![list(left)?, list(right)?]),
             (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [map @ DataType::Map(..)]) => {
                 Ok(vec![map.clone()])
@@ -123,6 +129,7 @@ impl HigherOrderUDFImpl for LambdaFunction {
         let complete = |parameters| Ok(LambdaParametersProgress::Complete(parameters));
         match (self.kind, fields) {
             (Kind::Try, [Lambda(_)]) => complete(vec![Vec::new()]),
+            (Kind::SortBy, [Value(array), Lambda(_)]) => complete(vec![vec![item(array)?, item(array)?]]),
             (Kind::ZipWith, [Value(left), Value(right), Lambda(_)]) => complete(vec![vec![item(left)?, item(right)?]]),
             (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [Value(map), Lambda(_)]) => {
                 let (key, value) = entry(map.data_type())?;
@@ -156,7 +163,7 @@ impl HigherOrderUDFImpl for LambdaFunction {
             (Kind::Try, [Lambda(body)]) => body.data_type().clone(),
             (Kind::Reduce, [_, _, _, Lambda(result)]) => result.data_type().clone(),
             (Kind::ZipWith, [_, _, Lambda(body)]) => list_of(body.data_type().clone()),
-            (Kind::MapFilter, [Value(map), Lambda(_)]) => map.data_type().clone(),
+            (Kind::SortBy | Kind::MapFilter, [Value(sorted), Lambda(_)]) => sorted.data_type().clone(),
             (Kind::TransformKeys, [Value(map), Lambda(body)]) => {
                 map_of(body.data_type().clone(), entry(map.data_type())?.1)
             }
@@ -179,6 +186,7 @@ impl HigherOrderUDFImpl for LambdaFunction {
             (Kind::ZipWith, [Value(left), Value(right), Lambda(body)]) => {
                 zip_with(left.to_array(rows)?.as_list(), right.to_array(rows)?.as_list(), body)?
             }
+            (Kind::SortBy, [Value(array), Lambda(compare)]) => sort_by(array.to_array(rows)?.as_list(), compare)?,
             (_, [Value(map), Lambda(body)]) => {
                 self.map_entries(map.to_array(rows)?.as_map(), body, args.return_type())?
             }
@@ -245,6 +253,55 @@ fn reduce(array: &ArrayRef, first: ArrayRef, step: &LambdaArgument, last: &Lambd
     // Of no list there is no result.
     let chosen: UInt64Array = (0..rows).map(|row| (!list.is_null(row)).then_some(row as u64)).collect();
     Ok(take(&out, &chosen, None)?)
+}
+
+/// The elements of each list in the order that a lambda gives: less than zero where its first argument comes before its second.
+///
+/// Each element is put, by bisection, among those before it; those of all lists at once, for a lambda is best asked for many.
+fn sort_by(list: &ListArray, compare: &LambdaArgument) -> Result<ArrayRef> {
+    let first = |row: usize| list.offsets()[row] as u64;
+    let length = |row: usize| if list.is_null(row) { 0 } else { list.value_length(row) as usize };
+    let mut sorted: Vec<Vec<u64>> = vec![Vec::new(); list.len()];
+    for place in 0..(0..list.len()).map(length).max().unwrap_or(0) {
+        // Of each list that is so long, between which of its sorted elements this one belongs.
+        let mut open: Vec<(usize, usize, usize)> =
+            (0..list.len()).filter(|row| length(*row) > place).map(|row| (row, 0, place)).collect();
+        loop {
+            open.retain(|(row, from, to)| {
+                if from == to {
+                    sorted[*row].insert(*from, first(*row) + place as u64);
+                }
+                from < to
+            });
+            if open.is_empty() {
+                break;
+            }
+            let of = |place: fn(usize, usize) -> usize| -> UInt64Array {
+                open.iter().map(|(row, from, to)| sorted[*row][place(*from, *to)]).collect()
+            };
+            let owners: UInt64Array = open.iter().map(|(row, ..)| *row as u64).collect();
+            let news: UInt64Array = open.iter().map(|(row, ..)| first(*row) + place as u64).collect();
+            let (new, other) = (take(list.values(), &news, None)?, take(list.values(), &of(usize::midpoint), None)?);
+            let order = compare
+                .evaluate(&[&|| Ok(Arc::clone(&new)), &|| Ok(Arc::clone(&other))], |captures| {
+                    Ok(take_arrays(captures, &owners, None)?)
+                })?
+                .into_array(open.len())?;
+            let order = cast(&order, &DataType::Int64)?;
+            let order = order.as_primitive::<arrow::datatypes::Int64Type>();
+            if order.null_count() > 0 {
+                return Err(failed("the lambda of array_sort must give -1, 0 or 1"));
+            }
+            for ((_, from, to), order) in open.iter_mut().zip(order.values()) {
+                let middle = usize::midpoint(*from, *to);
+                if *order < 0 { *to = middle } else { *from = middle + 1 }
+            }
+        }
+    }
+    let DataType::List(item) = list.data_type() else { return Err(failed("no list")) };
+    let offsets = OffsetBuffer::from_lengths(sorted.iter().map(Vec::len));
+    let values = take(list.values(), &UInt64Array::from(sorted.concat()), None)?;
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, list.nulls().cloned())?))
 }
 
 fn zip_with(left: &ListArray, right: &ListArray, body: &LambdaArgument) -> Result<ArrayRef> {

@@ -54,11 +54,15 @@ pub(super) fn extract(field: &DateTimeField, from: &mut Expr) -> Option<Expr> {
         DateTimeField::Hour => "hour",
         DateTimeField::Minute => "minute",
         DateTimeField::Second => "second",
+        DateTimeField::TimezoneHour => "timezone_hour",
+        DateTimeField::TimezoneMinute => "timezone_minute",
         DateTimeField::Custom(name) => match name.value.to_ascii_lowercase().as_str() {
             "day_of_month" => "day",
             "day_of_week" => "day_of_week",
             "day_of_year" => "day_of_year",
             "yow" | "year_of_week" => "year_of_week",
+            "timezone_hour" => "timezone_hour",
+            "timezone_minute" => "timezone_minute",
             _ => return None,
         },
         _ => return None,
@@ -196,8 +200,33 @@ pub(super) fn by_another(name: &str, args: &mut [Expr]) -> Option<Expr> {
         ("from_hex", [x]) => call("decode", vec![take(x), text("hex")]),
         ("to_base64", [x]) => call("encode", vec![take(x), text("base64pad")]),
         ("from_base64", [x]) => call("decode", vec![take(x), text("base64pad")]),
+        ("to_base64url", [x]) => {
+            let encoded = call("encode", vec![take(x), text("base64pad")]);
+            call("translate", vec![encoded, text("+/"), text("-_")])
+        }
+        ("from_base64url", [x]) => {
+            let encoded = call("translate", vec![take(x), text("-_"), text("+/")]);
+            call("decode", vec![encoded, text("base64pad")])
+        }
+        ("random" | "rand", [below]) => whole_random(number("0"), take(below)),
+        ("random" | "rand", [from, below]) => whole_random(take(from), take(below)),
+        ("normalize", [x]) => call("normalize", vec![take(x), text("NFC")]),
+        ("normalize", [x, Expr::Identifier(form)]) => call("normalize", vec![take(x), text(&form.value)]),
+        ("from_unixtime_nanos", [x]) => {
+            let seconds = binary(nested(take(x)), BinaryOperator::Divide, number("1e9"));
+            call("from_unixtime", vec![seconds])
+        }
         ("ltrim", [x]) => call(LTRIM, vec![take(x)]),
         ("rtrim", [x]) => call(RTRIM, vec![take(x)]),
         _ => return None,
     })
+}
+
+/// A whole number from one on and below another.
+fn whole_random(from: Expr, below: Expr) -> Expr {
+    let (from, below) = (nested(from), nested(below));
+    let range = binary(below, BinaryOperator::Minus, from.clone());
+    let any = binary(call("random", Vec::new()), BinaryOperator::Multiply, range);
+    let whole = call(casts::CAST, vec![call("floor", vec![any]), text("bigint")]);
+    binary(from, BinaryOperator::Plus, whole)
 }

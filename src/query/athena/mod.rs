@@ -8,15 +8,20 @@
 
 mod aggregates;
 mod arithmetic;
+mod arrangements;
 mod arrays;
+mod binary;
 mod casts;
 mod dates;
+mod format;
 mod function;
 mod guards;
+mod intervals;
 mod joins;
 mod json;
 mod lambdas;
 mod maps;
+mod math;
 mod meanings;
 mod paths;
 mod regexps;
@@ -25,6 +30,7 @@ mod show;
 mod strings;
 mod subqueries;
 mod syntax;
+mod twins;
 mod types;
 mod unnest;
 mod urls;
@@ -34,6 +40,7 @@ use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -50,14 +57,20 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(subqueries::Subqueries));
     rules.push(Arc::new(arithmetic::Arithmetic));
-    let builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
+    let mut builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
+    builder.expr_planners().get_or_insert_default().push(Arc::new(intervals::IntervalPlanner));
     let context = SessionContext::new_with_state(builder.build());
     let scalar = [
+        arrangements::functions(),
         arrays::functions(),
+        binary::functions(),
         casts::functions(),
         dates::functions(),
+        format::functions(),
+        intervals::functions(),
         json::functions(),
         maps::functions(),
+        math::functions(),
         regexps::functions(),
         strings::functions(),
         urls::functions(),
@@ -83,4 +96,23 @@ pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
 /// When a function is given arguments that it does not take.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     rewrite::rewrite(statement)
+}
+
+/// Has a planned query give the columns that Athena gives: some with the name of another, and intervals as text.
+///
+/// # Errors
+/// Never, for all of these columns are there.
+pub(super) fn finish(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = twins::columns_again(&plan);
+    let fields = plan.schema().fields().iter();
+    let finished: Vec<Expr> = columns
+        .iter()
+        .zip(fields)
+        .map(|(column, field)| match intervals::is_interval(field.data_type()) {
+            true => intervals::as_text(column.clone()),
+            false => column.clone(),
+        })
+        .collect();
+    let is_same = finished.iter().all(|expr| matches!(expr, Expr::Column(_)));
+    if is_same { Ok(plan) } else { LogicalPlanBuilder::from(plan).project(finished)?.build() }
 }

@@ -16,8 +16,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::lambdas::SORT_BY;
 use super::types::custom_name;
-use super::{casts, guards, joins, meanings, paths, unnest};
+use super::{casts, guards, intervals, joins, meanings, paths, twins, unnest};
 
 /// Rewrites a statement in place.
 ///
@@ -28,6 +29,9 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     let flow = match statement {
         Statement::Statement(statement) => {
             paths::show(statement);
+            if let ast::Statement::Query(query) = &mut **statement {
+                twins::tell_apart(&mut query.body);
+            }
             statement.visit(&mut rewriter)
         }
         Statement::Explain(explain) => return rewrite(&mut explain.statement),
@@ -83,8 +87,10 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<String> {
-        if let Value::UnicodeStringLiteral(text) = &mut value.value {
-            value.value = Value::SingleQuotedString(std::mem::take(text));
+        match &mut value.value {
+            Value::UnicodeStringLiteral(text) => value.value = Value::SingleQuotedString(std::mem::take(text)),
+            Value::Number(digits, _) => digits.retain(|digit| digit != '_'),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -163,6 +169,7 @@ impl VisitorMut for Rewriter {
                 Ok(Some(call(casts::NULLABLE, vec![take(expr)])))
             }
             Expr::Case { .. } => Ok(Some(guards::settle(take(expr)))),
+            Expr::Between { .. } => Ok(intervals::compare_both(expr)),
             // The planner of array literals does not know parameters.
             Expr::Array(array) if !self.parameters.is_empty() => {
                 Ok(Some(call("make_array", take_all(&mut array.elem))))
@@ -353,6 +360,18 @@ fn args_of(function: &mut Function) -> Option<Vec<Expr>> {
     list.args.iter_mut().map(expr).collect()
 }
 
+/// The type that a function is to return: `json_value(x, path RETURNING bigint)`.
+fn returned(function: &Function) -> Option<String> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    list.clauses.iter().find_map(|clause| match clause {
+        FunctionArgumentClause::JsonReturningClause(clause) => Some(match &clause.data_type {
+            ast::DataType::Custom(name, _) => custom_name(name),
+            data_type => data_type.to_string(),
+        }),
+        _ => None,
+    })
+}
+
 fn set_args(function: &mut Function, name: &str, args: Vec<Expr>) {
     function.name = ObjectName::from(vec![Ident::new(name)]);
     if let FunctionArguments::List(old) = &mut function.args {
@@ -372,7 +391,7 @@ fn order_by(function: &mut Function, expr: Expr, is_ascending: bool) {
 }
 
 /// Functions that DataFusion has under another name.
-const SAME: [(&str, &str); 21] = [
+const SAME: [(&str, &str); 20] = [
     ("array_join", "array_to_string"),
     ("array_remove", "array_remove_all"),
     ("ceiling", "ceil"),
@@ -387,7 +406,6 @@ const SAME: [(&str, &str); 21] = [
     ("pow", "power"),
     ("rand", "random"),
     ("row", "struct"),
-    ("sign", "signum"),
     ("stddev_samp", "stddev"),
     ("transform", "array_transform"),
     ("truncate", "trunc"),
@@ -425,6 +443,7 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             **body = not(take(body));
             not(call("any_match", vec![array, lambda]))
         }
+        ("array_sort", 2) => call(SORT_BY, vec![arg(0), arg(1)]),
         ("date", 1) => call(casts::CAST, vec![arg(0), text("date")]),
         ("mod", 2) => binary(nested(arg(0)), BinaryOperator::Modulo, nested(arg(1))),
         ("bitwise_and", 2) => binary(nested(arg(0)), BinaryOperator::BitwiseAnd, nested(arg(1))),
@@ -501,6 +520,13 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             call("slice", vec![Expr::Function(function.clone()), number("1"), most])
         }
         ("max_by" | "min_by", _) => return takes("2 or 3"),
+        ("json_value", 2) => {
+            let value = call("json_value", vec![arg(0), arg(1)]);
+            match returned(function) {
+                Some(data_type) => call(casts::CAST, vec![value, text(data_type)]),
+                None => value,
+            }
+        }
         ("to_char" | "to_timestamp" | "to_date", 2) => match meanings::teradata(&name, &mut args)? {
             Some(new) => new,
             None => return Ok(None),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BinaryArray, Int64Array, ListBuilder, MapArray, MapBuilder, MapFieldNames,
-    StringArray, StringBuilder,
+    Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Int64Array, ListBuilder, MapArray, MapBuilder,
+    MapFieldNames, StringArray, StringBuilder,
 };
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::arrays::concat_lists;
 use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, texts, wrong};
@@ -68,6 +69,17 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             |args, _| substr(args),
         ),
         function("hamming_distance", TWO, Gives::This(DataType::Int64), |args, _| hamming_distance(args)),
+        function("normalize", TWO, Gives::This(DataType::Utf8), |args, _| normalize(args)),
+        function("soundex", Takes::These(&[Arg::Text], 1), Gives::This(DataType::Utf8), |args, _| {
+            let values = texts(&args[0]);
+            let out: StringArray = by_row(args, |row| soundex(values.value(row)).map(Some))?;
+            Ok(Arc::new(out))
+        }),
+        function("luhn_check", Takes::These(&[Arg::Text], 1), Gives::This(DataType::Boolean), |args, _| {
+            let values = texts(&args[0]);
+            let out: BooleanArray = by_row(args, |row| luhn_check(values.value(row)).map(Some))?;
+            Ok(Arc::new(out))
+        }),
         function("to_utf8", Takes::These(&[Arg::Text], 1), Gives::This(DataType::Binary), |args, _| {
             let values = texts(&args[0]);
             Ok(Arc::new(values.iter().map(|text| text.map(str::as_bytes)).collect::<BinaryArray>()))
@@ -85,7 +97,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     ]
 }
 
-fn one_binary(types: &[DataType]) -> Result<Vec<DataType>> {
+pub(super) fn one_binary(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [data_type] if data_type.is_binary() || data_type.is_null() => Ok(vec![DataType::Binary]),
         _ => Err(wrong("varbinary is taken; to_utf8 makes it of varchar")),
@@ -281,4 +293,63 @@ fn hamming_distance(args: &[ArrayRef]) -> Result<ArrayRef> {
         Ok(Some(left.chars().zip(right.chars()).filter(|(left, right)| left != right).count() as i64))
     })?;
     Ok(Arc::new(out))
+}
+
+/// In the normal form that is named.
+fn normalize(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, forms) = (texts(&args[0]), texts(&args[1]));
+    let out: StringArray = by_row(args, |row| {
+        let value = values.value(row).chars();
+        Ok(Some(match forms.value(row).to_ascii_uppercase().as_str() {
+            "NFC" => value.nfc().collect::<String>(),
+            "NFD" => value.nfd().collect(),
+            "NFKC" => value.nfkc().collect(),
+            "NFKD" => value.nfkd().collect(),
+            other => return Err(failed(format!("there is no normal form {other}: NFC, NFD, NFKC and NFKD are"))),
+        }))
+    })?;
+    Ok(Arc::new(out))
+}
+
+/// The first letter, and three digits for how the next consonants sound: of neighbours that sound alike one, also over `h` and `w`.
+fn soundex(value: &str) -> Result<String> {
+    let code = |letter: char| match letter {
+        'B' | 'F' | 'P' | 'V' => '1',
+        'C' | 'G' | 'J' | 'K' | 'Q' | 'S' | 'X' | 'Z' => '2',
+        'D' | 'T' => '3',
+        'L' => '4',
+        'M' | 'N' => '5',
+        'R' => '6',
+        _ => '0',
+    };
+    let mut letters = value.chars().filter(|letter| !letter.is_ascii() || letter.is_ascii_alphabetic());
+    let Some(first) = letters.next().map(|letter| letter.to_ascii_uppercase()) else { return Ok(String::new()) };
+    let (mut out, mut last) = (String::from(first), code(first));
+    for letter in std::iter::once(first).chain(letters).skip(1) {
+        let letter = letter.to_ascii_uppercase();
+        if !first.is_ascii() || !letter.is_ascii() {
+            return Err(failed("soundex takes ASCII letters"));
+        }
+        if let 'H' | 'W' = letter {
+            continue;
+        }
+        let code = code(letter);
+        if code != '0' && code != last && out.len() < 4 {
+            out.push(code);
+        }
+        last = code;
+    }
+    Ok(format!("{out:0<4}"))
+}
+
+/// Whether the last of some digits is the check digit of the others.
+fn luhn_check(value: &str) -> Result<bool> {
+    let mut sum = 0;
+    for (place, digit) in value.chars().rev().enumerate() {
+        let digit =
+            digit.to_digit(10).ok_or_else(|| failed(format!("luhn_check: {value:?} is not of digits alone")))?;
+        let doubled = digit << (place % 2);
+        sum += if doubled > 9 { doubled - 9 } else { doubled };
+    }
+    Ok(!value.is_empty() && sum % 10 == 0)
 }

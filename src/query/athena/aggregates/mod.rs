@@ -2,6 +2,7 @@
 
 mod best;
 mod percentile;
+mod sum;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ pub(super) fn functions() -> Vec<AggregateUDF> {
     all.push(AggregateUDF::new_from_impl(best::BestBy::new("max_by", Ordering::Greater)));
     all.push(AggregateUDF::new_from_impl(best::BestBy::new("min_by", Ordering::Less)));
     all.push(AggregateUDF::new_from_impl(percentile::ApproxPercentile::new()));
+    all.push(AggregateUDF::new_from_impl(sum::CheckedSum::default()));
     all
 }
 

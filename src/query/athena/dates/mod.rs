@@ -63,6 +63,26 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         }),
     ];
     all.extend(iso::functions());
+    all.extend(OFFSETS.map(|(name, part)| {
+        function(name, Takes::These(&[Arg::Moment], 1), Gives::This(DataType::Int64), move |args, _| {
+            let moments = Moments::new(&args[0])?;
+            let out: Int64Array = by_row(args, |row| {
+                let (local, utc) = (moments.local(row), to_local(moments.micros.value(row), None));
+                Ok(local.zip(utc).map(|(local, utc)| part((local - utc).num_minutes())))
+            })?;
+            Ok(Arc::new(out))
+        })
+    }));
+    all.push(function(
+        "human_readable_seconds",
+        Takes::These(&[Arg::Double], 1),
+        Gives::This(DataType::Utf8),
+        |args, _| {
+            let seconds = args[0].as_primitive::<Float64Type>();
+            let out: StringArray = by_row(args, |row| human_readable(seconds.value(row)).map(Some))?;
+            Ok(Arc::new(out))
+        },
+    ));
     all.extend(FIELDS.map(|(name, field)| {
         function(name, Takes::These(&[Arg::Moment], 1), Gives::This(DataType::Int64), move |args, _| {
             let moments = Moments::new(&args[0])?;
@@ -93,6 +113,31 @@ const FIELDS: [(&str, Field); 15] = [
     ("microsecond", |time| i64::from(time.nanosecond()) / 1000),
     ("era", |time| (time.year() > 0).into()),
 ];
+
+type Part = fn(i64) -> i64;
+
+/// The functions that give a part of what a zone is ahead of UTC, in minutes.
+const OFFSETS: [(&str, Part); 2] =
+    [("timezone_hour", |minutes| minutes / 60), ("timezone_minute", |minutes| minutes % 60)];
+
+/// `1 day, 2 hours, 1 second`
+fn human_readable(seconds: f64) -> Result<String> {
+    const UNITS: [(&str, u64); 5] = [("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)];
+    let rounded = seconds.abs().round();
+    if !rounded.is_finite() || rounded >= u64::MAX as f64 {
+        return Err(failed("human_readable_seconds takes a number of seconds"));
+    }
+    let mut left = rounded as u64;
+    let mut parts = Vec::new();
+    for (unit, length) in UNITS {
+        let count = left / length;
+        left %= length;
+        if count > 0 || (length == 1 && parts.is_empty()) {
+            parts.push(format!("{count} {unit}{}", if count == 1 { "" } else { "s" }));
+        }
+    }
+    Ok(parts.join(", "))
+}
 
 /// Timestamps with the clock of their zone.
 struct Moments<'a> {

@@ -1,0 +1,170 @@
+//! Numbers: <https://trino.io/docs/current/functions/math.html> and <https://trino.io/docs/current/functions/bitwise.html>.
+//! Those that are not here are DataFusion's.
+
+use std::sync::Arc;
+
+use arrow::array::types::{Float64Type, Int64Type};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::ScalarUDF;
+
+use super::function::{Arg, Gives, Takes, by_row, failed, function, texts, wrong};
+use super::types::list_of;
+
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    const TWO: Takes = Takes::These(&[Arg::Int, Arg::Int], 2);
+    let shift = |name, shift: fn(i64, u32) -> Option<i64>| {
+        function(name, TWO, Gives::This(DataType::Int64), move |args, _| {
+            let [values, by] = [&args[0], &args[1]].map(integers);
+            let out: Int64Array = by_row(args, |row| {
+                let by = u32::try_from(by.value(row)).map_err(|_| failed(format!("{name} takes no such shift")))?;
+                Ok(Some(shift(values.value(row), by).unwrap_or_default()))
+            })?;
+            Ok(Arc::new(out))
+        })
+    };
+    vec![
+        shift("bitwise_left_shift", i64::checked_shl),
+        shift("bitwise_right_shift", |value, by| Some((value as u64).checked_shr(by)? as i64)),
+        shift("bitwise_right_shift_arithmetic", |value, by| Some(value >> by.min(63))),
+        function("bit_count", TWO, Gives::This(DataType::Int64), |args, _| bit_count(args)),
+        function("to_base", TWO, Gives::This(DataType::Utf8), |args, _| to_base(args)),
+        function("from_base", Takes::These(&[Arg::Text, Arg::Int], 2), Gives::This(DataType::Int64), |args, _| {
+            from_base(args)
+        }),
+        function("width_bucket", Takes::By(bucket_types), Gives::This(DataType::Int64), |args, _| width_bucket(args)),
+        function("sign", Takes::By(number), Gives::By(sign_type), |args, _| Ok(sign(&args[0]))),
+    ]
+}
+
+fn integers(arg: &ArrayRef) -> &Int64Array {
+    arg.as_primitive()
+}
+
+fn doubles(arg: &ArrayRef) -> &Float64Array {
+    arg.as_primitive()
+}
+
+fn number(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [data_type] if data_type.is_integer() || data_type.is_null() => Ok(vec![DataType::Int64]),
+        [data_type] if data_type.is_numeric() => Ok(vec![DataType::Float64]),
+        _ => Err(wrong("sign takes a number")),
+    }
+}
+
+fn sign_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataType> {
+    number(types).map(|types| types[0].clone())
+}
+
+fn sign(values: &ArrayRef) -> ArrayRef {
+    match values.as_primitive_opt::<Int64Type>() {
+        Some(integers) => Arc::new(integers.unary::<_, Int64Type>(i64::signum)),
+        None => {
+            // Of zero, zero.
+            let sign = |value: f64| if value == 0.0 || value.is_nan() { value } else { value.signum() };
+            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(sign))
+        }
+    }
+}
+
+/// How many bits are set in the two's complement of so many bits.
+fn bit_count(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let [values, bits] = [&args[0], &args[1]].map(integers);
+    let out: Int64Array = by_row(args, |row| {
+        let (value, bits) = (values.value(row), bits.value(row));
+        if !(2..=64).contains(&bits) {
+            return Err(failed("bit_count takes 2 to 64 bits"));
+        }
+        let unused = 64 - bits as u32;
+        if value << unused >> unused != value {
+            return Err(failed(format!("bit_count: {value} does not fit in {bits} bits")));
+        }
+        Ok(Some(((value as u64) << unused).count_ones().into()))
+    })?;
+    Ok(Arc::new(out))
+}
+
+fn radix(radix: i64) -> Result<u32> {
+    let radix = u32::try_from(radix).ok().filter(|radix| (2..=36).contains(radix));
+    radix.ok_or_else(|| failed("a radix is between 2 and 36"))
+}
+
+fn to_base(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let [values, bases] = [&args[0], &args[1]].map(integers);
+    let out: StringArray = by_row(args, |row| {
+        let (value, radix) = (values.value(row), radix(bases.value(row))?);
+        let (mut left, mut digits) = (value.unsigned_abs(), Vec::new());
+        loop {
+            digits.extend(char::from_digit((left % u64::from(radix)) as u32, radix));
+            left /= u64::from(radix);
+            if left == 0 {
+                break;
+            }
+        }
+        digits.extend((value < 0).then_some('-'));
+        Ok(Some(digits.into_iter().rev().collect::<String>()))
+    })?;
+    Ok(Arc::new(out))
+}
+
+fn from_base(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, bases) = (texts(&args[0]), args[1].as_primitive::<Int64Type>());
+    let out: Int64Array = by_row(args, |row| {
+        let (value, radix) = (values.value(row), radix(bases.value(row))?);
+        let number = i64::from_str_radix(value, radix);
+        Ok(Some(number.map_err(|_| failed(format!("from_base: {value:?} is no number of radix {radix}")))?))
+    })?;
+    Ok(Arc::new(out))
+}
+
+/// A number, and two bounds and a number of buckets, or all bounds.
+fn bucket_types(types: &[DataType]) -> Result<Vec<DataType>> {
+    let is_number = |data_type: &DataType| data_type.is_numeric() || data_type.is_null();
+    match types {
+        [value, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)] if is_number(value) => {
+            Ok(vec![DataType::Float64, list_of(DataType::Float64)])
+        }
+        [value, low, high, count] if [value, low, high, count].into_iter().all(is_number) => {
+            Ok(vec![DataType::Float64, DataType::Float64, DataType::Float64, DataType::Int64])
+        }
+        _ => Err(wrong(
+            "width_bucket takes a number, two bounds and a number of buckets, or a number and an array of bounds",
+        )),
+    }
+}
+
+fn width_bucket(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let values = args[0].as_primitive::<Float64Type>();
+    let out: Int64Array = if let Some(bounds) = args[1].as_list_opt::<i32>() {
+        by_row(args, |row| {
+            let bounds = bounds.value(row);
+            let bounds: &Float64Array = bounds.as_primitive();
+            if bounds.is_empty() || bounds.null_count() > 0 || !bounds.values().is_sorted() {
+                return Err(failed("width_bucket: bounds must be there, and ascend"));
+            }
+            Ok(Some(bounds.values().partition_point(|bound| *bound <= values.value(row)) as i64))
+        })?
+    } else {
+        let [low, high] = [&args[1], &args[2]].map(doubles);
+        let counts = args[3].as_primitive::<Int64Type>();
+        by_row(args, |row| {
+            let (value, low, high, count) = (values.value(row), low.value(row), high.value(row), counts.value(row));
+            if count <= 0 || value.is_nan() || !low.is_finite() || !high.is_finite() || low == high {
+                return Err(failed("width_bucket takes numbers, two bounds that differ, and one bucket at least"));
+            }
+            let (from, to) = (low.min(high), low.max(high));
+            let ascending = if value < from {
+                0
+            } else if value >= to {
+                count + 1
+            } else {
+                (count as f64 * (value - from) / (to - from)) as i64 + 1
+            };
+            Ok(Some(if low > high { count + 1 - ascending } else { ascending }))
+        })?
+    };
+    Ok(Arc::new(out))
+}

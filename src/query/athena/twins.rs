@@ -1,0 +1,78 @@
+//! Columns of a result that have one name: `SELECT a, b AS a`, `SELECT *, a`.
+//!
+//! DataFusion has no two expressions of one name in a select list. So those behind the first are planned under another name, and
+//! called as they were by a projection on top of all, which tells them apart by a qualifier that nobody sees.
+
+use datafusion::common::{Column, TableReference};
+use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
+
+use super::rewrite::take;
+
+/// Stands in the other name behind the right one. No text of a statement holds it.
+const MARK: char = '\0';
+
+/// Names columns of the result anew that have the name of one before.
+pub(super) fn tell_apart(body: &mut SetExpr) {
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::Query(query) => return tell_apart(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            tell_apart(left);
+            return tell_apart(right);
+        }
+        _ => return,
+    };
+    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    // A column beside a wildcard is mostly one of its columns. What is ordered by must keep its name with DISTINCT.
+    let beside_wildcard = select.distinct.is_none() && select.projection.iter().any(is_wildcard);
+    let mut before: Vec<(String, Option<String>)> = Vec::new();
+    for (index, item) in select.projection.iter_mut().enumerate() {
+        let (name, path) = match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => (name.clone(), None),
+            SelectItem::UnnamedExpr(expr @ Expr::CompoundIdentifier(_)) => {
+                let path = expr.to_string().to_lowercase();
+                let Expr::CompoundIdentifier(names) = expr else { continue };
+                let [_, name] = names.as_slice() else { continue };
+                (name.clone(), Some(path))
+            }
+            SelectItem::ExprWithAlias { alias, .. } => (alias.clone(), None),
+            _ => continue,
+        };
+        let own = (folded(&name), path);
+        let is_alias = matches!(item, SelectItem::ExprWithAlias { .. });
+        // Columns of two tables are told apart by these.
+        let is_twin = |(other, path): &(String, Option<String>)| {
+            *other == own.0 && (path.is_none() || own.1.is_none() || *path == own.1)
+        };
+        if before.iter().any(is_twin) || (beside_wildcard && !is_alias) {
+            let alias = Ident::with_quote('"', format!("{}{MARK}{index}", own.0));
+            let expr = match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => take(expr),
+                _ => continue,
+            };
+            *item = SelectItem::ExprWithAlias { expr, alias };
+        } else {
+            before.push(own);
+        }
+    }
+}
+
+fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+/// The columns of a plan with the names that they are to have, each as an expression over the plan.
+pub(super) fn columns_again(plan: &LogicalPlan) -> Vec<PlannedExpr> {
+    let columns = plan.schema().columns();
+    if !columns.iter().any(|column| column.name.contains(MARK)) {
+        return columns.into_iter().map(PlannedExpr::Column).collect();
+    }
+    let again = |(index, column): (usize, Column)| {
+        let name = column.name.split(MARK).next().unwrap_or_default().to_owned();
+        // Only those of tables have a qualifier, and another name than all others of it.
+        let qualifier = column.relation.clone().unwrap_or_else(|| TableReference::bare(format!("_{index}")));
+        PlannedExpr::Column(column).alias_qualified(Some(qualifier), name)
+    };
+    columns.into_iter().enumerate().map(again).collect()
+}
