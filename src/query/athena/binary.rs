@@ -6,7 +6,7 @@ use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 use sha1::{Digest as _, Sha1};
-use twox_hash::XxHash64;
+use xxhash_rust::xxh64::xxh64;
 
 use super::function::{Gives, Takes, by_row, failed, function};
 use super::strings::one_binary;
@@ -21,7 +21,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     };
     vec![
         hash("sha1", |bytes| Sha1::digest(bytes).to_vec()),
-        hash("xxhash64", |bytes| XxHash64::oneshot(0, bytes).to_be_bytes().to_vec()),
+        hash("xxhash64", |bytes| xxh64(bytes, 0).to_be_bytes().to_vec()),
         function("crc32", Takes::By(one_binary), Gives::This(DataType::Int64), |args, _| {
             let values = args[0].as_binary::<i32>();
             let sums = values.iter().map(|bytes| bytes.map(|bytes| i64::from(crc32fast::hash(bytes))));

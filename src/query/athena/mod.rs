@@ -45,6 +45,8 @@ use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 
+#[cfg(feature = "postgres")]
+pub(super) use rewrite::{call, take, text};
 pub(super) use show::{Shown, asked_to_show};
 pub(super) use types::type_name;
 pub(super) use versions::{AsOf, asked_for, name_versions};

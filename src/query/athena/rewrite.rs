@@ -257,7 +257,7 @@ fn take_all(exprs: &mut [Expr]) -> Vec<Expr> {
     exprs.iter_mut().map(take).collect()
 }
 
-pub(super) fn take(expr: &mut Expr) -> Expr {
+pub(in crate::query) fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
@@ -266,7 +266,7 @@ fn member(name: Ident) -> AccessExpr {
     AccessExpr::Subscript(Subscript::Index { index: text(name) })
 }
 
-pub(super) fn text(value: impl Into<String>) -> Expr {
+pub(in crate::query) fn text(value: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).into())
 }
 
@@ -278,7 +278,7 @@ fn null() -> Expr {
     Expr::Value(Value::Null.into())
 }
 
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(in crate::query) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,

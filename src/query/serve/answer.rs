@@ -204,11 +204,15 @@ impl Handler {
             Err(error) if is_stop(&error) => return Err(error),
             Err(_) => HashMap::new(),
         };
-        let limits = text::limits(&prepared.text);
-        let found = (1..=prepared.parameters).map(|number| match found.get(&format!("${number}")) {
-            Some(Some(ty)) => parameters::inferred(ty),
-            _ if limits.contains(&number) => Type::INT8,
-            _ => Type::UNKNOWN,
+        let (limits, casts) = (text::limits(&prepared.text), text::casts(&prepared.text));
+        let found = (1..=prepared.parameters).map(|number| {
+            let cast = casts.get(&number).and_then(|name| parameters::named(name));
+            match (cast, found.get(&format!("${number}"))) {
+                (Some(ty), _) => ty,
+                (None, Some(Some(ty))) => parameters::inferred(ty),
+                _ if limits.contains(&number) => Type::INT8,
+                _ => Type::UNKNOWN,
+            }
         });
         Ok(found.collect())
     }

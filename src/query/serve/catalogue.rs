@@ -18,30 +18,15 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
-use super::functions;
 use super::information::Information;
 use super::settings::settings;
 use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
+use super::{compatibility, functions};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::query::SqlSession;
 use crate::query::cooperative::CooperativeJoins;
 use crate::query::session::CATALOG;
 use crate::query::{depth, fence};
-
-/// What clients send that is not planned, and what is planned in its place.
-const INSTEAD: [(&str, &str); 7] = [
-    // SQLAlchemy, when it lists schemas; other escapes than \ are not known.
-    (r"LIKE 'pg/_%' ESCAPE '/'", r"LIKE 'pg\_%'"),
-    // psql's \d+
-    ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
-    // The JDBC driver, when it asks for primary keys; there are none.
-    ("(information_schema._pg_expandarray(i.indkey)).n", "1"),
-    ("information_schema._pg_expandarray(i.indkey)", "1"),
-    ("(result.KEYS).x", "result.KEYS"),
-    // The names of functions are text here.
-    ("'pg_catalog.array_in'::regproc", "'array_in'"),
-    ("'array_in'::regproc", "'array_in'"),
-];
 
 /// Answers queries of the catalogue.
 pub(super) struct Catalogue {
@@ -86,10 +71,11 @@ impl Catalogue {
     /// # Errors
     /// When the statement is wrong, or asks for what is not there.
     pub(super) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        let sql = INSTEAD.iter().fold(sql.to_owned(), |sql, (from, to)| sql.replace(from, to));
+        let sql = compatibility::text(sql);
         depth::check_text(&sql)?;
         let statement = self.parser.parse(&sql)?.pop();
-        let statement = statement.ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+        let mut statement = statement.ok_or_else(|| DataFusionError::Plan("No SQL is given".to_owned()))?;
+        compatibility::rewrite(&mut statement);
         let statement = Statement::Statement(Box::new(statement));
         depth::check_statement(&statement)?;
         let plan = self.context.state().statement_to_plan(statement).await?;
@@ -158,21 +144,25 @@ impl SchemaProvider for PgCatalog {
             "pg_attribute" => self.all().await?.iter().flat_map(attributes).collect(),
             "pg_settings" => settings().map(setting).collect(),
             "pg_tables" => self.all().await?.iter().map(listed).collect(),
+            // Tables have neither.
+            "pg_constraint" | "pg_index" => Vec::new(),
             _ => return Ok(Some(table)),
         };
         table_of(with_lists(name, &table.schema()), &rows).map(Some)
     }
 }
 
-/// The columns of a table of the catalogue, with those that are lists of text.
+/// The columns of a table of the catalogue, with those that are lists.
 fn with_lists(name: &str, schema: &SchemaRef) -> SchemaRef {
-    let lists: &[&str] = match name {
-        "pg_class" => &["relacl", "reloptions"],
-        "pg_namespace" => &["nspacl"],
-        "pg_attribute" => &["attacl", "attoptions"],
-        _ => &[],
+    let (lists, item): (&[&str], DataType) = match name {
+        "pg_class" => (&["relacl", "reloptions"], DataType::Utf8),
+        "pg_namespace" => (&["nspacl"], DataType::Utf8),
+        "pg_attribute" => (&["attacl", "attoptions"], DataType::Utf8),
+        "pg_constraint" => (&["conkey", "confkey"], DataType::Int16),
+        "pg_index" => (&["indkey", "indoption", "indclass", "indcollation"], DataType::Int16),
+        _ => (&[], DataType::Utf8),
     };
-    let list = |name: &str| Field::new_list(name, Field::new_list_field(DataType::Utf8, true), true);
+    let list = |name: &str| Field::new_list(name, Field::new_list_field(item.clone(), true), true);
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     for name in lists {
         match fields.iter_mut().find(|field| field.name() == name) {

@@ -58,6 +58,7 @@ pub(super) fn register(context: &SessionContext) {
         ("pg_get_function_identity_arguments", no_text()),
         ("pg_get_serial_sequence", no_text()),
         ("pg_tablespace_location", no_text()),
+        ("json_build_object", no_text()),
         ("inet_server_addr", no_text()),
         ("pg_is_in_recovery", truth(false)),
         ("pg_is_other_temp_schema", truth(false)),

@@ -10,6 +10,7 @@
 mod answer;
 mod auth;
 mod catalogue;
+mod compatibility;
 mod connection;
 mod errors;
 mod functions;

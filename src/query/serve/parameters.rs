@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::DataType;
 use pgwire::api::Type;
 use pgwire::api::portal::Portal;
 use pgwire::error::PgWireError;
+use postgres_types::{FromSqlOwned, Kind};
 
 use super::errors::refuse;
 
@@ -15,8 +16,24 @@ use super::errors::refuse;
 /// When it is not of its type, or the type is none that can be written.
 pub(super) fn literal<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> Result<String, PgWireError> {
     let Some(Some(bytes)) = portal.parameters.get(index) else { return Ok(null(ty)) };
-    if portal.parameter_format.is_binary_at(index) {
-        return binary(portal, index, ty, bytes);
+    let is_binary = portal.parameter_format.is_binary_at(index);
+    let Kind::Array(element) = ty.kind() else { return value(bytes, is_binary, index, ty) };
+    let elements = if is_binary { binary_elements(bytes) } else { text_elements(bytes) };
+    let literals = elements.ok_or_else(|| invalid(index, ty))?.into_iter().map(|bytes| match bytes {
+        Some(bytes) => value(&bytes, is_binary, index, element),
+        None => Ok(null(element)),
+    });
+    let literals = literals.collect::<Result<Vec<_>, _>>()?;
+    match literals.is_empty() {
+        true => Ok(format!("CAST(ARRAY[] AS array({}))", name_of(element).unwrap_or("varchar"))),
+        false => Ok(format!("ARRAY[{}]", literals.join(", "))),
+    }
+}
+
+/// The literal of a value that is no array.
+fn value(bytes: &[u8], is_binary: bool, index: usize, ty: &Type) -> Result<String, PgWireError> {
+    if is_binary {
+        return binary(bytes, index, ty);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| invalid(index, ty))?;
     match *ty {
@@ -47,25 +64,22 @@ pub(super) fn literal<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> 
     }
 }
 
-fn binary<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type, bytes: &[u8]) -> Result<String, PgWireError> {
-    fn get<'a, T, S: Clone>(portal: &'a Portal<S>, index: usize, ty: &Type) -> Result<T, PgWireError>
-    where
-        T: postgres_types::FromSqlOwned + pgwire::types::FromSqlText<'a>,
-    {
-        portal.parameter(index, ty).ok().flatten().ok_or_else(|| invalid(index, ty))
+fn binary(bytes: &[u8], index: usize, ty: &Type) -> Result<String, PgWireError> {
+    fn get<T: FromSqlOwned>(bytes: &[u8], index: usize, ty: &Type) -> Result<T, PgWireError> {
+        T::from_sql(ty, bytes).map_err(|_| invalid(index, ty))
     }
     Ok(match *ty {
-        Type::INT2 => parenthesized(get::<i16, _>(portal, index, ty)?.to_string()),
-        Type::INT4 => parenthesized(get::<i32, _>(portal, index, ty)?.to_string()),
-        Type::INT8 => parenthesized(get::<i64, _>(portal, index, ty)?.to_string()),
-        Type::OID => get::<u32, _>(portal, index, ty)?.to_string(),
-        Type::FLOAT4 => double(f64::from(get::<f32, _>(portal, index, ty)?)),
-        Type::FLOAT8 => double(get(portal, index, ty)?),
-        Type::BOOL => if get(portal, index, ty)? { "TRUE" } else { "FALSE" }.to_owned(),
-        Type::DATE => date(get(portal, index, ty)?),
-        Type::TIME => format!("TIME '{}'", get::<NaiveTime, _>(portal, index, ty)?),
-        Type::TIMESTAMP => timestamp(get(portal, index, ty)?),
-        Type::TIMESTAMPTZ => timestamptz(get::<DateTime<FixedOffset>, _>(portal, index, ty)?.to_utc()),
+        Type::INT2 => parenthesized(get::<i16>(bytes, index, ty)?.to_string()),
+        Type::INT4 => parenthesized(get::<i32>(bytes, index, ty)?.to_string()),
+        Type::INT8 => parenthesized(get::<i64>(bytes, index, ty)?.to_string()),
+        Type::OID => get::<u32>(bytes, index, ty)?.to_string(),
+        Type::FLOAT4 => double(f64::from(get::<f32>(bytes, index, ty)?)),
+        Type::FLOAT8 => double(get(bytes, index, ty)?),
+        Type::BOOL => if get(bytes, index, ty)? { "TRUE" } else { "FALSE" }.to_owned(),
+        Type::DATE => date(get(bytes, index, ty)?),
+        Type::TIME => format!("TIME '{}'", get::<NaiveTime>(bytes, index, ty)?),
+        Type::TIMESTAMP => timestamp(get(bytes, index, ty)?),
+        Type::TIMESTAMPTZ => timestamptz(get::<DateTime<FixedOffset>>(bytes, index, ty)?.to_utc()),
         Type::NUMERIC => digits(bytes).and_then(|text| numeric(&text)).ok_or_else(|| invalid(index, ty))?,
         Type::BYTEA => format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
         Type::UUID => match <[u8; 16]>::try_from(bytes) {
@@ -75,6 +89,71 @@ fn binary<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type, bytes: &[u8]) -
         ref ty if is_text(ty) => quoted(std::str::from_utf8(bytes).map_err(|_| invalid(index, ty))?),
         _ => return Err(unsupported(index, ty)),
     })
+}
+
+/// The elements of an array of one dimension: their number of dimensions, whether there are nulls, their type; for each dimension
+/// its length and its first index; for each element its length, -1 for null, and its bytes.
+fn binary_elements(bytes: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    let number = |at: usize| Some(i32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    match number(0)? {
+        0 => return Some(Vec::new()),
+        1 => {}
+        _ => return None,
+    }
+    let mut at = 20;
+    let mut elements = Vec::new();
+    for _ in 0..number(12)? {
+        let length = number(at)?;
+        at += 4;
+        let element = match usize::try_from(length) {
+            Ok(length) => Some(bytes.get(at..at.checked_add(length)?)?.to_vec()),
+            Err(_) => None,
+        };
+        at += element.as_ref().map_or(0, Vec::len);
+        elements.push(element);
+    }
+    (at == bytes.len()).then_some(elements)
+}
+
+/// The elements of `{1,NULL,"a, \\"b\\""}`.
+fn text_elements(bytes: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    let mut rest = bytes.trim_ascii().strip_prefix(b"{")?.strip_suffix(b"}")?.trim_ascii();
+    let mut elements = Vec::new();
+    while !rest.is_empty() {
+        let is_quoted = rest.first() == Some(&b'"');
+        let mut element = Vec::new();
+        let mut at = usize::from(is_quoted);
+        loop {
+            match rest.get(at) {
+                Some(b'\\') => {
+                    element.push(*rest.get(at + 1)?);
+                    at += 2;
+                }
+                Some(b'"') if is_quoted => {
+                    at += 1;
+                    break;
+                }
+                Some(b',') | None if !is_quoted => break,
+                // Arrays in arrays.
+                Some(b'{' | b'}' | b'"') if !is_quoted => return None,
+                Some(byte) => {
+                    element.push(*byte);
+                    at += 1;
+                }
+                None => return None,
+            }
+        }
+        let is_null = !is_quoted && element.trim_ascii().eq_ignore_ascii_case(b"null");
+        elements.push((!is_null).then_some(element));
+        rest = rest[at..].trim_ascii_start();
+        if !rest.is_empty() {
+            rest = rest.strip_prefix(b",")?.trim_ascii_start();
+            if rest.is_empty() {
+                return None;
+            }
+        }
+    }
+    Some(elements)
 }
 
 /// Whether values are taken as text; also those of which the client does not know the type.
@@ -100,9 +179,32 @@ pub(super) fn inferred(ty: &DataType) -> Type {
     }
 }
 
-/// No value, of a type.
-pub(super) fn null(ty: &Type) -> String {
-    let name = match *ty {
+/// The type that a cast names: `int8`, `text[]`.
+pub(super) fn named(name: &str) -> Option<Type> {
+    let (name, is_array) = name.strip_suffix("[]").map_or((name, false), |name| (name, true));
+    let (one, array) = match name.to_ascii_lowercase().as_str() {
+        "bool" | "boolean" => (Type::BOOL, Type::BOOL_ARRAY),
+        "int2" | "smallint" => (Type::INT2, Type::INT2_ARRAY),
+        "int4" | "int" | "integer" => (Type::INT4, Type::INT4_ARRAY),
+        "int8" | "bigint" => (Type::INT8, Type::INT8_ARRAY),
+        "oid" => (Type::OID, Type::OID_ARRAY),
+        "float4" | "real" => (Type::FLOAT4, Type::FLOAT4_ARRAY),
+        "float8" => (Type::FLOAT8, Type::FLOAT8_ARRAY),
+        "numeric" | "decimal" => (Type::NUMERIC, Type::NUMERIC_ARRAY),
+        "date" => (Type::DATE, Type::DATE_ARRAY),
+        "timestamp" => (Type::TIMESTAMP, Type::TIMESTAMP_ARRAY),
+        "timestamptz" => (Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY),
+        "text" => (Type::TEXT, Type::TEXT_ARRAY),
+        "varchar" => (Type::VARCHAR, Type::VARCHAR_ARRAY),
+        "uuid" => (Type::UUID, Type::UUID_ARRAY),
+        _ => return None,
+    };
+    Some(if is_array { array } else { one })
+}
+
+/// The name of a type in both dialects; `None`: of no literal in particular.
+fn name_of(ty: &Type) -> Option<&'static str> {
+    Some(match *ty {
         Type::BOOL => "boolean",
         Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => "bigint",
         Type::FLOAT4 | Type::FLOAT8 => "double",
@@ -112,10 +214,19 @@ pub(super) fn null(ty: &Type) -> String {
         Type::TIMESTAMP => "timestamp",
         Type::TIMESTAMPTZ => "timestamp with time zone",
         Type::BYTEA => "varbinary",
-        Type::UNKNOWN => return "NULL".to_owned(),
+        Type::UNKNOWN => return None,
         _ => "varchar",
-    };
-    format!("CAST(NULL AS {name})")
+    })
+}
+
+/// No value, of a type.
+pub(super) fn null(ty: &Type) -> String {
+    match (ty.kind(), name_of(ty)) {
+        // The catalogue's dialect has no names of array types.
+        (Kind::Array(element), _) => format!("CASE WHEN FALSE THEN ARRAY[{}] END", null(element)),
+        (_, Some(name)) => format!("CAST(NULL AS {name})"),
+        (_, None) => "NULL".to_owned(),
+    }
 }
 
 fn invalid(index: usize, ty: &Type) -> PgWireError {
@@ -289,6 +400,30 @@ mod tests {
         ] {
             assert_eq!(digits(&bytes(words)).as_deref(), expected, "{words:?}");
         }
+    }
+
+    #[test]
+    fn arrays_are_taken_in_both_formats() {
+        let text = |text: &str| {
+            let texts = text_elements(text.as_bytes())?.into_iter();
+            Some(texts.map(|bytes| bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_default())).collect::<Vec<_>>())
+        };
+        let some = |texts: &[&str]| Some(texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>());
+        assert_eq!(text("{}"), Some(vec![]));
+        assert_eq!(text(" {1, 2,-3} "), some(&["1", "2", "-3"]));
+        assert_eq!(text(r#"{"a, b","c\"d",e\,f,"NULL","{}"}"#), some(&["a, b", "c\"d", "e,f", "NULL", "{}"]));
+        assert_eq!(text("{a,NULL,null}"), Some(vec![Some("a".to_owned()), None, None]));
+        for wrong in ["", "1", "{1", "{1,}", "{{1},{2}}", r#"{"a}"#, r#"{"a"b}"#, "{a\\"] {
+            assert_eq!(text(wrong), None, "{wrong}");
+        }
+        let array = |words: &[i32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let two = array(&[1, 1, 23, 2, 1, 4, 7, -1]);
+        assert_eq!(binary_elements(&two), Some(vec![Some(vec![0, 0, 0, 7]), None]));
+        assert_eq!(binary_elements(&array(&[0, 0, 23])), Some(vec![]));
+        for wrong in [&[2, 0, 23, 1, 1, 1, 1, 4, 7][..], &[1, 0, 23, 1, 1, 4], &[1, 0, 23, 1, 1, 4, 7, 8], &[1], &[]] {
+            assert_eq!(binary_elements(&array(wrong)), None, "{wrong:?}");
+        }
+        assert_eq!(binary_elements(&array(&[1, 0, 23, i32::MAX, 1, i32::MAX])), None);
     }
 
     #[test]

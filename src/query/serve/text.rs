@@ -1,6 +1,6 @@
 //! Statements as text, before any dialect parses them: where they end, where parameters stand, what they begin with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A piece of a statement. Comments and white space are none.
@@ -171,16 +171,43 @@ pub(super) fn limits(sql: &str) -> BTreeSet<usize> {
     scan(sql).windows(2).filter_map(limit).collect()
 }
 
-/// A statement with literals in the places of its parameters. A parameter without a literal stays.
+/// The types that parameters are cast to, by their numbers: `$1::int`, `$2::text[]`.
+pub(super) fn casts(sql: &str) -> BTreeMap<usize, String> {
+    let tokens = scan(sql);
+    let cast = |at: usize| {
+        let Token::Parameter(number) = tokens[at].0 else { return None };
+        let (name, is_array, _) = cast_behind(&tokens[at + 1..])?;
+        Some((number, format!("{name}{}", if is_array { "[]" } else { "" })))
+    };
+    (0..tokens.len()).filter_map(cast).collect()
+}
+
+/// The type behind a parameter, whether it is an array of it, and where it ends.
+fn cast_behind<'a>(tokens: &[(Token<'a>, Range<usize>)]) -> Option<(&'a str, bool, usize)> {
+    let token = |at: usize| tokens.get(at).map(|(token, _)| *token);
+    let (Some(Token::Sign(':')), Some(Token::Sign(':')), Some(Token::Word(name))) = (token(0), token(1), token(2))
+    else {
+        return None;
+    };
+    let is_array = (token(3), token(4)) == (Some(Token::Sign('[')), Some(Token::Sign(']')));
+    Some((name, is_array, tokens[if is_array { 4 } else { 2 }].1.end))
+}
+
+/// A statement with literals in the places of its parameters. A parameter without a literal stays. A cast to an array behind one
+/// goes: the literal is of its type, and the dialect has no such cast.
 pub(super) fn bind(sql: &str, literals: &[String]) -> String {
     let mut bound = String::with_capacity(sql.len());
     let mut done = 0;
-    for (token, at) in scan(sql) {
+    let tokens = scan(sql);
+    for (place, (token, at)) in tokens.iter().enumerate() {
         let Token::Parameter(number) = token else { continue };
         let Some(literal) = number.checked_sub(1).and_then(|index| literals.get(index)) else { continue };
         bound.push_str(&sql[done..at.start]);
         bound.push_str(literal);
-        done = at.end;
+        done = match cast_behind(&tokens[place + 1..]) {
+            Some((_, true, end)) => end,
+            _ => at.end,
+        };
     }
     bound.push_str(&sql[done..]);
     bound
@@ -211,6 +238,17 @@ mod tests {
         assert_eq!(bind(sql, &literals), expected);
         let sql = "SELECT $1 FROM t LIMIT $2 OFFSET $3";
         assert_eq!(limits(sql), BTreeSet::from([2, 3]));
+    }
+
+    #[test]
+    fn casts_of_parameters_are_known_and_those_to_arrays_go() {
+        let sql = "SELECT $1::int, $2 :: text[], $3, '$4::int', $5::public.x WHERE a = ANY($2::text[])";
+        let found: Vec<(usize, String)> = casts(sql).into_iter().collect();
+        let expected = [(1, "int"), (2, "text[]"), (5, "public")];
+        assert_eq!(found, expected.map(|(number, name)| (number, name.to_owned())));
+        let literals = ["1", "ARRAY['a']", "3", "4", "5"].map(str::to_owned);
+        let bound = "SELECT 1::int, ARRAY['a'], 3, '$4::int', 5::public.x WHERE a = ANY(ARRAY['a'])";
+        assert_eq!(bind(sql, &literals), bound);
     }
 
     #[test]

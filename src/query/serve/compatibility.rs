@@ -1,0 +1,101 @@
+//! What clients ask the catalogue in PostgreSQL's words, in those that the query engine knows.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, VisitMut as _, VisitorMut};
+
+use crate::query::athena::{call, take, text as literal};
+
+/// What clients send that is not planned, and what is planned in its place.
+const INSTEAD: [(&str, &str); 6] = [
+    // psql's \d+
+    ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
+    // The JDBC driver, when it asks for primary keys; there are none.
+    ("(information_schema._pg_expandarray(i.indkey)).n", "1"),
+    ("information_schema._pg_expandarray(i.indkey)", "1"),
+    ("(result.KEYS).x", "result.KEYS"),
+    // The names of functions are text here.
+    ("'pg_catalog.array_in'::regproc", "'array_in'"),
+    ("'array_in'::regproc", "'array_in'"),
+];
+
+/// A statement with what is not planned replaced in its text.
+pub(super) fn text(sql: &str) -> String {
+    let sql = types_of_asyncpg(sql).unwrap_or_else(|| sql.to_owned());
+    INSTEAD.iter().fold(sql, |sql, (from, to)| sql.replace(from, to))
+}
+
+/// Replaces what is not planned, once it is parsed.
+pub(super) fn rewrite(statement: &mut ast::Statement) {
+    let _ = statement.visit(&mut Meanings);
+}
+
+/// The query that asks for some types in the place of the one that asyncpg sends, which follows their elements and fields to any depth:
+/// here they are arrays of types that it knows.
+fn types_of_asyncpg(sql: &str) -> Option<String> {
+    sql.trim_start().starts_with("WITH RECURSIVE typeinfo_tree(").then_some(())?;
+    let (_, behind) = sql.split_once("ti.oid = any(")?;
+    // A parameter, or its literal, to the end of the line.
+    let (numbers, _) = behind.split_once(")\n")?;
+    Some(format!(
+        "SELECT oid, 'pg_catalog' AS ns, typname AS name, typtype AS kind, CAST(NULL AS int) AS basetype, \
+         typelem AS elemtype, ',' AS elemdelim, CAST(NULL AS int) AS range_subtype, \
+         CAST(NULL AS text) AS attrtypoids, CAST(NULL AS text) AS attrnames, 0 AS depth, \
+         CAST(NULL AS text) AS basetype_name, CAST(NULL AS text) AS elemtype_name, \
+         CAST(NULL AS text) AS range_subtype_name \
+         FROM pg_catalog.pg_type WHERE oid = ANY({numbers})"
+    ))
+}
+
+/// What PostgreSQL takes and the query engine does not.
+struct Meanings;
+
+impl VisitorMut for Meanings {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        match expr {
+            ast::Expr::Like { pattern, escape_char, .. } | ast::Expr::ILike { pattern, escape_char, .. } => {
+                // No other escape than the backslash is known.
+                let escape = escape_char.as_ref().and_then(|escape| escape.value.clone().into_string());
+                if let Some(escape) = escape.filter(|escape| escape.len() == 1 && escape != "\\") {
+                    let doubled = call("replace", vec![take(pattern), literal("\\"), literal("\\\\")]);
+                    **pattern = call("replace", vec![doubled, literal(&escape), literal("\\")]);
+                    *escape_char = None;
+                }
+            }
+            // Columns have no defaults, no collations, and are no identities; the engine does not plan all that is asked of these.
+            ast::Expr::Subquery(query) if is_of(query, &["pg_attrdef", "pg_collation", "pg_sequence"]) => {
+                *expr = call("nullif", vec![literal(""), literal("")]);
+            }
+            // One type has a number; the engine wants to see by an aggregate that it is one.
+            ast::Expr::Subquery(query) if is_of(query, &["pg_type"]) => {
+                if let ast::SetExpr::Select(select) = &mut *query.body
+                    && let [ast::SelectItem::UnnamedExpr(one @ ast::Expr::CompoundIdentifier(_))] =
+                        select.projection.as_mut_slice()
+                {
+                    *one = call("min", vec![take(one)]);
+                }
+            }
+            // Of tables without keys and indexes.
+            ast::Expr::Function(function) if function.name.to_string().ends_with("generate_subscripts") => {
+                if let ast::FunctionArguments::List(list) = &mut function.args {
+                    list.args.truncate(1);
+                    function.name = ast::ObjectName::from(vec![ast::Ident::new("unnest")]);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a query is of one of these tables, before all others.
+fn is_of(query: &ast::Query, tables: &[&str]) -> bool {
+    let ast::SetExpr::Select(select) = &*query.body else { return false };
+    let Some(ast::TableFactor::Table { name, .. }) = select.from.first().map(|table| &table.relation) else {
+        return false;
+    };
+    let name = name.0.last().and_then(ast::ObjectNamePart::as_ident);
+    name.is_some_and(|name| tables.contains(&name.value.as_str()))
+}
