@@ -359,6 +359,13 @@ fn columns_of_a_result_may_have_one_name() {
     );
     assert_eq!(run(&format!("select a, a, count(*) {from} group by 1, 2 order by 1 limit 1")), "a,a,_col2\n1,1,1\n");
     assert_eq!(run(&format!("select distinct *, b as c {from} order by c desc limit 1")), "a,b,c\n3,4,4\n");
+    assert_eq!(run(&format!("select *, a + b as b, b as c {from} order by a, c limit 1")), "a,b,b,c\n1,2,3,2\n");
+    assert_eq!(
+        run(
+            "select r.x.y, q.x.y from (select cast(row(row(1)) as row(x row(y bigint))) as r, cast(row(row(2)) as row(x row(y bigint))) as q)"
+        ),
+        "y,y\n1,2\n"
+    );
     assert_eq!(run("select 1 as x, 2 as x, interval '1' day as x"), "x,x,x\n1,2,1 00:00:00.000\n");
     assert_eq!(run("with w as (select 1 as x) select x, x from w union all select 2, 3 order by 1"), "x,x\n1,1\n2,3\n");
 }

@@ -21,23 +21,28 @@ use super::types::list_of;
 /// As in Trino.
 const MAX_COMBINATION: i64 = 5;
 const MAX_COMBINATIONS: usize = 100_000;
+/// What is made of one batch of rows has so many elements at most.
+const MAX_ELEMENTS: usize = 10_000_000;
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
     const LIST_AND_NUMBER: Takes = Takes::These(&[Arg::List, Arg::Int], 2);
     vec![
         function("zip", Takes::By(lists), Gives::By(list_of_rows), zip),
-        function("combinations", LIST_AND_NUMBER, Gives::By(list_of_lists), |args, _| {
-            arrange(args, |length, size| {
+        function("combinations", LIST_AND_NUMBER, Gives::By(list_of_lists), |args, data_type| {
+            arrange(args, data_type, |length, size| {
                 let size = usize::try_from(size).ok().filter(|_| size <= MAX_COMBINATION);
                 let size =
                     size.ok_or_else(|| failed(format!("combinations are of 0 to {MAX_COMBINATION} elements")))?;
                 combinations(length, size)
             })
         }),
-        function("ngrams", LIST_AND_NUMBER, Gives::By(list_of_lists), |args, _| {
-            arrange(args, |length, size| {
+        function("ngrams", LIST_AND_NUMBER, Gives::By(list_of_lists), |args, data_type| {
+            arrange(args, data_type, |length, size| {
                 let size = usize::try_from(size).ok().filter(|size| *size > 0);
                 let size = size.ok_or_else(|| failed("ngrams are of one element at least"))?.min(length);
+                if (length - size + 1) * size > MAX_ELEMENTS {
+                    return Err(failed(format!("ngrams have more than {MAX_ELEMENTS} elements")));
+                }
                 Ok((0..=length - size).map(|first| (first..first + size).collect()).collect())
             })
         }),
@@ -104,7 +109,11 @@ fn zip(args: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
 }
 
 /// Arrays of the elements at the places that `places` gives for the length of an array and the second argument.
-fn arrange(args: &[ArrayRef], places: impl Fn(usize, i64) -> Result<Vec<Vec<usize>>>) -> Result<ArrayRef> {
+fn arrange(
+    args: &[ArrayRef],
+    data_type: &DataType,
+    places: impl Fn(usize, i64) -> Result<Vec<Vec<usize>>>,
+) -> Result<ArrayRef> {
     let (list, sizes) = (args[0].as_list::<i32>(), args[1].as_primitive::<Int64Type>());
     let nulls = NullBuffer::union(list.nulls(), sizes.nulls());
     let (mut taken, mut inner_lengths, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
@@ -120,12 +129,15 @@ fn arrange(args: &[ArrayRef], places: impl Fn(usize, i64) -> Result<Vec<Vec<usiz
             inner_lengths.push(array.len());
             taken.extend(array.into_iter().map(|place| (own.start + place) as u64));
         }
+        if taken.len() > MAX_ELEMENTS {
+            return Err(failed(format!("the arrays of some thousand rows have more than {MAX_ELEMENTS} elements")));
+        }
     }
     let values = take(list.values(), &UInt64Array::from(taken), None)?;
-    let item = Arc::clone(item_of(list.data_type())?);
+    let outer = item_of(data_type)?;
+    let item = Arc::clone(item_of(outer.data_type())?);
     let inner = ListArray::try_new(item, OffsetBuffer::from_lengths(inner_lengths), values, None)?;
-    let outer = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
-    Ok(Arc::new(ListArray::try_new(outer, OffsetBuffer::from_lengths(lengths), Arc::new(inner), nulls)?))
+    Ok(Arc::new(ListArray::try_new(Arc::clone(outer), OffsetBuffer::from_lengths(lengths), Arc::new(inner), nulls)?))
 }
 
 /// All sets of so many places, those of the first elements first, in the order in which Trino gives them: the last element of a

@@ -74,6 +74,9 @@ fn by_name(types: &[DataType], values: &[Option<&ScalarValue>]) -> Result<DataTy
         return Err(wrong("a type must be a literal"));
     };
     Ok(match (named(name)?, types.first()) {
+        (to, Some(from)) if is_interval(from) && to != DataType::Utf8 => {
+            return Err(wrong(format!("{} cannot be cast to {}", type_name(from), type_name(&to))));
+        }
         // A timestamp keeps its zone.
         (DataType::Timestamp(unit, Some(_)), Some(DataType::Timestamp(_, Some(zone)))) => {
             DataType::Timestamp(unit, Some(Arc::clone(zone)))

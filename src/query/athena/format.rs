@@ -14,7 +14,7 @@ use datafusion::logical_expr::ScalarUDF;
 use super::casts;
 use super::dates::local_times;
 use super::function::{Gives, Last, Takes, failed, function, texts, wrong};
-use super::types::type_name;
+use super::types::{JSON, type_name};
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![function("format", Takes::By(types), Gives::This(DataType::Utf8), |args, _| format(args))]
@@ -33,11 +33,15 @@ fn types(types: &[DataType]) -> Result<Vec<DataType>> {
 /// A value in the ways that patterns ask for it, for all rows.
 struct Values {
     data_type: DataType,
-    /// As casts to varchar give it.
+    /// As it is shown by itself.
     texts: ArrayRef,
     integers: Option<ArrayRef>,
+    /// The digits of doubles and decimals.
+    fractions: Option<ArrayRef>,
     /// What a clock shows.
     times: Option<ArrayRef>,
+    /// It shows the time of a zone that may be another than UTC.
+    is_zoned: bool,
 }
 
 impl Values {
@@ -50,11 +54,26 @@ impl Values {
             _ => None,
         };
         let integers = data_type.is_integer().then(|| cast(values, &DataType::Int64)).transpose()?;
-        Ok(Self { texts: casts::text_of(values)?, data_type, integers, times })
+        let texts = match (&data_type, &times) {
+            (&JSON, _) => cast(values, &DataType::Utf8)?,
+            (DataType::Timestamp(_, None), Some(times)) => iso_texts(times),
+            _ => casts::text_of(values)?,
+        };
+        let fractions = match data_type {
+            // The digits that a real has as a double.
+            DataType::Float16 | DataType::Float32 => Some(casts::text_of(&cast(values, &DataType::Float64)?)?),
+            _ => (data_type.is_floating() || data_type.is_decimal()).then(|| Arc::clone(&texts)),
+        };
+        let is_zoned = matches!(data_type, DataType::Timestamp(_, Some(_)));
+        Ok(Self { texts, data_type, integers, fractions, times, is_zoned })
     }
 
     fn text(&self, row: usize) -> Option<&str> {
         self.texts.is_valid(row).then(|| texts(&self.texts).value(row))
+    }
+
+    fn fraction(&self, row: usize) -> Option<&str> {
+        self.fractions.as_ref().map(|fractions| texts(fractions).value(row))
     }
 
     fn integer(&self, row: usize) -> Option<i64> {
@@ -64,6 +83,22 @@ impl Values {
     fn time(&self, row: usize) -> Option<NaiveDateTime> {
         self.times.as_ref()?.as_primitive::<TimestampMicrosecondType>().value_as_datetime(row)
     }
+}
+
+/// Timestamps without a zone as Java prints them: `2020-05-11T11:15`, with seconds and a fraction where there are any.
+fn iso_texts(times: &ArrayRef) -> ArrayRef {
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let text = |row: usize| {
+        let time = times.value_as_datetime(row).filter(|_| times.is_valid(row))?;
+        let pattern = match (time.second(), time.nanosecond()) {
+            (0, 0) => "%Y-%m-%dT%H:%M",
+            (_, 0) => "%Y-%m-%dT%H:%M:%S",
+            (_, nanos) if nanos % 1_000_000 == 0 => "%Y-%m-%dT%H:%M:%S%.3f",
+            _ => "%Y-%m-%dT%H:%M:%S%.6f",
+        };
+        Some(time.format(pattern).to_string())
+    };
+    Arc::new((0..times.len()).map(text).collect::<StringArray>())
 }
 
 fn format(args: &[ArrayRef]) -> Result<ArrayRef> {
@@ -145,7 +180,7 @@ fn parse(pattern: &str) -> Result<Vec<Part>> {
             continue;
         }
         let conversion = letter.to_ascii_lowercase();
-        if !"bscdoxeft".contains(conversion) || "DOF".contains(letter) {
+        if !"bsdoxeft".contains(conversion) || "DOF".contains(letter) {
             return Err(bad());
         }
         let mut part = ' ';
@@ -207,16 +242,10 @@ impl Spec {
             'b' if *data_type == DataType::Boolean => text.to_owned(),
             'b' => "true".to_owned(),
             's' => text.to_owned(),
-            'c' => {
-                let code = values.integer(row).and_then(|code| u32::try_from(code).ok()).and_then(char::from_u32);
-                code.ok_or_else(misfit)?.to_string()
-            }
             'd' => self.number(&values.integer(row).ok_or_else(misfit)?.to_string(), ""),
-            // Negative ones as their two's complement, in as many digits as the type has.
+            // Negative ones as their two's complement, of 64 bits whatever their type is.
             'o' | 'x' => {
-                let number = values.integer(row).ok_or_else(misfit)? as u64;
-                let bits = data_type.primitive_width().map_or(64, |bytes| bytes * 8) as u32;
-                let number = number & u64::MAX.checked_shr(64 - bits).unwrap_or(u64::MAX);
+                let number = values.integer(row).ok_or_else(misfit)?;
                 let digits = if self.conversion == 'x' { format!("{number:x}") } else { format!("{number:o}") };
                 let prefix = match (self.has('#'), self.conversion) {
                     (true, 'x') => "0x",
@@ -226,8 +255,11 @@ impl Spec {
                 let zeros = if self.has('0') { self.width.saturating_sub(digits.len() + prefix.len()) } else { 0 };
                 format!("{prefix}{}{digits}", "0".repeat(zeros))
             }
-            'e' | 'f' if data_type.is_floating() || data_type.is_decimal() => self.fraction(text),
-            't' => time_part(values.time(row).ok_or_else(misfit)?, self.part).ok_or_else(misfit)?,
+            'e' | 'f' => self.fraction(values.fraction(row).ok_or_else(misfit)?),
+            't' => {
+                let time = values.time(row).ok_or_else(misfit)?;
+                time_part(time, self.part, values.is_zoned).ok_or_else(misfit)?
+            }
             _ => return Err(misfit()),
         })
     }
@@ -316,8 +348,8 @@ fn round(digits: String, keep: usize) -> (String, usize) {
     (bytes.into_iter().map(char::from).collect(), carry)
 }
 
-/// A part of a time, as `%t` and a letter ask for it.
-fn time_part(time: NaiveDateTime, part: char) -> Option<String> {
+/// A part of a time, as `%t` and a letter ask for it; `None` when there is no such part, or the time is of a zone that it depends on.
+fn time_part(time: NaiveDateTime, part: char, is_zoned: bool) -> Option<String> {
     let pattern = match part {
         'H' => "%H",
         'I' => "%I",
@@ -344,6 +376,7 @@ fn time_part(time: NaiveDateTime, part: char) -> Option<String> {
         'r' => "%I:%M:%S %p",
         'D' => "%m/%d/%y",
         'F' => "%Y-%m-%d",
+        'z' | 'Z' | 's' | 'Q' if is_zoned => return None,
         'z' => return Some("+0000".to_owned()),
         'Z' => return Some("UTC".to_owned()),
         's' => return Some(time.and_utc().timestamp().to_string()),

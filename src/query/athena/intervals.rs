@@ -1,26 +1,33 @@
 //! Intervals: <https://trino.io/docs/current/functions/datetime.html#interval-functions>.
 //!
-//! The engine has two types of them: what is written, in months, days and nanoseconds, and what lies between two timestamps, in
-//! microseconds. It compares the former part by part, so that 36 hours are less than a day. Here all are compared as what they
-//! last, multiplied, and printed as Athena does; dates that are subtracted give one.
+//! The engine's intervals have months, days and nanoseconds, which it compares one by one, so that 36 hours are less than a day;
+//! what lies between two timestamps is a duration. Here all intervals of days to seconds are durations in microseconds, and
+//! only those of years and months are the engine's. Where durations are added to dates and timestamps, they become what the
+//! engine adds.
 
 use std::sync::Arc;
 
-use arrow::array::types::{DurationMicrosecondType, Float64Type, IntervalMonthDayNanoType};
+use arrow::array::types::{
+    DurationMicrosecondType, Float64Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
 use arrow::array::{
     ArrayRef, AsArray as _, DurationMicrosecondArray, Int64Array, IntervalMonthDayNanoArray, StringArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Alias, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable as _, Operator, ScalarUDF};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable as _, LogicalPlan, Operator, ScalarUDF};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 
-use super::function::{Gives, Takes, by_row, failed, function, same_as_first, wrong};
-use super::rewrite::{binary, nested, take};
+use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, wrong};
+use super::rewrite::{number, text};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// As Athena takes them when it counts days of months without a date.
@@ -32,42 +39,62 @@ const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![
         lasts(),
-        times(),
+        scaled(TIMES),
+        scaled(DIVIDED),
         between(),
+        addend(),
+        function(OF_MICROS, Takes::These(&[Arg::Int], 1), Gives::This(DURATION), |args, _| {
+            Ok(cast(&args[0], &DURATION)?)
+        }),
         function("to_milliseconds", Takes::By(one), Gives::This(DataType::Int64), |args, _| {
-            let micros = micros_of(&args[0])?;
-            Ok(Arc::new(micros.unary::<_, arrow::array::types::Int64Type>(|micros| micros / 1000)))
+            Ok(Arc::new(micros_of(&args[0])?.unary::<_, Int64Type>(|micros| micros / 1000)))
         }),
     ]
 }
+
+/// An interval of so many microseconds.
+const OF_MICROS: &str = "__interval";
+const TIMES: &str = "__times";
+const DIVIDED: &str = "__divided";
 
 /// How many microseconds an interval lasts.
 fn lasts() -> ScalarUDF {
     function("__lasts", Takes::By(one), Gives::This(DataType::Int64), |args, _| Ok(Arc::new(micros_of(&args[0])?)))
 }
 
-/// An interval so many times.
-fn times() -> ScalarUDF {
-    function(
-        "__times",
-        Takes::By(|types| match types {
-            [interval, factor] if factor.is_numeric() || factor.is_null() => {
-                Ok([one(std::slice::from_ref(interval))?, vec![DataType::Float64]].concat())
-            }
-            _ => Err(wrong("an interval is multiplied by a number")),
-        }),
-        Gives::By(same_as_first),
-        |args, _| multiply(args),
-    )
+/// An interval so many times, or divided by a number.
+fn scaled(name: &'static str) -> ScalarUDF {
+    let takes = |types: &[DataType]| match types {
+        [interval, factor] if factor.is_numeric() || factor.is_null() => {
+            Ok([one(std::slice::from_ref(interval))?, vec![DataType::Float64]].concat())
+        }
+        _ => Err(wrong("an interval is multiplied and divided by numbers")),
+    };
+    let by: fn(f64, f64) -> f64 = if name == TIMES { |value, by| value * by } else { |value, by| value / by };
+    function(name, Takes::By(takes), Gives::By(same_as_first), move |args, _| scale(args, by))
 }
 
-/// What lies between two dates.
+/// What lies between two dates or timestamps.
 fn between() -> ScalarUDF {
-    function("__between", Takes::By(|_| Ok(vec![DataType::Date32; 2])), Gives::This(DURATION), |args, _| {
-        let days = [args[0].as_primitive(), args[1].as_primitive::<arrow::array::types::Date32Type>()];
+    function("__between", Takes::These(&[Arg::Moment, Arg::Moment], 2), Gives::This(DURATION), |args, _| {
+        let [to, from] = [&args[0], &args[1]].map(|arg| arg.as_primitive::<TimestampMicrosecondType>().values());
         let out: DurationMicrosecondArray = by_row(args, |row| {
-            let [to, from] = days.map(|days| i64::from(days.value(row)));
-            Ok(Some((to - from) * MICROS_PER_DAY))
+            to[row].checked_sub(from[row]).map(Some).ok_or_else(|| failed("interval out of range"))
+        })?;
+        Ok(Arc::new(out))
+    })
+}
+
+/// A duration as what the engine adds to dates and timestamps: whole days, and what is left.
+fn addend() -> ScalarUDF {
+    function("__addend", Takes::By(one), Gives::This(INTERVAL), |args, _| {
+        let Some(durations) = args[0].as_primitive_opt::<DurationMicrosecondType>() else {
+            return Ok(Arc::clone(&args[0]));
+        };
+        let out: IntervalMonthDayNanoArray = by_row(args, |row| {
+            let micros = durations.value(row);
+            let days = i32::try_from(micros / MICROS_PER_DAY).map_err(|_| failed("interval out of range"))?;
+            Ok(Some(IntervalMonthDayNano::new(0, days, micros % MICROS_PER_DAY * 1000)))
         })?;
         Ok(Arc::new(out))
     })
@@ -77,6 +104,7 @@ pub(super) fn is_interval(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
 }
 
+/// One interval.
 fn one(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [DataType::Duration(_)] => Ok(vec![DURATION]),
@@ -103,26 +131,28 @@ fn micros_of(intervals: &ArrayRef) -> Result<Int64Array> {
     Ok(intervals.unary(micros))
 }
 
-fn multiply(args: &[ArrayRef]) -> Result<ArrayRef> {
+/// To whole milliseconds, or months.
+fn scale(args: &[ArrayRef], by: fn(f64, f64) -> f64) -> Result<ArrayRef> {
     let factors = args[1].as_primitive::<Float64Type>();
-    let times = |value: i64, factor: f64| {
-        let product = (value as f64 * factor).round();
-        let fits = product.is_finite() && product.abs() < i64::MAX as f64;
-        fits.then_some(product as i64).ok_or_else(|| failed("interval out of range"))
+    let scaled = |value: i64, factor: f64| {
+        let scaled = by(value as f64, factor).trunc();
+        let fits = scaled.abs() < i64::MAX as f64 / 1000.0;
+        fits.then_some(scaled as i64).ok_or_else(|| failed("interval out of range"))
     };
     if let Some(durations) = args[0].as_primitive_opt::<DurationMicrosecondType>() {
         let out: DurationMicrosecondArray =
-            by_row(args, |row| times(durations.value(row), factors.value(row)).map(Some))?;
+            by_row(args, |row| Ok(Some(scaled(durations.value(row) / 1000, factors.value(row))? * 1000)))?;
         return Ok(Arc::new(out));
     }
     let intervals = args[0].as_primitive::<IntervalMonthDayNanoType>();
     let out: IntervalMonthDayNanoArray = by_row(args, |row| {
         let (interval, factor) = (intervals.value(row), factors.value(row));
-        let (months, micros) = (times(interval.months.into(), factor)?, times(day_micros(interval), factor)?);
-        let out_of_range = |_| failed("interval out of range");
-        let months = i32::try_from(months).map_err(out_of_range)?;
-        let days = i32::try_from(micros / MICROS_PER_DAY).map_err(out_of_range)?;
-        Ok(Some(IntervalMonthDayNano::new(months, days, micros % MICROS_PER_DAY * 1000)))
+        let months = scaled(interval.months.into(), factor)?;
+        let nanos = scaled(day_micros(interval), factor)?.checked_mul(1000);
+        match (i32::try_from(months), nanos) {
+            (Ok(months), Some(nanos)) => Ok(Some(IntervalMonthDayNano::new(months, 0, nanos))),
+            _ => Err(failed("interval out of range")),
+        }
     })?;
     Ok(Arc::new(out))
 }
@@ -156,18 +186,18 @@ pub(super) fn print(intervals: &ArrayRef) -> Result<ArrayRef> {
 
 /// A column of intervals as text, under its name.
 pub(super) fn as_text(column: Expr) -> Expr {
-    let text = |interval| {
+    let shown = |interval| {
         let function =
             function("__interval_text", Takes::By(one), Gives::This(DataType::Utf8), |args, _| print(&args[0]));
-        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![interval]))
+        call(function, vec![interval])
     };
     match column {
         Expr::Column(Column { relation, name, spans }) => {
             let qualifier = relation.clone();
-            text(Expr::Column(Column { relation, name: name.clone(), spans })).alias_qualified(qualifier, name)
+            shown(Expr::Column(Column { relation, name: name.clone(), spans })).alias_qualified(qualifier, name)
         }
-        Expr::Alias(Alias { expr, relation, name, .. }) => text(*expr).alias_qualified(relation, name),
-        other => text(other),
+        Expr::Alias(Alias { expr, relation, name, .. }) => shown(*expr).alias_qualified(relation, name),
+        other => shown(other),
     }
 }
 
@@ -177,45 +207,33 @@ pub(super) struct IntervalPlanner;
 
 impl ExprPlanner for IntervalPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let type_of = |expr: &Expr| expr.get_type(schema).ok();
-        let both = |is: fn(&DataType) -> bool| {
-            type_of(&expr.right).is_some_and(|right| is(&right)) && type_of(&expr.left).is_some_and(|left| is(&left))
+        use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Multiply, NotEq, Plus};
+        let type_of = |expr: &Expr| expr.get_type(schema).ok().filter(|_| may_be_interval(expr));
+        let is_asked = matches!(expr.op, Plus | Minus | Multiply | Divide | Eq | NotEq | Lt | LtEq | Gt | GtEq);
+        // What stands on the right is mostly a leaf, so that its type is soon told.
+        let Some(right) = Some(&expr.right).filter(|_| is_asked).and_then(type_of) else {
+            return Ok(PlannerResult::Original(expr));
         };
-        let call = |function: ScalarUDF, args| Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args));
-        let compare = match expr.op {
-            BinaryOperator::Eq => Some(Operator::Eq),
-            BinaryOperator::NotEq => Some(Operator::NotEq),
-            BinaryOperator::Lt => Some(Operator::Lt),
-            BinaryOperator::LtEq => Some(Operator::LtEq),
-            BinaryOperator::Gt => Some(Operator::Gt),
-            BinaryOperator::GtEq => Some(Operator::GtEq),
-            _ => None,
+        let may_concern = is_interval(&right) || is_temporal(&right) || (matches!(expr.op, Multiply | Divide));
+        let Some(left) = Some(&expr.left).filter(|_| may_concern).and_then(type_of) else {
+            return Ok(PlannerResult::Original(expr));
         };
-        if let Some(operator) = compare {
-            if !both(is_interval) {
-                return Ok(PlannerResult::Original(expr));
-            }
-            let [left, right] = [expr.left, expr.right].map(|side| Box::new(call(lasts(), vec![side])));
-            return Ok(PlannerResult::Planned(Expr::BinaryExpr(BinaryExpr { left, op: operator, right })));
-        }
         let planned = match expr.op {
-            BinaryOperator::Minus if both(|data_type| matches!(data_type, DataType::Date32 | DataType::Date64)) => {
-                call(between(), vec![expr.left, expr.right])
+            Minus if is_temporal(&left) && is_temporal(&right) => call(between(), vec![expr.left, expr.right]),
+            Plus | Minus if is_temporal(&left) && right == DURATION => {
+                let op = if expr.op == Plus { Operator::Plus } else { Operator::Minus };
+                operation(expr.left, op, call(addend(), vec![expr.right]))
             }
-            BinaryOperator::Multiply | BinaryOperator::Divide => {
-                let is_interval =
-                    |expr: &Expr| may_be_interval(expr) && type_of(expr).is_some_and(|ty| is_interval(&ty));
-                match (is_interval(&expr.left), is_interval(&expr.right)) {
-                    (true, false) if expr.op == BinaryOperator::Divide => {
-                        let one = Expr::Literal(ScalarValue::Float64(Some(1.0)), None);
-                        let (left, right) = (Box::new(one), Box::new(expr.right));
-                        let factor = Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right });
-                        call(times(), vec![expr.left, factor])
-                    }
-                    (true, false) => call(times(), vec![expr.left, expr.right]),
-                    (false, true) if expr.op == BinaryOperator::Multiply => call(times(), vec![expr.right, expr.left]),
-                    _ => return Ok(PlannerResult::Original(expr)),
-                }
+            Plus if left == DURATION && is_temporal(&right) => {
+                operation(expr.right, Operator::Plus, call(addend(), vec![expr.left]))
+            }
+            Multiply if is_interval(&left) && right.is_numeric() => call(scaled(TIMES), vec![expr.left, expr.right]),
+            Multiply if left.is_numeric() && is_interval(&right) => call(scaled(TIMES), vec![expr.right, expr.left]),
+            Divide if is_interval(&left) && right.is_numeric() => call(scaled(DIVIDED), vec![expr.left, expr.right]),
+            // Of months, and days.
+            Eq | NotEq | Lt | LtEq | Gt | GtEq if is_interval(&left) && is_interval(&right) && left != right => {
+                let (left, right) = (call(lasts(), vec![expr.left]), call(lasts(), vec![expr.right]));
+                return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
             }
             _ => return Ok(PlannerResult::Original(expr)),
         };
@@ -223,27 +241,140 @@ impl ExprPlanner for IntervalPlanner {
     }
 }
 
-/// Products and sums are not: so the type of a long chain of them is not asked for again and again.
-fn may_be_interval(expr: &Expr) -> bool {
-    !matches!(expr, Expr::BinaryExpr(operation) if operation.op != Operator::Minus)
+fn call(function: ScalarUDF, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args))
 }
 
-/// `x BETWEEN INTERVAL ... AND ...` as two comparisons.
-pub(super) fn compare_both(expr: &mut ast::Expr) -> Option<ast::Expr> {
-    fn is_written(expr: &ast::Expr) -> bool {
-        match expr {
-            ast::Expr::Nested(inner) => is_written(inner),
-            ast::Expr::UnaryOp { expr, .. } => is_written(expr),
-            expr => matches!(expr, ast::Expr::Interval(_)),
+fn operation(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
+}
+
+fn is_temporal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+}
+
+/// Products are planned as functions where they are: so the type of a long chain of them is not asked for again and again.
+fn may_be_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(operation) => matches!(operation.op, Operator::Plus | Operator::Minus),
+        _ => true,
+    }
+}
+
+/// Windows are ordered by what intervals last: the engine knows no ranges of them.
+#[derive(Debug)]
+pub(super) struct OrderedWindows;
+
+impl AnalyzerRule for OrderedWindows {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|plan| {
+            let LogicalPlan::Window(window) = &plan else { return Ok(Transformed::no(plan)) };
+            let schema = Arc::clone(window.input.schema());
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let ordered = expr.transform_up(|expr| {
+                    let Expr::WindowFunction(mut function) = expr else { return Ok(Transformed::no(expr)) };
+                    let mut is_changed = false;
+                    for order in &mut function.params.order_by {
+                        if is_interval(&order.expr.get_type(&schema)?) {
+                            order.expr = call(lasts(), vec![std::mem::take(&mut order.expr)]);
+                            is_changed = true;
+                        }
+                    }
+                    let expr = Expr::WindowFunction(function);
+                    Ok(if is_changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+                })?;
+                Ok(ordered.update_data(|expr| name.restore(expr)))
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "ordered_windows"
+    }
+}
+
+/// Has the bounds of a window's frame left as they are written.
+pub(super) fn keep_frame(frame: &mut Option<ast::WindowFrame>) {
+    let Some(frame) = frame else { return };
+    for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()].into_iter().flatten() {
+        if let ast::WindowFrameBound::Preceding(Some(expr)) | ast::WindowFrameBound::Following(Some(expr)) = bound
+            && let ast::Expr::Interval(interval) = &mut **expr
+        {
+            interval.leading_precision = KEPT;
         }
     }
-    let ast::Expr::Between { expr, negated, low, high } = expr else { return None };
-    if !(is_written(low) || is_written(high)) {
+}
+
+/// Marks an interval that is left as it is written.
+const KEPT: Option<u64> = Some(u64::MAX);
+
+/// An interval of days to seconds as a duration: `INTERVAL '1' DAY`, `INTERVAL '1 02:03:04.5' DAY TO SECOND`; one of years to months in
+/// months.
+pub(super) fn literal(interval: &mut ast::Interval) -> Option<ast::Expr> {
+    use ast::DateTimeField::{
+        Day, Days, Hour, Hours, Millisecond, Milliseconds, Minute, Minutes, Month, Second, Seconds, Week, Weeks, Year,
+    };
+    const SECOND: i128 = 1_000_000;
+    if interval.leading_precision == KEPT {
+        interval.leading_precision = None;
         return None;
     }
-    let (above, below) =
-        if *negated { (BinaryOperator::Lt, BinaryOperator::Gt) } else { (BinaryOperator::GtEq, BinaryOperator::LtEq) };
-    let of = nested(take(expr));
-    let joined = if *negated { BinaryOperator::Or } else { BinaryOperator::And };
-    Some(binary(binary(of.clone(), above, nested(take(low))), joined, binary(of, below, nested(take(high)))))
+    let ast::Expr::Value(value) = &*interval.value else { return None };
+    let written = match &value.value {
+        ast::Value::SingleQuotedString(text) => text.trim(),
+        ast::Value::Number(digits, _) => digits,
+        _ => return None,
+    };
+    let (sign, digits) = match written.strip_prefix(['-', '+']) {
+        Some(digits) => (if written.starts_with('-') { -1 } else { 1 }, digits),
+        None => (1, written),
+    };
+    // How many parts, of which the last may have a fraction, and how long each is.
+    let (separators, units): (&[char], &[i128]) = match (interval.leading_field.as_ref()?, interval.last_field.as_ref())
+    {
+        (Year, Some(Month)) => {
+            let (years, months) = digits.split_once('-')?;
+            let months = years.parse::<i64>().ok()?.checked_mul(12)?.checked_add(months.parse::<i64>().ok()?)?;
+            interval.value = Box::new(text(format!("{}", sign as i64 * months)));
+            (interval.leading_field, interval.last_field) = (Some(Month), None);
+            return None;
+        }
+        (Week(None) | Weeks, None) => (&[], &[604_800 * SECOND]),
+        (Day | Days, None) => (&[], &[86_400 * SECOND]),
+        (Hour | Hours, None) => (&[], &[3600 * SECOND]),
+        (Minute | Minutes, None) => (&[], &[60 * SECOND]),
+        (Second | Seconds, None) => (&[], &[SECOND]),
+        (Millisecond | Milliseconds, None) => (&[], &[1000]),
+        (Day, Some(Hour)) => (&[' '], &[86_400 * SECOND, 3600 * SECOND]),
+        (Day, Some(Minute)) => (&[' ', ':'], &[86_400 * SECOND, 3600 * SECOND, 60 * SECOND]),
+        (Day, Some(Second)) => (&[' ', ':', ':'], &[86_400 * SECOND, 3600 * SECOND, 60 * SECOND, SECOND]),
+        (Hour, Some(Minute)) => (&[':'], &[3600 * SECOND, 60 * SECOND]),
+        (Hour, Some(Second)) => (&[':', ':'], &[3600 * SECOND, 60 * SECOND, SECOND]),
+        (Minute, Some(Second)) => (&[':'], &[60 * SECOND, SECOND]),
+        _ => return None,
+    };
+    let mut rest = digits;
+    let mut micros = 0;
+    for (place, unit) in units.iter().enumerate() {
+        let part = match separators.get(place) {
+            Some(separator) => {
+                let (part, behind) = rest.split_once(*separator)?;
+                rest = behind;
+                part
+            }
+            None => rest,
+        };
+        let (whole, fraction) = part.split_once('.').filter(|_| place + 1 == units.len()).unwrap_or((part, ""));
+        let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || whole.len() > 18 || fraction.len() > 9 || !are_digits(whole) || !are_digits(fraction) {
+            return None;
+        }
+        let number = format!("{whole}{fraction}").parse::<i128>().ok()?;
+        micros += number * unit / 10_i128.pow(fraction.len() as u32);
+    }
+    let micros = i64::try_from(sign * micros).ok()?;
+    Some(super::rewrite::call(OF_MICROS, vec![number(&micros.to_string())]))
 }

@@ -20,6 +20,9 @@ use serde_json::Value;
 use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, texts};
 use super::types::{JSON, type_name};
 
+/// `json_value` before it is cast to the type that it is to return.
+pub(super) const JSON_SCALAR: &str = "__json_scalar";
+
 pub(super) fn functions() -> Vec<ScalarUDF> {
     const DOCUMENT: Takes = Takes::These(&[Arg::Text], 1);
     const WITH_PATH: Takes = Takes::These(&[Arg::Text, Arg::Text], 2);
@@ -33,15 +36,20 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Ok(Arc::new(out))
         }),
         function("json_value", WITH_PATH, Gives::This(DataType::Utf8), |args, _| {
-            let out: StringArray = by_standard_path(args, |found| found.and_then(raw_scalar))?;
+            let out: StringArray = by_standard_path(args, |found| only(found).and_then(raw_scalar))?;
+            Ok(Arc::new(out))
+        }),
+        function(JSON_SCALAR, WITH_PATH, Gives::This(JSON), |args, _| {
+            let is_scalar = |value: &&str| !value.starts_with(['{', '[']);
+            let out: LargeStringArray = by_standard_path(args, |found| only(found).filter(is_scalar).map(minify))?;
             Ok(Arc::new(out))
         }),
         function("json_query", WITH_PATH, Gives::This(DataType::Utf8), |args, _| {
-            let out: StringArray = by_standard_path(args, |found| found.map(minify))?;
+            let out: StringArray = by_standard_path(args, |found| only(found).map(minify))?;
             Ok(Arc::new(out))
         }),
         function("json_exists", WITH_PATH, Gives::This(DataType::Boolean), |args, _| {
-            let out: BooleanArray = by_standard_path(args, |found| Some(found.is_some()))?;
+            let out: BooleanArray = by_standard_path(args, |found| Some(!found.is_empty()))?;
             Ok(Arc::new(out))
         }),
         function("json_parse", DOCUMENT, Gives::This(JSON), |args, _| {
@@ -116,22 +124,22 @@ fn by_path<O: FromIterator<Option<String>>>(args: &[ArrayRef], make: impl Fn(&st
 /// What each document has at a path of the SQL standard (`lax $.a[0].b`, or `strict`), made into a result.
 fn by_standard_path<T, O: FromIterator<Option<T>>>(
     args: &[ArrayRef],
-    make: impl Fn(Option<&str>) -> Option<T>,
+    make: impl Fn(&[&str]) -> Option<T>,
 ) -> Result<O> {
     let (documents, paths) = (texts(&args[0]), texts(&args[1]));
     let mut last = Last::new();
     by_row(args, |row| {
-        let (steps, is_lax) = last.get(paths.value(row), |path| {
-            let (mode, steps) = path.trim().split_once(char::is_whitespace).unwrap_or(("lax", path));
-            let is_lax = match mode.to_ascii_lowercase().as_str() {
-                "lax" => true,
-                "strict" => false,
-                _ => return Err(failed(format!("{path} is no path of lax or strict mode, as 'lax $.a'"))),
-            };
-            Ok((read_path(steps)?, is_lax))
-        })?;
-        Ok(make(follow(documents.value(row), steps, *is_lax)))
+        let (steps, is_lax) = last.get(paths.value(row), read_standard_path)?;
+        Ok(make(&follow(documents.value(row), steps, *is_lax).unwrap_or_default()))
     })
+}
+
+/// The one value among those that were found.
+fn only<'a>(found: &[&'a str]) -> Option<&'a str> {
+    match found {
+        [one] => Some(one),
+        _ => None,
+    }
 }
 
 fn length(args: &[ArrayRef]) -> Result<ArrayRef> {
@@ -240,26 +248,89 @@ fn read_path(path: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// What a document has at a path of the SQL standard; `None` when the document is not JSON.
-///
-/// In lax mode, an array of one element stands for it where a member is asked for, and what is no array for an array of it.
-fn follow<'a>(document: &'a str, steps: &[Step], is_lax: bool) -> Option<&'a str> {
-    serde_json::from_str::<IgnoredAny>(document).ok()?;
-    let mut value = document.trim_ascii();
-    for step in steps {
-        value = match (value.as_bytes().first()?, step) {
-            (b'{', Step::Key(key)) => member(value, key)?,
-            (b'[', Step::Index(index)) => Elements(&value[1..]).nth(*index)?,
-            (b'[', Step::Key(key)) if is_lax => {
-                let mut elements = Elements(&value[1..]);
-                let only = elements.next().filter(|only| only.starts_with('{') && elements.next().is_none())?;
-                member(only, key)?
+/// A step of a path of the SQL standard.
+#[derive(Debug)]
+enum StandardStep {
+    Member(String),
+    Element(usize),
+    /// `[*]`
+    AllElements,
+}
+
+/// Reads `lax $.store.book[0]."a title"`, and whether it is of lax mode, as it is when it does not say.
+fn read_standard_path(path: &str) -> Result<(Vec<StandardStep>, bool)> {
+    let wrong =
+        || failed(format!("{path}: of JSON paths, members, elements and [*] are known, as in 'lax $.a[0].\"b c\"[*]'"));
+    let (mode, behind) = path.trim().split_at(path.trim().find('$').ok_or_else(wrong)?);
+    let is_lax = match mode.trim().to_ascii_lowercase().as_str() {
+        "" | "lax" => true,
+        "strict" => false,
+        _ => return Err(wrong()),
+    };
+    let mut rest = behind[1..].trim_start();
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        if let Some(behind) = rest.strip_prefix('[') {
+            let (index, behind) = behind.split_once(']').ok_or_else(wrong)?;
+            steps.push(match index.trim() {
+                "*" => StandardStep::AllElements,
+                index => StandardStep::Element(index.parse().map_err(|_| wrong())?),
+            });
+            rest = behind;
+        } else {
+            let behind = rest.strip_prefix('.').ok_or_else(wrong)?.trim_start();
+            let is_part = |c: char| c.is_alphanumeric() || c == '_';
+            let end = if behind.starts_with('"') {
+                end_of_value(behind.as_bytes()).ok_or_else(wrong)?
+            } else {
+                behind.find(|c| !is_part(c)).unwrap_or(behind.len())
+            };
+            let (name, after) = behind.split_at(end);
+            // A method: size(), floor().
+            if name.is_empty() || after.trim_start().starts_with('(') {
+                return Err(wrong());
             }
-            (_, Step::Index(0)) if is_lax => value,
-            _ => return None,
-        };
+            let name = if name.starts_with('"') { unquote(name).ok_or_else(wrong)? } else { name.to_owned() };
+            steps.push(StandardStep::Member(name));
+            rest = after;
+        }
+        rest = rest.trim_start();
     }
-    Some(value)
+    Ok((steps, is_lax))
+}
+
+/// What a document has at a path of the SQL standard; `None` when the document is not JSON, or not as strict mode wants it.
+///
+/// In lax mode, members of an array are those of its elements, and what is no array stands for an array of it.
+fn follow<'a>(document: &'a str, steps: &[StandardStep], is_lax: bool) -> Option<Vec<&'a str>> {
+    serde_json::from_str::<IgnoredAny>(document).ok()?;
+    let mut found = vec![document.trim_ascii()];
+    for step in steps {
+        let mut next = Vec::new();
+        for value in found {
+            let (is_object, is_array) = (value.starts_with('{'), value.starts_with('['));
+            let elements = || if is_array { Elements(&value[1..]).collect() } else { vec![value] };
+            match step {
+                StandardStep::Member(name) if is_object => match member(value, name) {
+                    None if !is_lax => return None,
+                    member => next.extend(member),
+                },
+                StandardStep::Member(name) if is_array && is_lax => {
+                    let objects = elements().into_iter().filter(|element| element.starts_with('{'));
+                    next.extend(objects.filter_map(|object| member(object, name)));
+                }
+                StandardStep::Member(_) if is_lax => {}
+                StandardStep::Element(index) if is_array || is_lax => match elements().get(*index) {
+                    None if !is_lax => return None,
+                    element => next.extend(element),
+                },
+                StandardStep::AllElements if is_array || is_lax => next.append(&mut elements()),
+                _ => return None,
+            }
+        }
+        found = next;
+    }
+    Some(found)
 }
 
 /// What a document has at a path, as it is written there; `None` when the document is not JSON.

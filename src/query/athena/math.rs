@@ -142,8 +142,9 @@ fn width_bucket(args: &[ArrayRef]) -> Result<ArrayRef> {
         by_row(args, |row| {
             let bounds = bounds.value(row);
             let bounds: &Float64Array = bounds.as_primitive();
-            if bounds.is_empty() || bounds.null_count() > 0 || !bounds.values().is_sorted() {
-                return Err(failed("width_bucket: bounds must be there, and ascend"));
+            let is_number = !values.value(row).is_nan();
+            if bounds.is_empty() || bounds.null_count() > 0 || !bounds.values().is_sorted() || !is_number {
+                return Err(failed("width_bucket takes numbers, and bounds that ascend"));
             }
             Ok(Some(bounds.values().partition_point(|bound| *bound <= values.value(row)) as i64))
         })?
@@ -156,14 +157,16 @@ fn width_bucket(args: &[ArrayRef]) -> Result<ArrayRef> {
                 return Err(failed("width_bucket takes numbers, two bounds that differ, and one bucket at least"));
             }
             let (from, to) = (low.min(high), low.max(high));
+            let behind = i128::from(count) + 1;
             let ascending = if value < from {
                 0
             } else if value >= to {
-                count + 1
+                behind
             } else {
-                (count as f64 * (value - from) / (to - from)) as i64 + 1
+                (count as f64 * (value - from) / (to - from)) as i128 + 1
             };
-            Ok(Some(if low > high { count + 1 - ascending } else { ascending }))
+            let bucket = i64::try_from(if low > high { behind - ascending } else { ascending });
+            Ok(Some(bucket.map_err(|_| failed("width_bucket: bigint overflow"))?))
         })?
     };
     Ok(Arc::new(out))

@@ -212,10 +212,6 @@ pub(super) fn by_another(name: &str, args: &mut [Expr]) -> Option<Expr> {
         ("random" | "rand", [from, below]) => whole_random(take(from), take(below)),
         ("normalize", [x]) => call("normalize", vec![take(x), text("NFC")]),
         ("normalize", [x, Expr::Identifier(form)]) => call("normalize", vec![take(x), text(&form.value)]),
-        ("from_unixtime_nanos", [x]) => {
-            let seconds = binary(nested(take(x)), BinaryOperator::Divide, number("1e9"));
-            call("from_unixtime", vec![seconds])
-        }
         ("ltrim", [x]) => call(LTRIM, vec![take(x)]),
         ("rtrim", [x]) => call(RTRIM, vec![take(x)]),
         _ => return None,

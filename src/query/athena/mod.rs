@@ -58,6 +58,7 @@ pub(super) use versions::{AsOf, asked_for, name_versions};
 pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(subqueries::Subqueries));
+    rules.insert(1, Arc::new(intervals::OrderedWindows));
     rules.push(Arc::new(arithmetic::Arithmetic));
     let mut builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
     builder.expr_planners().get_or_insert_default().push(Arc::new(intervals::IntervalPlanner));

@@ -10,12 +10,13 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, DuplicateTreatment, Expr, Fetch, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LambdaFunction,
-    LambdaSyntax, LimitClause, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind,
-    OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TableWithJoins, TypedString, Value,
-    ValueWithSpan, VisitMut as _, VisitorMut,
+    LambdaSyntax, LimitClause, NamedWindowExpr, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy, OrderByExpr,
+    OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TableWithJoins,
+    TypedString, Value, ValueWithSpan, VisitMut as _, VisitorMut, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::json::JSON_SCALAR;
 use super::lambdas::SORT_BY;
 use super::types::custom_name;
 use super::{casts, guards, intervals, joins, meanings, paths, twins, unnest};
@@ -29,10 +30,11 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
     let flow = match statement {
         Statement::Statement(statement) => {
             paths::show(statement);
+            let flow = statement.visit(&mut rewriter);
             if let ast::Statement::Query(query) = &mut **statement {
-                twins::tell_apart(&mut query.body);
+                twins::tell_apart(query);
             }
-            statement.visit(&mut rewriter)
+            flow
         }
         Statement::Explain(explain) => return rewrite(&mut explain.statement),
         _ => ControlFlow::Continue(()),
@@ -96,6 +98,11 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(window) = &mut window.1 {
+                intervals::keep_frame(&mut window.window_frame);
+            }
+        }
         if let Err(message) = joins::merge_using(select) {
             return ControlFlow::Break(message);
         }
@@ -114,6 +121,9 @@ impl VisitorMut for Rewriter {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         match expr {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.subqueries += 1,
+            Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), .. }) => {
+                intervals::keep_frame(&mut window.window_frame);
+            }
             Expr::Lambda(lambda) => {
                 self.parameters.push(lambda.params.iter().map(|param| param.name.value.to_lowercase()).collect());
             }
@@ -169,7 +179,7 @@ impl VisitorMut for Rewriter {
                 Ok(Some(call(casts::NULLABLE, vec![take(expr)])))
             }
             Expr::Case { .. } => Ok(Some(guards::settle(take(expr)))),
-            Expr::Between { .. } => Ok(intervals::compare_both(expr)),
+            Expr::Interval(interval) => Ok(intervals::literal(interval)),
             // The planner of array literals does not know parameters.
             Expr::Array(array) if !self.parameters.is_empty() => {
                 Ok(Some(call("make_array", take_all(&mut array.elem))))
@@ -520,13 +530,11 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             call("slice", vec![Expr::Function(function.clone()), number("1"), most])
         }
         ("max_by" | "min_by", _) => return takes("2 or 3"),
-        ("json_value", 2) => {
-            let value = call("json_value", vec![arg(0), arg(1)]);
-            match returned(function) {
-                Some(data_type) => call(casts::CAST, vec![value, text(data_type)]),
-                None => value,
-            }
-        }
+        ("json_value", 2) => match returned(function) {
+            // Null where it is of another type.
+            Some(data_type) => call(casts::TRY_CAST, vec![call(JSON_SCALAR, vec![arg(0), arg(1)]), text(data_type)]),
+            None => return Ok(None),
+        },
         ("to_char" | "to_timestamp" | "to_date", 2) => match meanings::teradata(&name, &mut args)? {
             Some(new) => new,
             None => return Ok(None),

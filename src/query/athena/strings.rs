@@ -325,10 +325,14 @@ fn soundex(value: &str) -> Result<String> {
     let mut letters = value.chars().filter(|letter| !letter.is_ascii() || letter.is_ascii_alphabetic());
     let Some(first) = letters.next().map(|letter| letter.to_ascii_uppercase()) else { return Ok(String::new()) };
     let (mut out, mut last) = (String::from(first), code(first));
-    for letter in std::iter::once(first).chain(letters).skip(1) {
+    let not_ascii = || failed("soundex takes ASCII letters");
+    if !first.is_ascii() {
+        return Err(not_ascii());
+    }
+    for letter in letters {
         let letter = letter.to_ascii_uppercase();
-        if !first.is_ascii() || !letter.is_ascii() {
-            return Err(failed("soundex takes ASCII letters"));
+        if !letter.is_ascii() {
+            return Err(not_ascii());
         }
         if let 'H' | 'W' = letter {
             continue;

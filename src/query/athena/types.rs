@@ -80,8 +80,9 @@ pub(in crate::query) fn type_name(data_type: &DataType) -> String {
             };
             format!("timestamp({digits}){}", if zone.is_some() { " with time zone" } else { "" })
         }
-        DataType::Interval(arrow::datatypes::IntervalUnit::YearMonth) => "interval year to month".to_owned(),
-        DataType::Interval(_) | DataType::Duration(_) => "interval day to second".to_owned(),
+        // All others are durations.
+        DataType::Interval(_) => "interval year to month".to_owned(),
+        DataType::Duration(_) => "interval day to second".to_owned(),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             format!("array({})", type_name(item.data_type()))
         }

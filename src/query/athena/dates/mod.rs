@@ -73,6 +73,11 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Ok(Arc::new(out))
         })
     }));
+    all.push(function("from_unixtime_nanos", Takes::These(&[Arg::Int], 1), Gives::This(zoned("UTC")), |args, _| {
+        let nanos = args[0].as_primitive::<Int64Type>();
+        let micros = nanos.unary::<_, TimestampMicrosecondType>(|nanos| nanos.div_euclid(1000));
+        Ok(Arc::new(micros.with_timezone("UTC")))
+    }));
     all.push(function(
         "human_readable_seconds",
         Takes::These(&[Arg::Double], 1),
