@@ -40,6 +40,8 @@ pub(super) fn plain(error: &DataFusionError) -> String {
     for (begin, end, instead) in ADVICE {
         cut(&mut text, begin, end, instead, true);
     }
+    // Names that are ours alone.
+    cut(&mut text, "\nDid you mean '__", "'?", "", true);
     for (begin, end) in VALUES {
         if !is_planned {
             cut(&mut text, begin, end, "…", false);

@@ -52,9 +52,31 @@ def parameters(connection):
     ]:
         got = connection.execute(statement, given).fetchone()[0]
         assert got == expected, (statement, got)
+    arrays(connection)
     # The same statement again and again is prepared after some times.
     for at_least in range(8):
         connection.execute("SELECT count(*) FROM orders WHERE total > %s", [at_least]).fetchone()
+
+
+def arrays(connection):
+    """Arrays come back, too, and are what a value may be one of."""
+    for value in [
+        [5, -5], [2**40, None], [1.5, -1e300], ["it's", 'a "b"', "c\\d", "{e,f}", "", "NULL", None, " g "], [True, False],
+        [datetime.date(2026, 1, 2)], [datetime.datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)],
+    ]:
+        # Strings go without a type.
+        cast = "::text[]" if isinstance(value[0], str) else ""
+        for holder in ["%s", "%b", "%t"]:
+            got = connection.execute(f"SELECT {holder}{cast} AS x", [value]).fetchone()[0]
+            assert got == value, (value, holder, got)
+    for statement, given, expected in [
+        ("SELECT 2 = ANY(%s), 3 = ANY(%s)", [[1, 2], [1, 2]], (True, False)),
+        ("SELECT 'b' = ANY(%s::text[]), cardinality(%s::int[])", [["a", "b"], [1, 2, 3]], (True, 3)),
+        ("SELECT count(*) > 0 FROM orders WHERE status = ANY(%s)", [["paid", "it's"]], (True,)),
+        ("SELECT 1 = ANY(%s::bigint[]), %s::int + 1", [[], 41], (False, 42)),
+    ]:
+        got = connection.execute(statement, given).fetchone()
+        assert got == expected, (statement, got)
 
 
 def values(connection):
@@ -90,7 +112,7 @@ def session(connection):
         ("SELECT nope FROM orders", None, "42703"),
         ("SELECT * FROM nope WHERE x = %s", [1], "42P01"),
         ("DELETE FROM lake.orders WHERE total > %s", [1], "25006"),
-        ("SELECT %s", [[1, 2]], "0A000"),
+        ("SELECT %s", [[[1], [2]]], "22P02"),
     ]:
         try:
             connection.execute(statement, given)

@@ -205,10 +205,12 @@ impl Handler {
             Err(_) => HashMap::new(),
         };
         let (limits, casts) = (text::limits(&prepared.text), text::casts(&prepared.text));
+        let arrays = text::arrays(&prepared.text);
         let found = (1..=prepared.parameters).map(|number| {
             let cast = casts.get(&number).and_then(|name| parameters::named(name));
             match (cast, found.get(&format!("${number}"))) {
                 (Some(ty), _) => ty,
+                _ if arrays.contains(&number) => Type::TEXT_ARRAY,
                 (None, Some(Some(ty))) => parameters::inferred(ty),
                 _ if limits.contains(&number) => Type::INT8,
                 _ => Type::UNKNOWN,

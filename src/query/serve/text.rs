@@ -171,6 +171,17 @@ pub(super) fn limits(sql: &str) -> BTreeSet<usize> {
     scan(sql).windows(2).filter_map(limit).collect()
 }
 
+/// The parameters that values are compared with all elements of: `ANY($1)`.
+pub(super) fn arrays(sql: &str) -> BTreeSet<usize> {
+    let array = |three: &[(Token<'_>, Range<usize>)]| match (three[0].0, three[1].0, three[2].0) {
+        (word, Token::Sign('('), Token::Parameter(number)) => {
+            ["ANY", "ALL", "SOME"].iter().any(|keyword| word.is(keyword)).then_some(number)
+        }
+        _ => None,
+    };
+    scan(sql).windows(3).filter_map(array).collect()
+}
+
 /// The types that parameters are cast to, by their numbers: `$1::int`, `$2::text[]`.
 pub(super) fn casts(sql: &str) -> BTreeMap<usize, String> {
     let tokens = scan(sql);
@@ -246,6 +257,7 @@ mod tests {
         let found: Vec<(usize, String)> = casts(sql).into_iter().collect();
         let expected = [(1, "int"), (2, "text[]"), (5, "public")];
         assert_eq!(found, expected.map(|(number, name)| (number, name.to_owned())));
+        assert_eq!(arrays("$1 = any( $2 ) OR $3 > ALL($4::int[]) OR many($5)"), BTreeSet::from([2, 4]));
         let literals = ["1", "ARRAY['a']", "3", "4", "5"].map(str::to_owned);
         let bound = "SELECT 1::int, ARRAY['a'], 3, '$4::int', 5::public.x WHERE a = ANY(ARRAY['a'])";
         assert_eq!(bind(sql, &literals), bound);

@@ -56,6 +56,50 @@ const PRIMARY_KEYS: &str = "
     WHERE result.A_ATTNUM = (result.KEYS).x
     ORDER BY result.table_name, result.pk_name, result.key_seq";
 
+/// What SQLAlchemy asks when it reflects a table, of version 2.1.
+const REFLECTED_SCHEMAS: &str = "
+    SELECT pg_catalog.pg_namespace.nspname FROM pg_catalog.pg_namespace
+    WHERE (pg_catalog.pg_namespace.nspname NOT LIKE 'pg/_' || '%' ESCAPE '/') ORDER BY pg_catalog.pg_namespace.nspname";
+const REFLECTED_COLUMNS: &str = "
+    SELECT pg_catalog.pg_attribute.attname AS name,
+      pg_catalog.format_type(pg_catalog.pg_attribute.atttypid, pg_catalog.pg_attribute.atttypmod) AS format_type,
+      CASE WHEN pg_catalog.pg_attribute.atthasdef THEN (
+        SELECT pg_catalog.pg_get_expr(pg_catalog.pg_attrdef.adbin, pg_catalog.pg_attrdef.adrelid) AS pg_get_expr_1
+        FROM pg_catalog.pg_attrdef
+        WHERE pg_catalog.pg_attribute.atthasdef AND pg_catalog.pg_attrdef.adrelid = pg_catalog.pg_attribute.attrelid
+          AND pg_catalog.pg_attrdef.adnum = pg_catalog.pg_attribute.attnum) ELSE NULL END AS \"default\",
+      pg_catalog.pg_attribute.attnotnull AS not_null,
+      CASE WHEN (pg_catalog.pg_attribute.attidentity != '') THEN (
+        SELECT json_build_object('always', pg_catalog.pg_attribute.attidentity = 'a',
+          'start', pg_catalog.pg_sequence.seqstart) AS json_build_object_1
+        FROM pg_catalog.pg_sequence
+        WHERE pg_catalog.pg_attribute.attidentity != '' AND pg_catalog.pg_sequence.seqrelid = CAST(CAST(
+          pg_catalog.pg_get_serial_sequence(CAST(CAST(pg_catalog.pg_attribute.attrelid AS REGCLASS) AS TEXT),
+            pg_catalog.pg_attribute.attname) AS REGCLASS) AS OID)) ELSE NULL END AS identity_options,
+      CASE WHEN (pg_catalog.pg_attribute.attcollation != 0 AND (
+        SELECT pg_catalog.pg_type.typcollation FROM pg_catalog.pg_type
+        WHERE pg_catalog.pg_type.oid = pg_catalog.pg_attribute.atttypid) != pg_catalog.pg_attribute.attcollation) THEN (
+          SELECT json_build_object('name', pg_catalog.pg_collation.collname) AS json_build_object_9
+          FROM pg_catalog.pg_collation
+            JOIN pg_catalog.pg_namespace ON pg_catalog.pg_namespace.oid = pg_catalog.pg_collation.collnamespace
+          WHERE pg_catalog.pg_collation.oid = pg_catalog.pg_attribute.attcollation) ELSE NULL END AS collation
+    FROM pg_catalog.pg_class
+      LEFT OUTER JOIN pg_catalog.pg_attribute ON pg_catalog.pg_class.oid = pg_catalog.pg_attribute.attrelid
+        AND pg_catalog.pg_attribute.attnum > 0 AND NOT pg_catalog.pg_attribute.attisdropped
+      JOIN pg_catalog.pg_namespace ON pg_catalog.pg_namespace.oid = pg_catalog.pg_class.relnamespace
+    WHERE pg_catalog.pg_class.relkind = ANY (ARRAY['r', 'p', 'f', 'v', 'm'])
+      AND pg_catalog.pg_namespace.nspname = 'raw' AND pg_catalog.pg_class.relname IN ('orders')
+    ORDER BY pg_catalog.pg_class.relname, pg_catalog.pg_attribute.attnum";
+const REFLECTED_KEYS: &str = "
+    SELECT con.conrelid, con.conname, unnest(con.conkey) AS attnum, generate_subscripts(con.conkey, 1) AS ord
+    FROM pg_catalog.pg_constraint AS con WHERE con.contype = 'p'";
+
+/// What asyncpg asks for types that it does not know, from its begin to where their numbers are.
+const UNKNOWN_TYPES: &str = "
+    WITH RECURSIVE typeinfo_tree(oid, ns, name, kind, basetype, elemtype, depth) AS (
+      SELECT ti.oid, ti.ns, ti.name FROM pg_catalog.pg_type AS ti WHERE ti.oid = any(ARRAY[1016, 1022])
+      UNION ALL SELECT 1) SELECT DISTINCT * FROM typeinfo_tree";
+
 /// What DBeaver asks, beside that of its driver.
 const OTHERS: [&str; 9] = [
     "SELECT current_schema(), session_user",
@@ -129,6 +173,15 @@ fn drivers_find_schemas_tables_and_columns() {
     let columns = server.rows(COLUMNS);
     assert!(columns.starts_with("order_id|25|f|1\ncreatedat|1184|f|2\ncustomer|114|f|3\nlines|114|f|4\n"), "{columns}");
     assert_eq!(server.rows(PRIMARY_KEYS), "");
+    let schemas = "information_schema\nlake\npublic\nquarantine\nraw\n";
+    assert_eq!(server.rows(REFLECTED_SCHEMAS), schemas);
+    let columns = server.rows(REFLECTED_COLUMNS);
+    assert!(columns.starts_with("order_id|text||f||\ncreatedat|timestamp with time zone||f||\n"), "{columns}");
+    assert_eq!(server.rows(REFLECTED_KEYS), "");
+    let types = server.rows(UNKNOWN_TYPES);
+    let mut types: Vec<&str> = types.lines().collect();
+    types.sort_unstable();
+    assert_eq!(types, ["1016|pg_catalog|_int8|b||20|,||||0|||", "1022|pg_catalog|_float8|b||701|,||||0|||"]);
     for statement in OTHERS {
         assert!(!server.rows(statement).is_empty(), "{statement}");
     }
