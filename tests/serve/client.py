@@ -8,6 +8,7 @@ prints `fine`, or fails.
 import datetime
 import decimal
 import sys
+import uuid
 
 import psycopg
 
@@ -74,6 +75,8 @@ def arrays(connection):
         ("SELECT 'b' = ANY(%s::text[]), cardinality(%s::int[])", [["a", "b"], [1, 2, 3]], (True, 3)),
         ("SELECT count(*) > 0 FROM orders WHERE status = ANY(%s)", [["paid", "it's"]], (True,)),
         ("SELECT 1 = ANY(%s::bigint[]), %s::int + 1", [[], 41], (False, 42)),
+        ("SELECT count(*) FROM orders WHERE status = ANY(%s)", [[]], (0,)),
+        ("SELECT %s", [uuid.UUID(int=5)], ("00000000-0000-0000-0000-000000000005",)),
     ]:
         got = connection.execute(statement, given).fetchone()
         assert got == expected, (statement, got)

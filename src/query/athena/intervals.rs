@@ -42,7 +42,8 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         scaled(TIMES),
         scaled(DIVIDED),
         between(),
-        addend(),
+        addend(ADDEND),
+        addend(INSTANT_ADDEND),
         function(OF_MICROS, Takes::These(&[Arg::Int], 1), Gives::This(DURATION), |args, _| {
             Ok(cast(&args[0], &DURATION)?)
         }),
@@ -85,16 +86,23 @@ fn between() -> ScalarUDF {
     })
 }
 
-/// A duration as what the engine adds to dates and timestamps: whole days, and what is left.
-fn addend() -> ScalarUDF {
-    function("__addend", Takes::By(one), Gives::This(INTERVAL), |args, _| {
+/// A duration as what the engine adds to dates and times: whole days, and what is left.
+pub(super) const ADDEND: &str = "__addend";
+/// The same for timestamps with a time zone, where a day of the clock may last longer or shorter: nothing but what it lasts.
+const INSTANT_ADDEND: &str = "__instant_addend";
+
+fn addend(name: &'static str) -> ScalarUDF {
+    let unit = if name == ADDEND { MICROS_PER_DAY } else { i64::MAX };
+    function(name, Takes::By(one), Gives::This(INTERVAL), move |args, _| {
         let Some(durations) = args[0].as_primitive_opt::<DurationMicrosecondType>() else {
             return Ok(Arc::clone(&args[0]));
         };
         let out: IntervalMonthDayNanoArray = by_row(args, |row| {
             let micros = durations.value(row);
-            let days = i32::try_from(micros / MICROS_PER_DAY).map_err(|_| failed("interval out of range"))?;
-            Ok(Some(IntervalMonthDayNano::new(0, days, micros % MICROS_PER_DAY * 1000)))
+            match (i32::try_from(micros / unit), (micros % unit).checked_mul(1000)) {
+                (Ok(days), Some(nanos)) => Ok(Some(IntervalMonthDayNano::new(0, days, nanos))),
+                _ => Err(failed("interval out of range")),
+            }
         })?;
         Ok(Arc::new(out))
     })
@@ -219,19 +227,21 @@ impl ExprPlanner for IntervalPlanner {
             return Ok(PlannerResult::Original(expr));
         };
         let planned = match expr.op {
-            Minus if is_temporal(&left) && is_temporal(&right) => call(between(), vec![expr.left, expr.right]),
+            Minus if is_day(&left) && is_day(&right) => call(between(), vec![expr.left, expr.right]),
             Plus | Minus if is_temporal(&left) && right == DURATION => {
                 let op = if expr.op == Plus { Operator::Plus } else { Operator::Minus };
-                operation(expr.left, op, call(addend(), vec![expr.right]))
+                operation(expr.left, op, call(addend_of(&left), vec![expr.right]))
             }
             Plus if left == DURATION && is_temporal(&right) => {
-                operation(expr.right, Operator::Plus, call(addend(), vec![expr.left]))
+                operation(expr.right, Operator::Plus, call(addend_of(&right), vec![expr.left]))
             }
             Multiply if is_interval(&left) && right.is_numeric() => call(scaled(TIMES), vec![expr.left, expr.right]),
             Multiply if left.is_numeric() && is_interval(&right) => call(scaled(TIMES), vec![expr.right, expr.left]),
             Divide if is_interval(&left) && right.is_numeric() => call(scaled(DIVIDED), vec![expr.left, expr.right]),
-            // Of months, and days.
-            Eq | NotEq | Lt | LtEq | Gt | GtEq if is_interval(&left) && is_interval(&right) && left != right => {
+            // All but two durations.
+            Eq | NotEq | Lt | LtEq | Gt | GtEq
+                if is_interval(&left) && is_interval(&right) && (&left, &right) != (&DURATION, &DURATION) =>
+            {
                 let (left, right) = (call(lasts(), vec![expr.left]), call(lasts(), vec![expr.right]));
                 return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
             }
@@ -249,8 +259,16 @@ fn operation(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
 }
 
-fn is_temporal(data_type: &DataType) -> bool {
+fn is_day(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+}
+
+fn is_temporal(data_type: &DataType) -> bool {
+    is_day(data_type) || matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
+}
+
+fn addend_of(to: &DataType) -> ScalarUDF {
+    addend(if matches!(to, DataType::Timestamp(_, Some(_))) { INSTANT_ADDEND } else { ADDEND })
 }
 
 /// Products are planned as functions where they are: so the type of a long chain of them is not asked for again and again.
@@ -323,6 +341,9 @@ pub(super) fn literal(interval: &mut ast::Interval) -> Option<ast::Expr> {
         return None;
     }
     let ast::Expr::Value(value) = &*interval.value else { return None };
+    if let (None, ast::Value::SingleQuotedString(written)) = (&interval.leading_field, &value.value) {
+        return in_words(written);
+    }
     let written = match &value.value {
         ast::Value::SingleQuotedString(text) => text.trim(),
         ast::Value::Number(digits, _) => digits,
@@ -338,7 +359,7 @@ pub(super) fn literal(interval: &mut ast::Interval) -> Option<ast::Expr> {
         (Year, Some(Month)) => {
             let (years, months) = digits.split_once('-')?;
             let months = years.parse::<i64>().ok()?.checked_mul(12)?.checked_add(months.parse::<i64>().ok()?)?;
-            interval.value = Box::new(text(format!("{}", sign as i64 * months)));
+            *interval.value = text(format!("{}", sign as i64 * months));
             (interval.leading_field, interval.last_field) = (Some(Month), None);
             return None;
         }
@@ -376,5 +397,38 @@ pub(super) fn literal(interval: &mut ast::Interval) -> Option<ast::Expr> {
         micros += number * unit / 10_i128.pow(fraction.len() as u32);
     }
     let micros = i64::try_from(sign * micros).ok()?;
-    Some(super::rewrite::call(OF_MICROS, vec![number(&micros.to_string())]))
+    Some(of_micros(micros))
+}
+
+/// `1 day`, `2 days 3.5 hours`, as durations; what has months is left to the engine.
+pub(super) fn in_words(written: &str) -> Option<ast::Expr> {
+    let words: Vec<&str> = written.split_whitespace().collect();
+    let pairs = words.chunks(2).map(|pair| {
+        let [count, unit] = pair else { return None };
+        let seconds = match unit.to_ascii_lowercase().trim_end_matches('s') {
+            "week" => 604_800.0,
+            "day" => 86_400.0,
+            "hour" => 3600.0,
+            "minute" | "min" => 60.0,
+            "second" | "sec" => 1.0,
+            _ => return None,
+        };
+        let micros = count.parse::<f64>().ok()? * seconds * 1e6;
+        (micros.abs() < 9e15).then_some(micros.round() as i64)
+    });
+    let micros = pairs.collect::<Option<Vec<i64>>>()?;
+    (!micros.is_empty()).then(|| of_micros(micros.into_iter().sum()))
+}
+
+fn of_micros(micros: i64) -> ast::Expr {
+    super::rewrite::call(OF_MICROS, vec![number(&micros.to_string())])
+}
+
+/// Whether an expression is an interval that was written.
+pub(super) fn is_written(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Nested(inner) => is_written(inner),
+        ast::Expr::Function(function) => function.name.to_string() == OF_MICROS,
+        _ => false,
+    }
 }

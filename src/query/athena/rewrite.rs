@@ -158,6 +158,10 @@ impl VisitorMut for Rewriter {
                 self.parameters.pop();
                 Ok(None)
             }
+            Expr::Cast { data_type: ast::DataType::Interval { .. }, expr: inner, .. } => Ok(match &**inner {
+                Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => intervals::in_words(text),
+                _ => None,
+            }),
             Expr::Cast { .. } => Ok(rewrite_cast(expr)),
             Expr::TypedString(TypedString { data_type, value, .. }) => Ok(rewrite_literal(data_type, &value.value)),
             Expr::AtTimeZone { timestamp, time_zone } => {
@@ -180,6 +184,10 @@ impl VisitorMut for Rewriter {
             }
             Expr::Case { .. } => Ok(Some(guards::settle(take(expr)))),
             Expr::Interval(interval) => Ok(intervals::literal(interval)),
+            Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } if intervals::is_written(expr) => {
+                Ok(Some(binary(take(expr), BinaryOperator::Multiply, number("-1"))))
+            }
+            Expr::UnaryOp { op: ast::UnaryOperator::Plus, expr } if intervals::is_written(expr) => Ok(Some(take(expr))),
             // The planner of array literals does not know parameters.
             Expr::Array(array) if !self.parameters.is_empty() => {
                 Ok(Some(call("make_array", take_all(&mut array.elem))))
@@ -452,6 +460,16 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             };
             **body = not(take(body));
             not(call("any_match", vec![array, lambda]))
+        }
+        // The engine's own, which take its intervals.
+        ("date_bin" | "generate_series" | "range", _) => {
+            let args = args.into_iter().map(|arg| match intervals::is_written(&arg) {
+                true => call(intervals::ADDEND, vec![arg]),
+                false => arg,
+            });
+            let args = args.collect();
+            set_args(function, &name, args);
+            return Ok(None);
         }
         ("array_sort", 2) => call(SORT_BY, vec![arg(0), arg(1)]),
         ("date", 1) => call(casts::CAST, vec![arg(0), text("date")]),

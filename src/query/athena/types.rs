@@ -21,6 +21,8 @@ impl TypePlanner for AthenaTypes {
             ast::DataType::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => zoned("UTC"),
             ast::DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, None),
             ast::DataType::JSON => JSON,
+            // As its text, which `uuid()` gives.
+            ast::DataType::Uuid => DataType::Utf8,
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(Field::new("", data_type, true))))
@@ -200,6 +202,7 @@ impl<'a> Words<'a> {
                 }
                 _ => return Err(self.unknown()),
             },
+            "uuid" => DataType::Utf8,
             "varchar" | "char" | "string" | "text" | "bpchar" => {
                 self.numbers()?;
                 DataType::Utf8

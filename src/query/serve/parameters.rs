@@ -59,6 +59,9 @@ fn value(bytes: &[u8], is_binary: bool, index: usize, ty: &Type) -> Result<Strin
             let digits = text.strip_prefix("\\x").filter(|digits| digits.bytes().all(|c| c.is_ascii_hexdigit()));
             digits.map(|digits| format!("X'{digits}'")).ok_or_else(|| invalid(index, ty))
         }
+        Type::UUID => {
+            uuid::Uuid::parse_str(text.trim()).map(|uuid| quoted(&uuid.to_string())).map_err(|_| invalid(index, ty))
+        }
         ref ty if is_text(ty) => Ok(quoted(text)),
         _ => Err(unsupported(index, ty)),
     }
@@ -189,13 +192,15 @@ pub(super) fn named(name: &str) -> Option<Type> {
         "int8" | "bigint" => (Type::INT8, Type::INT8_ARRAY),
         "oid" => (Type::OID, Type::OID_ARRAY),
         "float4" | "real" => (Type::FLOAT4, Type::FLOAT4_ARRAY),
-        "float8" => (Type::FLOAT8, Type::FLOAT8_ARRAY),
+        "float8" | "double precision" => (Type::FLOAT8, Type::FLOAT8_ARRAY),
         "numeric" | "decimal" => (Type::NUMERIC, Type::NUMERIC_ARRAY),
         "date" => (Type::DATE, Type::DATE_ARRAY),
-        "timestamp" => (Type::TIMESTAMP, Type::TIMESTAMP_ARRAY),
-        "timestamptz" => (Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY),
+        "timestamp" | "timestamp without time zone" => (Type::TIMESTAMP, Type::TIMESTAMP_ARRAY),
+        "timestamptz" | "timestamp with time zone" => (Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY),
         "text" => (Type::TEXT, Type::TEXT_ARRAY),
-        "varchar" => (Type::VARCHAR, Type::VARCHAR_ARRAY),
+        "varchar" | "character varying" => (Type::VARCHAR, Type::VARCHAR_ARRAY),
+        "bytea" => (Type::BYTEA, Type::BYTEA_ARRAY),
+        "time" | "time without time zone" => (Type::TIME, Type::TIME_ARRAY),
         "uuid" => (Type::UUID, Type::UUID_ARRAY),
         _ => return None,
     };

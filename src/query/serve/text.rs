@@ -182,26 +182,33 @@ pub(super) fn arrays(sql: &str) -> BTreeSet<usize> {
     scan(sql).windows(3).filter_map(array).collect()
 }
 
-/// The types that parameters are cast to, by their numbers: `$1::int`, `$2::text[]`.
+/// The types that parameters are cast to, in small letters, by their numbers: `$1::int`, `$2::text[]`. The first of several counts.
 pub(super) fn casts(sql: &str) -> BTreeMap<usize, String> {
     let tokens = scan(sql);
-    let cast = |at: usize| {
-        let Token::Parameter(number) = tokens[at].0 else { return None };
-        let (name, is_array, _) = cast_behind(&tokens[at + 1..])?;
-        Some((number, format!("{name}{}", if is_array { "[]" } else { "" })))
-    };
-    (0..tokens.len()).filter_map(cast).collect()
+    let mut found = BTreeMap::new();
+    for (at, (token, _)) in tokens.iter().enumerate() {
+        if let (Token::Parameter(number), Some((name, is_array, _))) = (token, cast_behind(&tokens[at + 1..])) {
+            found.entry(*number).or_insert(if is_array { format!("{name}[]") } else { name });
+        }
+    }
+    found
 }
 
 /// The type behind a parameter, whether it is an array of it, and where it ends.
-fn cast_behind<'a>(tokens: &[(Token<'a>, Range<usize>)]) -> Option<(&'a str, bool, usize)> {
+fn cast_behind(tokens: &[(Token<'_>, Range<usize>)]) -> Option<(String, bool, usize)> {
+    /// Names of several words, by what follows their first.
+    const LONG: [&[&str]; 4] = [&["with", "time", "zone"], &["without", "time", "zone"], &["precision"], &["varying"]];
     let token = |at: usize| tokens.get(at).map(|(token, _)| *token);
-    let (Some(Token::Sign(':')), Some(Token::Sign(':')), Some(Token::Word(name))) = (token(0), token(1), token(2))
+    let (Some(Token::Sign(':')), Some(Token::Sign(':')), Some(Token::Word(first))) = (token(0), token(1), token(2))
     else {
         return None;
     };
-    let is_array = (token(3), token(4)) == (Some(Token::Sign('[')), Some(Token::Sign(']')));
-    Some((name, is_array, tokens[if is_array { 4 } else { 2 }].1.end))
+    let follows = |words: &&&[&str]| words.iter().zip(3..).all(|(word, at)| token(at).is_some_and(|it| it.is(word)));
+    let rest = LONG.iter().find(follows).copied().unwrap_or_default();
+    let name = [&[first], rest].concat().join(" ").to_lowercase();
+    let end = 3 + rest.len();
+    let is_array = (token(end), token(end + 1)) == (Some(Token::Sign('[')), Some(Token::Sign(']')));
+    Some((name, is_array, tokens[if is_array { end + 1 } else { end - 1 }].1.end))
 }
 
 /// A statement with literals in the places of its parameters. A parameter without a literal stays. A cast to an array behind one
@@ -253,13 +260,14 @@ mod tests {
 
     #[test]
     fn casts_of_parameters_are_known_and_those_to_arrays_go() {
-        let sql = "SELECT $1::int, $2 :: text[], $3, '$4::int', $5::public.x WHERE a = ANY($2::text[])";
+        let sql = "SELECT $1::int, $2 :: text[], $3, '$4::int', $5::timestamp WITH time zone, $1::text WHERE a = ANY($2::text[])";
         let found: Vec<(usize, String)> = casts(sql).into_iter().collect();
-        let expected = [(1, "int"), (2, "text[]"), (5, "public")];
+        let expected = [(1, "int"), (2, "text[]"), (5, "timestamp with time zone")];
         assert_eq!(found, expected.map(|(number, name)| (number, name.to_owned())));
         assert_eq!(arrays("$1 = any( $2 ) OR $3 > ALL($4::int[]) OR many($5)"), BTreeSet::from([2, 4]));
         let literals = ["1", "ARRAY['a']", "3", "4", "5"].map(str::to_owned);
-        let bound = "SELECT 1::int, ARRAY['a'], 3, '$4::int', 5::public.x WHERE a = ANY(ARRAY['a'])";
+        let bound =
+            "SELECT 1::int, ARRAY['a'], 3, '$4::int', 5::timestamp WITH time zone, 1::text WHERE a = ANY(ARRAY['a'])";
         assert_eq!(bind(sql, &literals), bound);
     }
 

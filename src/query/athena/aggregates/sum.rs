@@ -1,11 +1,13 @@
-//! `sum`, which fails where integers overflow; the engine's wraps around.
+//! `sum`, which fails where integers and intervals overflow; the engine's wraps around.
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use arrow::array::types::Int64Type;
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array};
+use arrow::array::types::{ArrowPrimitiveType, DurationMicrosecondType, Int64Type};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::functions_aggregate::sum::Sum;
@@ -18,16 +20,39 @@ use datafusion::physical_expr::NullState;
 
 use super::failed;
 
-/// The engine's, but for sums of integers.
+/// The engine's, but for sums of integers and of durations.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct CheckedSum(Sum);
 
 fn overflow() -> DataFusionError {
-    failed("bigint addition overflow in sum")
+    failed("addition overflow in sum: bigint or interval out of range")
 }
 
-fn is_checked(args: &AccumulatorArgs<'_>) -> bool {
-    !args.is_distinct && *args.return_field.data_type() == DataType::Int64
+/// How sums are summed up.
+enum Summed {
+    Integers,
+    Durations,
+    /// By the engine.
+    Otherwise,
+}
+
+impl Summed {
+    fn of(args: &AccumulatorArgs<'_>) -> Self {
+        match args.return_field.data_type() {
+            _ if args.is_distinct => Self::Otherwise,
+            DataType::Int64 => Self::Integers,
+            DataType::Duration(TimeUnit::Microsecond) => Self::Durations,
+            _ => Self::Otherwise,
+        }
+    }
+
+    fn accumulator(&self) -> Option<Box<dyn Accumulator>> {
+        match self {
+            Self::Integers => Some(Box::new(WholeSum::<Int64Type>::new())),
+            Self::Durations => Some(Box::new(WholeSum::<DurationMicrosecondType>::new())),
+            Self::Otherwise => None,
+        }
+    }
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -44,11 +69,11 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if is_checked(&args) { Ok(Box::<IntegerSum>::default()) } else { self.0.accumulator(args) }
+        Summed::of(&args).accumulator().map_or_else(|| self.0.accumulator(args), Ok)
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        if is_checked(&args) { Ok(Box::<IntegerSum>::default()) } else { self.0.create_sliding_accumulator(args) }
+        Summed::of(&args).accumulator().map_or_else(|| self.0.create_sliding_accumulator(args), Ok)
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -60,10 +85,11 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        if !is_checked(&args) {
-            return self.0.create_groups_accumulator(args);
+        match Summed::of(&args) {
+            Summed::Integers => Ok(Box::new(WholeSums::<Int64Type>::new())),
+            Summed::Durations => Ok(Box::new(WholeSums::<DurationMicrosecondType>::new())),
+            Summed::Otherwise => self.0.create_groups_accumulator(args),
         }
-        Ok(Box::new(IntegerSums { sums: Vec::new(), nulls: NullState::new(), has_overflown: false }))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -80,21 +106,26 @@ impl AggregateUDFImpl for CheckedSum {
 }
 
 /// The sum of a group, or of the rows in a window.
-#[derive(Debug, Default)]
-struct IntegerSum {
+#[derive(Debug)]
+struct WholeSum<T> {
     sum: i128,
     values: u64,
+    of: PhantomData<fn() -> T>,
 }
 
-impl IntegerSum {
+impl<T: ArrowPrimitiveType<Native = i64>> WholeSum<T> {
+    fn new() -> Self {
+        Self { sum: 0, values: 0, of: PhantomData }
+    }
+
     fn of(values: &ArrayRef) -> (i128, u64) {
-        let values = values.as_primitive::<Int64Type>();
+        let values = values.as_primitive::<T>();
         let sum = values.iter().flatten().map(i128::from).sum();
         (sum, (values.len() - values.null_count()) as u64)
     }
 }
 
-impl Accumulator for IntegerSum {
+impl<T: ArrowPrimitiveType<Native = i64> + Debug> Accumulator for WholeSum<T> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let (sum, count) = Self::of(&values[0]);
         (self.sum, self.values) = (self.sum + sum, self.values + count);
@@ -121,7 +152,7 @@ impl Accumulator for IntegerSum {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let sum = i64::try_from(self.sum).map_err(|_| overflow())?;
-        Ok(ScalarValue::Int64((self.values > 0).then_some(sum)))
+        ScalarValue::new_primitive::<T>((self.values > 0).then_some(sum), &T::DATA_TYPE)
     }
 
     fn size(&self) -> usize {
@@ -130,14 +161,21 @@ impl Accumulator for IntegerSum {
 }
 
 /// The sums of all groups.
-struct IntegerSums {
+struct WholeSums<T> {
     sums: Vec<i64>,
     nulls: NullState,
     /// That a sum has: it is told when sums are asked for.
     has_overflown: bool,
+    of: PhantomData<fn() -> T>,
 }
 
-impl GroupsAccumulator for IntegerSums {
+impl<T> WholeSums<T> {
+    fn new() -> Self {
+        Self { sums: Vec::new(), nulls: NullState::new(), has_overflown: false, of: PhantomData }
+    }
+}
+
+impl<T: ArrowPrimitiveType<Native = i64> + Send> GroupsAccumulator for WholeSums<T> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -145,9 +183,9 @@ impl GroupsAccumulator for IntegerSums {
         filter: Option<&BooleanArray>,
         group_count: usize,
     ) -> Result<()> {
-        let Self { sums, nulls, has_overflown } = self;
+        let Self { sums, nulls, has_overflown, .. } = self;
         sums.resize(group_count, 0);
-        nulls.accumulate(groups, values[0].as_primitive::<Int64Type>(), filter, group_count, |group, value| {
+        nulls.accumulate(groups, values[0].as_primitive::<T>(), filter, group_count, |group, value| {
             let (sum, overflows) = sums[group].overflowing_add(value);
             sums[group] = sum;
             *has_overflown |= overflows;
@@ -164,7 +202,7 @@ impl GroupsAccumulator for IntegerSums {
             return Err(overflow());
         }
         let sums = emit_to.take_needed(&mut self.sums);
-        Ok(Arc::new(Int64Array::new(sums.into(), self.nulls.build(emit_to))))
+        Ok(Arc::new(PrimitiveArray::<T>::new(sums.into(), self.nulls.build(emit_to))))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -172,14 +210,14 @@ impl GroupsAccumulator for IntegerSums {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = values[0].as_primitive::<Int64Type>();
+        let values = values[0].as_primitive::<T>();
         let passes = filter.map(|filter| {
             let is_true =
                 filter.nulls().map_or_else(|| filter.values().clone(), |nulls| filter.values() & nulls.inner());
             NullBuffer::new(is_true)
         });
         let nulls = NullBuffer::union(values.nulls(), passes.as_ref());
-        Ok(vec![Arc::new(Int64Array::new(values.values().clone(), nulls))])
+        Ok(vec![Arc::new(PrimitiveArray::<T>::new(values.values().clone(), nulls))])
     }
 
     fn size(&self) -> usize {
