@@ -219,7 +219,7 @@ pub(super) struct IntervalPlanner;
 impl ExprPlanner for IntervalPlanner {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Multiply, NotEq, Plus};
-        let type_of = |expr: &Expr| expr.get_type(schema).ok().filter(|_| may_be_interval(expr));
+        let type_of = |expr: &Expr| if may_be_interval(expr) { expr.get_type(schema).ok() } else { None };
         let is_asked = matches!(expr.op, Plus | Minus | Multiply | Divide | Eq | NotEq | Lt | LtEq | Gt | GtEq);
         // What stands on the right is mostly a leaf, so that its type is soon told.
         let Some(right) = Some(&expr.right).filter(|_| is_asked).and_then(type_of) else {
