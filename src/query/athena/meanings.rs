@@ -7,27 +7,44 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::casts;
 use super::rewrite::{binary, call, nested, number, take, text};
-use super::strings::{LTRIM, RTRIM, TRIM};
+use super::strings::{LIKE_PATTERN, LTRIM, RTRIM, TRIM};
 
 /// Athena's LIKE knows no escape but the one that is given, DataFusion's only the backslash.
 ///
 /// # Errors
-/// A message when the escape stands before what needs none.
+/// A message when the escape is not one character, or stands before what needs none.
 pub(super) fn like(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) -> Result<(), String> {
-    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(written), .. }) = pattern else { return Ok(()) };
-    let given = match escape.as_ref().map(|escape| &escape.value) {
+    if let Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) = pattern {
+        // Its type is asked for; its value comes as a literal.
+        return Ok(());
+    }
+    let given = match escape.take().map(|escape| escape.value) {
         None => None,
         Some(Value::SingleQuotedString(text)) if text.chars().count() == 1 => text.chars().next(),
         Some(_) => return Err("the escape of LIKE must be one character".to_owned()),
     };
+    *pattern = match &mut *pattern {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(written), .. }) => {
+            text(engine_pattern(written, given)?)
+        }
+        computed => call(LIKE_PATTERN, vec![take(computed), text(given.map_or_else(String::new, String::from))]),
+    };
+    Ok(())
+}
+
+/// A pattern of Athena's LIKE in which backslashes escape, and nothing else does.
+///
+/// # Errors
+/// A message when the escape stands before what needs none.
+pub(super) fn engine_pattern(written: &str, escape: Option<char>) -> Result<String, String> {
     let mut out = String::with_capacity(written.len());
     let mut chars = written.chars();
     while let Some(next) = chars.next() {
-        if Some(next) == given {
+        if Some(next) == escape {
             match chars.next() {
                 Some(special @ ('%' | '_')) => out.extend(['\\', special]),
-                Some('\\') if given == Some('\\') => out.push_str("\\\\"),
-                Some(same) if Some(same) == given => out.push(same),
+                Some('\\') if escape == Some('\\') => out.push_str("\\\\"),
+                Some(same) if Some(same) == escape => out.push(same),
                 _ => return Err("in LIKE, the escape must stand before %, _ or itself".to_owned()),
             }
         } else if next == '\\' {
@@ -36,9 +53,7 @@ pub(super) fn like(pattern: &mut Expr, escape: &mut Option<ValueWithSpan>) -> Re
             out.push(next);
         }
     }
-    *pattern = text(out);
-    *escape = None;
-    Ok(())
+    Ok(out)
 }
 
 /// `EXTRACT(dow FROM x)` is `day_of_week(x)`, and so on.

@@ -14,12 +14,15 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::arrays::concat_lists;
 use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, texts, wrong};
+use super::meanings::engine_pattern;
 use super::types::{list_of, map_of};
 
 /// Without white space of any kind on both sides, or on one.
 pub(super) const TRIM: &str = "__trim";
 pub(super) const LTRIM: &str = "__ltrim";
 pub(super) const RTRIM: &str = "__rtrim";
+/// The pattern of LIKE that the engine takes, of one that is computed and its escape.
+pub(super) const LIKE_PATTERN: &str = "__like_pattern";
 
 fn trimmed(name: &'static str, trim: fn(&str) -> &str) -> ScalarUDF {
     function(name, Takes::These(&[Arg::Text], 1), Gives::This(DataType::Utf8), move |args, _| {
@@ -69,6 +72,13 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             |args, _| substr(args),
         ),
         function("hamming_distance", TWO, Gives::This(DataType::Int64), |args, _| hamming_distance(args)),
+        function(LIKE_PATTERN, TWO, Gives::This(DataType::Utf8), |args, _| {
+            let (patterns, escapes) = (texts(&args[0]), texts(&args[1]));
+            let out: StringArray = by_row(args, |row| {
+                engine_pattern(patterns.value(row), escapes.value(row).chars().next()).map(Some).map_err(failed)
+            })?;
+            Ok(Arc::new(out))
+        }),
         function("normalize", TWO, Gives::This(DataType::Utf8), |args, _| normalize(args)),
         function("soundex", Takes::These(&[Arg::Text], 1), Gives::This(DataType::Utf8), |args, _| {
             let values = texts(&args[0]);
