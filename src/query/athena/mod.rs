@@ -38,6 +38,7 @@ mod versions;
 
 use std::sync::Arc;
 
+use arrow::datatypes::FieldRef;
 use datafusion::error::Result;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -106,16 +107,12 @@ pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
 /// # Errors
 /// Never, for all of these columns are there.
 pub(super) fn finish(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let columns = twins::columns_again(&plan);
-    let fields = plan.schema().fields().iter();
-    let finished: Vec<Expr> = columns
-        .iter()
-        .zip(fields)
-        .map(|(column, field)| match intervals::is_interval(field.data_type()) {
-            true => intervals::as_text(column.clone()),
-            false => column.clone(),
-        })
-        .collect();
+    let columns = twins::columns_again(&plan).into_iter().zip(plan.schema().fields());
+    let finish = |(column, field): (Expr, &FieldRef)| match intervals::is_interval(field.data_type()) {
+        true => intervals::as_text(column),
+        false => column,
+    };
+    let finished: Vec<Expr> = columns.map(finish).collect();
     let is_same = finished.iter().all(|expr| matches!(expr, Expr::Column(_)));
     if is_same { Ok(plan) } else { LogicalPlanBuilder::from(plan).project(finished)?.build() }
 }

@@ -28,7 +28,7 @@ use pattern::Pattern;
 
 pub(super) use iso::print_timestamp;
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {

@@ -21,18 +21,18 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Alias, ScalarFunction};
+use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable as _, LogicalPlan, Operator, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, Operator, ScalarUDF, binary_expr};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::dates::MICROS_PER_DAY;
 use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, wrong};
 
 pub(super) use written::{in_words, is_written, keep_frame, literal};
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// As Athena takes them when it counts days of months without a date.
 const DAYS_PER_MONTH: i64 = 30;
 
@@ -200,7 +200,7 @@ pub(super) fn as_text(column: Expr) -> Expr {
     let shown = |interval| {
         let function =
             function("__interval_text", Takes::By(one), Gives::This(DataType::Utf8), |args, _| print(&args[0]));
-        call(function, vec![interval])
+        function.call(vec![interval])
     };
     match column {
         Expr::Column(Column { relation, name, spans }) => {
@@ -230,36 +230,28 @@ impl ExprPlanner for IntervalPlanner {
             return Ok(PlannerResult::Original(expr));
         };
         let planned = match expr.op {
-            Minus if is_day(&left) && is_day(&right) => call(between(), vec![expr.left, expr.right]),
+            Minus if is_day(&left) && is_day(&right) => between().call(vec![expr.left, expr.right]),
             Plus | Minus if is_temporal(&left) && right == DURATION => {
                 let op = if expr.op == Plus { Operator::Plus } else { Operator::Minus };
-                operation(expr.left, op, call(addend_of(&left), vec![expr.right]))
+                binary_expr(expr.left, op, addend_of(&left).call(vec![expr.right]))
             }
             Plus if left == DURATION && is_temporal(&right) => {
-                operation(expr.right, Operator::Plus, call(addend_of(&right), vec![expr.left]))
+                binary_expr(expr.right, Operator::Plus, addend_of(&right).call(vec![expr.left]))
             }
-            Multiply if is_interval(&left) && right.is_numeric() => call(scaled(TIMES), vec![expr.left, expr.right]),
-            Multiply if left.is_numeric() && is_interval(&right) => call(scaled(TIMES), vec![expr.right, expr.left]),
-            Divide if is_interval(&left) && right.is_numeric() => call(scaled(DIVIDED), vec![expr.left, expr.right]),
+            Multiply if is_interval(&left) && right.is_numeric() => scaled(TIMES).call(vec![expr.left, expr.right]),
+            Multiply if left.is_numeric() && is_interval(&right) => scaled(TIMES).call(vec![expr.right, expr.left]),
+            Divide if is_interval(&left) && right.is_numeric() => scaled(DIVIDED).call(vec![expr.left, expr.right]),
             // All but two durations.
             Eq | NotEq | Lt | LtEq | Gt | GtEq
                 if is_interval(&left) && is_interval(&right) && (&left, &right) != (&DURATION, &DURATION) =>
             {
-                let (left, right) = (call(lasts(), vec![expr.left]), call(lasts(), vec![expr.right]));
+                let (left, right) = (lasts().call(vec![expr.left]), lasts().call(vec![expr.right]));
                 return Ok(PlannerResult::Original(RawBinaryExpr { op: expr.op, left, right }));
             }
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(planned))
     }
-}
-
-fn call(function: ScalarUDF, args: Vec<Expr>) -> Expr {
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args))
-}
-
-fn operation(left: Expr, op: Operator, right: Expr) -> Expr {
-    Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
 }
 
 fn is_day(data_type: &DataType) -> bool {
@@ -299,7 +291,7 @@ impl AnalyzerRule for OrderedWindows {
                     let mut is_changed = false;
                     for order in &mut function.params.order_by {
                         if is_interval(&order.expr.get_type(&schema)?) {
-                            order.expr = call(lasts(), vec![std::mem::take(&mut order.expr)]);
+                            order.expr = lasts().call(vec![std::mem::take(&mut order.expr)]);
                             is_changed = true;
                         }
                     }
