@@ -6,6 +6,7 @@ use super::ahead::{Ahead, read_bytes};
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::object::RawObject;
+use super::whole::Whole;
 use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Reason, Segment};
 
 /// How many bytes a window holds, unless one record needs more.
@@ -24,6 +25,7 @@ pub struct Feed<'a> {
     fetcher: &'a Fetcher,
     objects: &'a [RawObject],
     readers: Box<dyn Iterator<Item = io::Result<RawReader>> + 'a>,
+    whole: Whole,
     limits: Limits,
     next: usize,
     open: Option<Open>,
@@ -53,6 +55,8 @@ struct Open {
     object: usize,
     reader: RawReader,
     inflates: bool,
+    /// It is read from what was inflated whole.
+    is_whole: bool,
     /// The decompressed offset of the first byte that the decoder did not use.
     offset: u64,
     /// Bytes of it at the end of the window that the decoder did not use.
@@ -90,6 +94,7 @@ impl<'a> Feed<'a> {
             fetcher,
             objects,
             readers: fetcher.open_all(objects),
+            whole: Whole::default(),
             limits,
             next: 0,
             open: None,
@@ -174,6 +179,11 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// What it holds in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.window.capacity() + self.whole.held_bytes()
+    }
+
     /// The bytes of the last segment from `used` on.
     pub fn rest(&self, used: usize) -> &[u8] {
         self.segments.last().map_or(&[], |segment| &self.window[segment.start + used..segment.end])
@@ -189,6 +199,10 @@ impl<'a> Feed<'a> {
         self.segments.clear();
         // A record that filled the last window needs a larger one.
         let target = self.window_bytes.max(2 * carried);
+        if self.window.capacity() < target && self.has_much(target) {
+            // At once: what grows step by step is copied, and touches new memory, with each.
+            self.window.reserve_exact(target + READ_BYTES + PADDING - self.window.len());
+        }
         if let Some(mut open) = self.open.take() {
             let start = 0;
             match self.read_on(&mut open, start, target) {
@@ -215,8 +229,8 @@ impl<'a> Feed<'a> {
                 Err(error) => return Filled::Unreadable { object, error },
             };
             let start = self.filled;
-            let mut open = Open { object, reader, inflates: false, offset: 0, carried: 0, read: 0 };
-            match self.begin(&mut open).and_then(|()| self.read_on(&mut open, start, target)) {
+            let mut open = Open { object, reader, inflates: false, is_whole: false, offset: 0, carried: 0, read: 0 };
+            match self.begin(&mut open, target).and_then(|()| self.read_on(&mut open, start, target)) {
                 Ok(last) => {
                     self.push(object, start, 0, last);
                     if !last {
@@ -228,6 +242,16 @@ impl<'a> Feed<'a> {
             }
         }
         Filled::Ready
+    }
+
+    /// Whether the objects that are left will probably fill a window of `target` bytes.
+    fn has_much(&self, target: usize) -> bool {
+        let mut bytes = 0;
+        self.open.is_some()
+            || self.objects[self.next..].iter().any(|object| {
+                bytes += object.size_bytes;
+                bytes * 4 >= target as u64
+            })
     }
 
     /// Moves what was not used to the start of the window and returns its length.
@@ -267,10 +291,10 @@ impl<'a> Feed<'a> {
     }
 
     /// Reads the first bytes of an object and sets its decompression up.
-    fn begin(&mut self, open: &mut Open) -> Result<(), Stop> {
+    fn begin(&mut self, open: &mut Open, target: usize) -> Result<(), Stop> {
         let start = self.filled;
         let size = self.objects[open.object].size_bytes;
-        let first = usize::try_from(size).unwrap_or(READ_BYTES).clamp(4, READ_BYTES);
+        let first = usize::try_from(size).unwrap_or(READ_BYTES).clamp(4, READ_BYTES.min(target));
         while self.filled - start < 4 {
             if self.read_some(open, first)? == 0 {
                 break;
@@ -279,20 +303,33 @@ impl<'a> Feed<'a> {
         let head = &self.window[start.min(self.window.len())..self.filled];
         let compression = Compression::of(head);
         if compression != Compression::None {
-            let head = head.to_vec();
+            let mut head = head.to_vec();
             self.filled = start;
             self.bytes_read -= head.len() as u64;
             open.read = 0;
             open.inflates = true;
+            let is_ahead = self.fetcher.inflates_ahead && size >= AHEAD_FROM_BYTES;
+            if compression == Compression::Gzip && !is_ahead {
+                open.is_whole = self.take_whole(&head, &mut open.reader, size)?;
+                if open.is_whole {
+                    return Ok(());
+                }
+                head = self.whole.take_stored();
+            }
             let stored = std::mem::replace(&mut open.reader, Box::new(io::empty()));
             let inflated = compression.reader(head, stored).map_err(Stop::Io)?;
-            let is_ahead = self.fetcher.inflates_ahead && size >= AHEAD_FROM_BYTES;
             open.reader = match is_ahead {
                 true => Ahead::new(inflated).map_or_else(|inflated| inflated, |ahead| Box::new(ahead)),
                 false => inflated,
             };
         }
         Ok(())
+    }
+
+    /// Inflates an object of gzip whole, if there is room for it and it may be that large.
+    fn take_whole(&mut self, head: &[u8], rest: &mut RawReader, stored: u64) -> Result<bool, Stop> {
+        let is_taken = self.whole.begin(head, rest, stored, self.fetcher.whole_bytes).map_err(Stop::Io)?;
+        Ok(is_taken && self.limits.allow(stored, self.whole.length() as u64))
     }
 
     /// Reads until the object ends (true) or the window is full.
@@ -324,9 +361,10 @@ impl<'a> Feed<'a> {
     }
 
     fn read_some(&mut self, open: &mut Open, wish: usize) -> Result<usize, Stop> {
-        let room = self.room(wish);
+        self.room(wish);
+        let room = &mut self.window[self.filled..self.filled + wish];
         let read = loop {
-            match open.reader.read(room) {
+            match if open.is_whole { self.whole.read(room) } else { open.reader.read(room) } {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }

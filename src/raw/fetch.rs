@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::listing::local_etag;
 use super::object::RawObject;
+use super::whole::WHOLE_OBJECT_BYTES;
 use crate::error::Result;
 use crate::store::Location;
 
@@ -33,6 +34,8 @@ pub struct Fetcher {
     kind: Kind,
     /// Large objects are inflated by threads of their own.
     pub(super) inflates_ahead: bool,
+    /// Objects of gzip that take no more than this stored and inflated are inflated whole.
+    pub(super) whole_bytes: usize,
 }
 
 #[derive(Clone)]
@@ -64,18 +67,24 @@ impl Fetcher {
                 Kind::Remote { store: Arc::clone(source.store()), prefix: source.prefix()?, runtime: runtime.clone() }
             }
         };
-        Ok(Self { kind, inflates_ahead: false })
+        Ok(Self { kind, inflates_ahead: false, whole_bytes: 0 })
     }
 
     /// A fetcher for objects that are at hand.
     pub fn of_memory(objects: BTreeMap<RawObject, Bytes>) -> Self {
-        Self { kind: Kind::Memory(Arc::new(objects)), inflates_ahead: false }
+        Self { kind: Kind::Memory(Arc::new(objects)), inflates_ahead: false, whole_bytes: 0 }
     }
 
     /// The same for who has more threads than work for them: large objects are inflated ahead, each by a thread of its own.
     #[must_use]
     pub fn inflating_ahead(self) -> Self {
         Self { inflates_ahead: true, ..self }
+    }
+
+    /// The same for who reads objects to their end, one after another, and has `bytes` for it: smaller objects of gzip are inflated whole.
+    #[must_use]
+    pub fn inflating_whole(self, bytes: usize) -> Self {
+        Self { whole_bytes: bytes.min(WHOLE_OBJECT_BYTES), ..self }
     }
 
     /// Opens the objects in order. The reader fails with [`io::ErrorKind::StaleNetworkFileHandle`] when the object is

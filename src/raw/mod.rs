@@ -12,6 +12,7 @@ mod inflate;
 mod lines;
 mod listing;
 mod object;
+mod whole;
 
 pub use decode::{Ended, decode_objects, decode_segments};
 pub use feed::{Feed, Filled, WINDOW_BYTES};
@@ -20,3 +21,4 @@ pub use inflate::{Limits, is_compressed};
 pub use lines::{Lines, may_be_lines};
 pub use listing::{Listing, check_source_id, leads_out, list_objects, list_sources};
 pub use object::{ObjectBatch, ObjectRef, RawObject};
+pub use whole::WHOLE_OBJECT_BYTES;

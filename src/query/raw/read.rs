@@ -29,6 +29,8 @@ const BATCHES_AHEAD: usize = 3;
 pub(super) struct Reading {
     pub(super) scan: Arc<RawScan>,
     pub(super) fetcher: Fetcher,
+    /// What a reader may take for an object that is inflated whole.
+    pub(super) whole_bytes: usize,
     pub(super) plan: Arc<ReadPlan>,
     pub(super) limit: Option<usize>,
     pub(super) passed: Arc<Passed>,
@@ -65,12 +67,17 @@ impl Reading {
 
     fn read_objects(&self, objects: &[RawObject], memory: MemoryReservation, send: Send<'_>) {
         let (mut rows, mut decoder) = self.rows(objects, memory);
-        let feed = Feed::new(&self.fetcher, objects, self.scan.limits.clone()).with_window_bytes(self.window_bytes());
+        let window_bytes = self.window_bytes();
+        let fetcher = match window_bytes {
+            WINDOW_BYTES => self.fetcher.clone().inflating_whole(self.whole_bytes),
+            _ => self.fetcher.clone(),
+        };
+        let feed = Feed::new(&fetcher, objects, self.scan.limits.clone()).with_window_bytes(window_bytes);
         let mut bytes_read = 0;
         let ended = decode_segments(feed, &self.scan.decode, &mut decoder, |decoder, decoded, feed| {
             self.metrics.bytes_read.add((feed.bytes_read - bytes_read) as usize);
             bytes_read = feed.bytes_read;
-            match rows.take(decoder, decoded, &feed.window, &feed.segments) {
+            match rows.take(decoder, decoded, &feed.window, &feed.segments, feed.held_bytes()) {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(batch)) => match send(Ok(batch)) && !rows.is_done() {
                     true => ControlFlow::Continue(()),
@@ -194,7 +201,10 @@ impl PartReader<'_, '_> {
             let mut used = 0;
             while let Some(segment) = next {
                 let decoded = self.decoder.decode(&lines.window, &[segment]);
-                if let Some(batch) = self.rows.take(&mut self.decoder, &decoded, &lines.window, &[segment])? {
+                let rows = &mut self.rows;
+                if let Some(batch) =
+                    rows.take(&mut self.decoder, &decoded, &lines.window, &[segment], lines.window.len())?
+                {
                     self.waiting.push(batch);
                     let waiting: usize = self.waiting.iter().map(RecordBatch::get_array_memory_size).sum();
                     self.rows.memory.try_grow(waiting)?;
@@ -270,13 +280,14 @@ impl Rows<'_> {
         self.left == Some(0)
     }
 
-    /// The rows of a window that pass the filter, in the columns to give.
+    /// The rows of a window that pass the filter, in the columns to give. `held_bytes`: what who reads the windows holds in memory.
     fn take(
         &mut self,
         decoder: &mut Decoder,
         decoded: &Decoded,
         window: &[u8],
         segments: &[Segment],
+        held_bytes: usize,
     ) -> Result<Option<RecordBatch>> {
         let Reading { scan, plan, metrics, passed, .. } = self.reading;
         for counts in &decoded.counts {
@@ -306,16 +317,16 @@ impl Rows<'_> {
                     Some(late) => {
                         metrics.late.add(first.num_rows());
                         let others = late.others(scan, &found, decoded, window, segments)?;
-                        return self.finish(plan.give(&[&first, &others])?, window.len());
+                        return self.finish(plan.give(&[&first, &others])?, held_bytes);
                     }
                 }
             }
         };
-        self.finish(plan.give(&[&batch])?, window.len())
+        self.finish(plan.give(&[&batch])?, held_bytes)
     }
 
-    fn finish(&mut self, batch: RecordBatch, window_bytes: usize) -> Result<Option<RecordBatch>> {
-        self.memory.try_resize(window_bytes + (1 + BATCHES_AHEAD) * batch.get_array_memory_size())?;
+    fn finish(&mut self, batch: RecordBatch, held_bytes: usize) -> Result<Option<RecordBatch>> {
+        self.memory.try_resize(held_bytes + (1 + BATCHES_AHEAD) * batch.get_array_memory_size())?;
         Ok(Some(match &mut self.left {
             Some(left) => {
                 let rows = batch.num_rows().min(*left);

@@ -11,7 +11,7 @@ use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScan
 use datafusion::datasource::projection::{ProjectionOpener, SplitProjection};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool};
 use datafusion::physical_expr::conjunction;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
@@ -26,7 +26,7 @@ use super::plan::ReadPlan;
 use super::read::Reading;
 use super::split::Split;
 use crate::query::parts::{Part, parts_of};
-use crate::raw::RawObject;
+use crate::raw::{RawObject, WHOLE_OBJECT_BYTES};
 
 /// What stands for one "file" of the scan.
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub(super) struct Passed {
     passed: AtomicU64,
 }
 
+/// Of the memory that there is for each reader, one part in so many may be an object that is inflated whole.
+const WHOLE_SHARE: usize = 8;
 /// With so many rows it is known how selective a filter is.
 const ENOUGH_ROWS: u64 = 1000;
 /// Of so many rows, half are forgotten.
@@ -163,6 +165,10 @@ impl FileSource for RawSource {
         let fetcher = self.table.scan.fetcher.clone();
         let reading = Reading {
             fetcher: if self.has_spare_threads { fetcher.inflating_ahead() } else { fetcher },
+            whole_bytes: match self.pool.memory_limit() {
+                MemoryLimit::Finite(bytes) => bytes / config.file_groups.len().max(1) / WHOLE_SHARE,
+                MemoryLimit::Infinite | MemoryLimit::Unknown => WHOLE_OBJECT_BYTES,
+            },
             scan: Arc::clone(&self.table.scan),
             plan: Arc::new(plan),
             limit: config.limit,
