@@ -23,6 +23,7 @@ def main(port):
         session(connection)
     with psycopg.connect(where, autocommit=True) as connection:
         rows(connection)
+    copies(where)
     print("fine")
 
 
@@ -147,6 +148,30 @@ def rows(connection):
     assert connection.execute("SELECT 1").fetchone() == (1,)
     small = connection.execute("SELECT cast(-5 AS tinyint), cast(7 AS tinyint)", binary=True)
     assert small.fetchone() == (-5, 7)
+
+
+def copies(where):
+    """Copies in both forms, and cursors on the server."""
+    query = "SELECT order_id, total, createdat, shippedon FROM raw.orders ORDER BY order_id"
+    with psycopg.connect(where) as connection:
+        expected = connection.execute(query).fetchall()
+        for form in ["TEXT", "BINARY"]:
+            with connection.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT {form})") as copy:
+                copy.set_types(["text", "float8", "timestamptz", "date"])
+                assert list(copy.rows()) == expected, form
+        with connection.cursor().copy("COPY (SELECT %s, NULL, count(*) FROM raw.orders) TO STDOUT", ["a"]) as copy:
+            assert list(copy.rows()) == [("a", None, str(len(expected)))]
+        for binary in [False, True]:
+            with connection.cursor(name="some Name", binary=binary) as cursor:
+                cursor.execute(query.replace("ORDER BY", "WHERE total > %s OR true ORDER BY"), [5])
+                assert [column.name for column in cursor.description][:2] == ["order_id", "total"]
+                assert [cursor.fetchone()] + cursor.fetchmany(2) == expected[:3]
+                cursor.scroll(2)
+                assert list(cursor) == expected[5:]
+        with connection.cursor(name="held", withhold=True) as cursor:
+            cursor.execute(query)
+            connection.commit()
+            assert cursor.fetchall() == expected
 
 
 main(int(sys.argv[1]))

@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -16,6 +18,8 @@ use pgwire::error::{ErrorInfo, PgWireResult};
 use pgwire::messages::data::DataRow;
 use pgwire::messages::response::TransactionStatus;
 
+use super::copy::CopyOut;
+use super::cursors::{self, Cursor, Cursors};
 use super::errors::{engine, ours, refuse};
 use super::handler::Handler;
 use super::prepared::{Prepared, ends_transaction};
@@ -33,7 +37,18 @@ const SECONDS: f64 = 1.0;
 /// What a statement gives.
 pub(super) enum Answer {
     Rows(QueryResponse),
+    Copy(CopyOut, QueryResponse),
     Done(Tag),
+}
+
+/// How many rows a result was to have at most, and whether it would have had more.
+pub(super) type Cut = (u64, Arc<AtomicBool>);
+
+/// A result that has begun.
+struct Begun {
+    schema: SchemaRef,
+    batches: SendableRecordBatchStream,
+    cut: Option<Cut>,
 }
 
 /// What is known of a connection.
@@ -42,7 +57,8 @@ pub(super) struct Conversation {
     /// The plan made last, by the statement with its literals.
     planned: Mutex<Option<(String, Stopwatch, LogicalPlan)>>,
     /// Whether the result that is on its way was cut.
-    is_cut: Mutex<Option<(u64, Arc<AtomicBool>)>>,
+    is_cut: Mutex<Option<Cut>>,
+    cursors: Cursors,
     /// The names of prepared statements: their store gives none of them.
     statements: Mutex<BTreeSet<String>>,
 }
@@ -54,6 +70,7 @@ impl Conversation {
             cancellable: Cancellable::new(cancels, client),
             planned: Mutex::default(),
             is_cut: Mutex::default(),
+            cursors: Cursors::default(),
             statements: Mutex::default(),
         })
     }
@@ -72,10 +89,28 @@ impl Conversation {
         std::mem::take(&mut *self.statements.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn note_cut(&self, cut: Option<Cut>) {
+        *self.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = cut;
+    }
+
+    /// The columns of a cursor.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub(super) async fn cursor_fields(&self, name: &str, format: &Format) -> PgWireResult<Vec<FieldInfo>> {
+        Ok(cursors::fields(&self.cursors.get(name)?, format).await)
+    }
+
+    /// Whether there is a cursor of this name.
+    pub(super) fn has_cursor(&self, name: &str) -> bool {
+        self.cursors.has(name)
+    }
+
     /// What is to be told about the result that has ended.
     pub(super) fn take_notice(&self) -> Option<ErrorInfo> {
         let cut = self.is_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (most, _) = cut.filter(|(_, is_cut)| is_cut.load(Ordering::Relaxed))?;
+        // Of a cursor it is told once.
+        let (most, _) = cut.filter(|(_, is_cut)| is_cut.swap(false, Ordering::Relaxed))?;
         let message =
             format!("the result has more than {most} rows, which the server gives at most; the others are left out");
         Some(ErrorInfo::new("WARNING".to_owned(), "01004".to_owned(), message))
@@ -108,12 +143,50 @@ impl Handler {
         let status = client.transaction_status();
         ends_transaction(&prepared.kind, status)?;
         let done = |name: &str| Ok(Answer::Done(Tag::new(name)));
+        let conversation = Conversation::of(client, &self.cancels);
+        let mut stop = self.stop(&conversation, client);
         match &prepared.kind {
             Kind::Query | Kind::Catalogue => {
-                let conversation = Conversation::of(client, &self.cancels);
-                let sql = text::bind(&prepared.text, literals);
-                let stop = self.stop(&conversation, client);
-                self.rows(&conversation, prepared, sql, format, stop).await.map(Answer::Rows)
+                self.rows(&conversation, prepared, literals, format, stop).await.map(Answer::Rows)
+            }
+            Kind::Copy(copy) => {
+                let rows = self.rows(&conversation, prepared, literals, &copy.format(), stop).await?;
+                Ok(Answer::Copy((**copy).clone(), rows))
+            }
+            Kind::Declare(declare) => {
+                let is_in_transaction = status != TransactionStatus::Idle;
+                if !is_in_transaction && !declare.is_held {
+                    return Err(refuse("25P01", "DECLARE CURSOR can only be used in transaction blocks"));
+                }
+                if conversation.has_cursor(&declare.name) {
+                    return Err(refuse("42P03", format!("cursor \"{}\" already exists", declare.name)));
+                }
+                let Begun { schema, batches, cut } =
+                    self.begin(&conversation, prepared, literals, &mut stop, |_| Ok(())).await?;
+                let cursor = Cursor::new(schema, batches, cut);
+                conversation.cursors.add(declare.name.clone(), cursor, declare.is_held, is_in_transaction);
+                done("DECLARE CURSOR")
+            }
+            Kind::Fetch(fetch) => {
+                let cursor = conversation.cursors.get(&fetch.name)?;
+                let fields = Arc::new(cursors::fields(&cursor, format).await);
+                conversation.note_cut(cursor.lock().await.cut.clone());
+                let rows = cursors::fetch(cursor, Arc::clone(&fields), fetch.rows, stop);
+                let mut response = QueryResponse::new(fields, rows);
+                response.set_command_tag("FETCH");
+                Ok(Answer::Rows(response))
+            }
+            Kind::Move(fetch) => {
+                let cursor = conversation.cursors.get(&fetch.name)?;
+                let rows = cursors::skip(&cursor, fetch.rows, &mut stop).await?;
+                Ok(Answer::Done(Tag::new("MOVE").with_rows(rows)))
+            }
+            Kind::Close(name) => {
+                match name {
+                    Some(name) => conversation.cursors.close(name)?,
+                    None => conversation.cursors.close_all(),
+                }
+                done("CLOSE CURSOR")
             }
             Kind::Begin => {
                 client.set_transaction_status(TransactionStatus::Transaction);
@@ -123,6 +196,7 @@ impl Handler {
                 client.set_transaction_status(TransactionStatus::Idle);
                 client.portal_store().clear_portals();
                 let is_kept = prepared.kind == Kind::Commit && status != TransactionStatus::Error;
+                conversation.cursors.end_transaction(is_kept);
                 done(if is_kept { "COMMIT" } else { "ROLLBACK" })
             }
             Kind::RollbackTo => {
@@ -149,6 +223,7 @@ impl Handler {
             }
             Kind::Discard => {
                 reset(client.metadata_mut());
+                conversation.cursors.close_all();
                 self.forget_statements(client);
                 done("DISCARD ALL")
             }
@@ -157,7 +232,7 @@ impl Handler {
                     return Err(refuse("26000", format!("there is no prepared statement {name}")));
                 }
                 client.portal_store().rm_statement(name);
-                Conversation::of(client, &self.cancels).remove_statement(name);
+                conversation.remove_statement(name);
                 done("DEALLOCATE")
             }
             Kind::Deallocate(None) => {
@@ -178,7 +253,7 @@ impl Handler {
         }
     }
 
-    /// The columns that a statement gives, its parameters being `literals`.
+    /// The columns that a query gives, its parameters being `literals`.
     pub(super) async fn describe(
         &self,
         conversation: &Conversation,
@@ -187,8 +262,8 @@ impl Handler {
         literals: &[String],
         format: &Format,
     ) -> PgWireResult<Vec<FieldInfo>> {
-        let sql = text::bind(&prepared.text, literals);
-        let plan = stop.unless(self.plan(prepared.kind == Kind::Catalogue, sql.clone())).await?;
+        let (sql, is_catalogue) = bound(prepared, literals)?;
+        let plan = stop.unless(self.plan(is_catalogue, sql.clone())).await?;
         let fields = types::fields(plan.schema().as_arrow(), format);
         prepared.tell(&fields);
         conversation.hold(sql, plan);
@@ -197,15 +272,16 @@ impl Handler {
 
     /// The types that the query engine finds for a statement's parameters.
     pub(super) async fn infer(&self, stop: &mut Stop, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
-        let planned = stop.unless(self.plan(prepared.kind == Kind::Catalogue, prepared.text.to_string())).await;
+        let Some(query) = &prepared.query else { return Ok(Vec::new()) };
+        let planned = stop.unless(self.plan(query.is_catalogue, query.text.to_string())).await;
         // Where it cannot plan with parameters, they are text; what is wrong beyond that shows with their values.
         let found = match planned {
             Ok(plan) => plan.get_parameter_types().unwrap_or_default(),
             Err(error) if is_stop(&error) => return Err(error),
             Err(_) => HashMap::new(),
         };
-        let (limits, casts) = (text::limits(&prepared.text), text::casts(&prepared.text));
-        let arrays = text::arrays(&prepared.text);
+        let (limits, casts) = (text::limits(&query.text), text::casts(&query.text));
+        let arrays = text::arrays(&query.text);
         let found = (1..=prepared.parameters).map(|number| {
             let cast = casts.get(&number).and_then(|name| parameters::named(name));
             match (cast, found.get(&format!("${number}"))) {
@@ -241,35 +317,67 @@ impl Handler {
         }
     }
 
-    async fn rows(
+    /// Begins a query, if `check` has nothing against its columns.
+    async fn begin(
         &self,
         conversation: &Conversation,
         prepared: &Prepared,
-        sql: String,
-        format: &Format,
-        mut stop: Stop,
-    ) -> PgWireResult<QueryResponse> {
-        let is_catalogue = prepared.kind == Kind::Catalogue;
+        literals: &[String],
+        stop: &mut Stop,
+        check: impl FnOnce(&Schema) -> PgWireResult<()>,
+    ) -> PgWireResult<Begun> {
+        let (sql, is_catalogue) = bound(prepared, literals)?;
         let plan = match conversation.take(&sql) {
             Some(plan) => plan,
             None => stop.unless(self.plan(is_catalogue, sql)).await?,
         };
-        let fields = Arc::new(types::fields(plan.schema().as_arrow(), format));
-        prepared.check(&fields)?;
+        let schema = Arc::clone(plan.schema().inner());
+        check(&schema)?;
         let (session, catalogue) = (Arc::clone(&self.session), Arc::clone(&self.catalogue));
         let begin = async move {
             let begun = if is_catalogue { catalogue.begin(plan).await } else { session.begin(plan).await };
             begun.map_err(engine)
         };
-        let mut batches = stop.unless(begin).await?;
-        let mut is_cut = None;
-        if let Some(most) = self.bounds.max_rows.filter(|_| !is_catalogue) {
-            let (limited, flag) = limit_rows(batches, most);
-            (batches, is_cut) = (limited, Some((most, flag)));
-        }
-        *conversation.is_cut.lock().unwrap_or_else(PoisonError::into_inner) = is_cut;
+        let batches = stop.unless(begin).await?;
+        Ok(match self.bounds.max_rows.filter(|_| !is_catalogue) {
+            Some(most) => {
+                let (batches, flag) = limit_rows(batches, most);
+                Begun { schema, batches, cut: Some((most, flag)) }
+            }
+            None => Begun { schema, batches, cut: None },
+        })
+    }
+
+    async fn rows(
+        &self,
+        conversation: &Conversation,
+        prepared: &Prepared,
+        literals: &[String],
+        format: &Format,
+        mut stop: Stop,
+    ) -> PgWireResult<QueryResponse> {
+        let check = |schema: &Schema| prepared.check(&types::fields(schema, format));
+        let Begun { schema, batches, cut } = self.begin(conversation, prepared, literals, &mut stop, check).await?;
+        conversation.note_cut(cut);
+        let fields = Arc::new(types::fields(&schema, format));
         Ok(QueryResponse::new(Arc::clone(&fields), encoded(batches, fields, stop)))
     }
+}
+
+/// The query of a statement with its parameters, and whether it is one of the catalogue.
+fn bound(prepared: &Prepared, literals: &[String]) -> PgWireResult<(String, bool)> {
+    let query = prepared.query.as_ref().ok_or_else(|| refuse("XX000", "the statement has no query: this is a bug"))?;
+    Ok((text::bind(&query.text, literals), query.is_catalogue))
+}
+
+/// The next batch of a result, and what is left of it.
+pub(super) async fn next_batch(
+    mut batches: SendableRecordBatchStream,
+) -> PgWireResult<(Option<RecordBatch>, SendableRecordBatchStream)> {
+    // A connection outlives a bug that one query runs into.
+    let batch = AssertUnwindSafe(batches.next()).catch_unwind().await;
+    let batch = batch.map_err(|_| refuse("XX000", "the query engine failed: this is a bug"))?;
+    Ok((batch.transpose().map_err(engine)?, batches))
 }
 
 /// The rows of a result, until it or something else ends it.
@@ -278,21 +386,14 @@ fn encoded(
     fields: Arc<Vec<FieldInfo>>,
     stop: Stop,
 ) -> impl Stream<Item = PgWireResult<DataRow>> + Send + 'static {
-    let rows =
-        stream::try_unfold((batches, stop), move |(mut batches, mut stop): (SendableRecordBatchStream, Stop)| {
-            let fields = Arc::clone(&fields);
-            async move {
-                let next = async move {
-                    // A connection outlives a bug that one query runs into.
-                    let batch = AssertUnwindSafe(batches.next()).catch_unwind().await;
-                    let batch = batch.map_err(|_| refuse("XX000", "the query engine failed: this is a bug"))?;
-                    Ok((batch.transpose().map_err(engine)?, batches))
-                };
-                let (batch, batches) = stop.unless(next).await?;
-                let rows = batch.map(|batch| Rows::new(&batch, &fields)).transpose()?;
-                PgWireResult::Ok(rows.map(|rows| (stream::iter(rows), (batches, stop))))
-            }
-        });
+    let rows = stream::try_unfold((batches, stop), move |(batches, mut stop): (SendableRecordBatchStream, Stop)| {
+        let fields = Arc::clone(&fields);
+        async move {
+            let (batch, batches) = stop.unless(next_batch(batches)).await?;
+            let rows = batch.map(|batch| Rows::new(&batch, &fields)).transpose()?;
+            PgWireResult::Ok(rows.map(|rows| (stream::iter(rows), (batches, stop))))
+        }
+    });
     rows.try_flatten()
 }
 

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, VisitMut as _, VisitorMut};
 use crate::query::athena::{call, take, text as literal};
 
 /// What clients send that is not planned, and what is planned in its place.
-const INSTEAD: [(&str, &str); 6] = [
+const INSTEAD: [(&str, &str); 7] = [
     // psql's \d+
     ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
     // The JDBC driver, when it asks for primary keys; there are none.
@@ -17,10 +17,15 @@ const INSTEAD: [(&str, &str); 6] = [
     // The names of functions are text here.
     ("'pg_catalog.array_in'::regproc", "'array_in'"),
     ("'array_in'::regproc", "'array_in'"),
+    // The driver of Arrow, when it loads types.
+    ("typreceive != 0 OR typsend != 0", "typreceive <> '' OR typsend <> ''"),
 ];
 
 /// A statement with what is not planned replaced in its text.
 pub(super) fn text(sql: &str) -> String {
+    if sql.contains("proc.proname='array_recv'") && sql.contains("elemtypoid") {
+        return TYPES_OF_NPGSQL.to_owned();
+    }
     let sql = types_of_asyncpg(sql).unwrap_or_else(|| sql.to_owned());
     INSTEAD.iter().fold(sql, |sql, (from, to)| sql.replace(from, to))
 }
@@ -29,6 +34,13 @@ pub(super) fn text(sql: &str) -> String {
 pub(super) fn rewrite(statement: &mut ast::Statement) {
     let _ = statement.visit(&mut Meanings);
 }
+
+/// What Npgsql is told of types when it connects, in the place of its query, which finds arrays by the numbers of their functions:
+/// arrays stand behind what they are of.
+const TYPES_OF_NPGSQL: &str = "SELECT 'pg_catalog' AS nspname, oid, typname, \
+    CASE WHEN typreceive = 'array_recv' THEN 'a' ELSE typtype END AS typtype, typnotnull, \
+    CASE WHEN typreceive = 'array_recv' THEN typelem END AS elemtypoid \
+    FROM pg_catalog.pg_type WHERE typtype = 'b' ORDER BY CASE WHEN typreceive = 'array_recv' THEN 1 ELSE 0 END, oid";
 
 /// The query that asks for some types in the place of the one that asyncpg sends, which follows their elements and fields to any depth:
 /// here they are arrays of types that it knows.

@@ -6,16 +6,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{Sink, SinkExt as _, StreamExt as _};
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
-use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler, send_query_response, send_ready_for_query};
+use pgwire::api::query::{
+    ExtendedQueryHandler, SimpleQueryHandler, send_describe_response, send_query_response, send_ready_for_query,
+};
 use pgwire::api::results::{
-    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldInfo, Response, Tag,
+    DescribePortalResponse, DescribeResponse as _, DescribeStatementResponse, FieldInfo, QueryResponse, Response, Tag,
 };
 use pgwire::api::stmt::StoredStatement;
 use pgwire::api::store::{Entry, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::extendedquery::{Execute, PortalSuspended, Sync as SyncMessage};
+use pgwire::messages::copy::{CopyData, CopyDone, CopyOutResponse};
+use pgwire::messages::extendedquery::{
+    Describe, Execute, PortalSuspended, Sync as SyncMessage, TARGET_TYPE_BYTE_PORTAL,
+};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::simplequery::Query;
 use tokio::runtime::Handle;
@@ -23,6 +28,7 @@ use tokio::sync::watch;
 
 use super::answer::{Answer, Conversation, setting};
 use super::catalogue::Catalogue;
+use super::copy::CopyOut;
 use super::errors::refuse;
 use super::prepared::{Parser, Prepared};
 use super::statement::Kind;
@@ -63,8 +69,34 @@ impl Handler {
                 send_query_response(client, rows, true).await?;
                 self.tell_of_cut(client).await
             }
+            Answer::Copy(copy, rows) => self.send_copy(client, &copy, rows).await,
             Answer::Done(tag) => send_tag(client, tag).await,
         }
+    }
+
+    /// Sends rows as a copy.
+    async fn send_copy<C>(&self, client: &mut C, copy: &CopyOut, mut rows: QueryResponse) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let columns: Vec<String> = rows.row_schema.iter().map(|field| field.name().to_owned()).collect();
+        let count = i16::try_from(columns.len()).map_err(|_| refuse("54011", "a copy has 32,767 columns at most"))?;
+        let begun = CopyOutResponse::new(copy.code(), count, vec![i16::from(copy.code()); columns.len()]);
+        client.feed(PgWireBackendMessage::CopyOutResponse(begun)).await?;
+        let mut writer = copy.writer(columns);
+        let mut sent = 0;
+        while let Some(row) = rows.data_rows().next().await {
+            client.feed(PgWireBackendMessage::CopyData(CopyData::new(writer.row(&row?)))).await?;
+            sent += 1;
+        }
+        let end = writer.end();
+        if !end.is_empty() {
+            client.feed(PgWireBackendMessage::CopyData(CopyData::new(end))).await?;
+        }
+        client.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
+        self.tell_of_cut(client).await?;
+        send_tag(client, Tag::new("COPY").with_rows(sent)).await
     }
 
     /// Tells the client when its result was cut.
@@ -94,6 +126,7 @@ impl Handler {
                 self.describe(conversation, stop, prepared, literals, format).await.map(Some)
             }
             Kind::Show(name) => Ok(Some(setting(name))),
+            Kind::Fetch(fetch) => conversation.cursor_fields(&fetch.name, format).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -214,6 +247,7 @@ impl ExtendedQueryHandler for Handler {
             let literals = self.literals(&mut self.stop(&conversation, client), &portal).await?;
             match self.answer(client, &portal.statement.statement, &literals, &portal.result_column_format).await? {
                 Answer::Rows(rows) => portal.start(rows).await,
+                Answer::Copy(copy, rows) => return self.send_copy(client, &copy, rows).await,
                 Answer::Done(tag) => return send_tag(client, tag).await,
             }
         }
@@ -237,6 +271,24 @@ impl ExtendedQueryHandler for Handler {
             if sent == most {
                 return Ok(client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?);
             }
+        }
+    }
+
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let conversation = Conversation::of(client, &self.cancels);
+        // A cursor is a portal, too.
+        match &message.name {
+            Some(name) if message.target_type == TARGET_TYPE_BYTE_PORTAL && conversation.has_cursor(name) => {
+                let fields = conversation.cursor_fields(name, &Format::UnifiedText).await?;
+                send_describe_response(client, &DescribePortalResponse::new(fields)).await
+            }
+            _ => self._on_describe(client, message).await,
         }
     }
 

@@ -12,6 +12,8 @@ mod auth;
 mod catalogue;
 mod compatibility;
 mod connection;
+mod copy;
+mod cursors;
 mod errors;
 mod functions;
 mod handler;

@@ -21,11 +21,19 @@ const MAX_PARAMETERS: usize = 65_535;
 /// The columns of a result, by name and type.
 type Columns = Vec<(String, Type)>;
 
+/// A query that is a statement, or stands in one.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    pub(super) text: Arc<str>,
+    /// It is one of the catalogue.
+    pub(super) is_catalogue: bool,
+}
+
 /// A statement that was prepared.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
-    pub(super) text: Arc<str>,
     pub(super) kind: Kind,
+    pub(super) query: Option<Query>,
     pub(super) parameters: usize,
     /// The types of its parameters, once they are asked for; `UNKNOWN` where the query engine cannot tell.
     pub(super) types: Arc<OnceCell<Vec<Type>>>,
@@ -42,7 +50,9 @@ impl Prepared {
                 format!("there is no parameter ${parameters}: a statement has {MAX_PARAMETERS} at most"),
             ));
         }
-        Ok(Self { text: text.into(), kind: kind(text)?, parameters, types: Arc::default(), told: Arc::default() })
+        let kind = kind(text)?;
+        let query = kind.query(text).map(|(text, is_catalogue)| Query { text: text.into(), is_catalogue });
+        Ok(Self { kind, query, parameters, types: Arc::default(), told: Arc::default() })
     }
 
     /// Notes the columns that the client is told of.

@@ -3,6 +3,8 @@
 use datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 use pgwire::error::PgWireError;
 
+use super::copy::CopyOut;
+use super::cursors::{Declare, Fetch};
 use super::errors::refuse;
 use super::text::{Token, scan};
 
@@ -30,6 +32,14 @@ pub(super) enum Kind {
     Discard,
     /// The prepared statement of this name is forgotten; without a name, all are.
     Deallocate(Option<String>),
+    /// A query whose rows go to the client as text, CSV or in binary form.
+    Copy(Box<CopyOut>),
+    Declare(Declare),
+    Fetch(Fetch),
+    /// The cursor passes over rows.
+    Move(Fetch),
+    /// The cursor of this name is closed; without a name, all are.
+    Close(Option<String>),
     /// Nothing is to be done; the command's name.
     Nothing(&'static str),
 }
@@ -61,14 +71,13 @@ const ABOUT: [&str; 23] = [
     "pg_advisory_unlock_all",
 ];
 
-const WRITES: [&str; 26] = [
+const WRITES: [&str; 25] = [
     "ALTER",
     "ANALYZE",
     "CALL",
     "CHECKPOINT",
     "CLUSTER",
     "COMMENT",
-    "COPY",
     "CREATE",
     "DELETE",
     "DO",
@@ -90,7 +99,7 @@ const WRITES: [&str; 26] = [
     "UPDATE",
 ];
 
-const NOT_THERE: [&str; 7] = ["DECLARE", "EXECUTE", "FETCH", "LISTEN", "MOVE", "PREPARE", "USE"];
+const NOT_THERE: [&str; 4] = ["EXECUTE", "LISTEN", "PREPARE", "USE"];
 
 /// Settings whose names are several words.
 const SHOWN: [(&[&str], &str); 2] =
@@ -132,7 +141,15 @@ pub(super) fn kind(sql: &str) -> Result<Kind, PgWireError> {
             [prepare, name] if prepare.is("PREPARE") => deallocate(*name)?,
             _ => return Err(refuse("42601", UNNAMED)),
         },
-        "CLOSE" => Kind::Nothing("CLOSE CURSOR"),
+        "CLOSE" => match rest {
+            [all] if all.is("ALL") => Kind::Close(None),
+            [name] => Kind::Close(name.name()),
+            _ => return Err(refuse("42601", "CLOSE takes the name of a cursor, or ALL")),
+        },
+        "COPY" => Kind::Copy(Box::new(CopyOut::parse(sql, &scanned)?)),
+        "DECLARE" => Kind::Declare(Declare::parse(sql, &scanned)?),
+        "FETCH" => Kind::Fetch(Fetch::parse(rest)?),
+        "MOVE" => Kind::Move(Fetch::parse(rest)?),
         "VACUUM" => return Err(read_only("VACUUM")),
         "SHOW" => shown(rest).map_or(Kind::Query, Kind::Show),
         command if WRITES.contains(&command) => return Err(read_only(command)),
@@ -148,13 +165,10 @@ const UNNAMED: &str = "DEALLOCATE takes the name of a prepared statement, or ALL
 
 /// DEALLOCATE of a name, or ALL.
 fn deallocate(name: Token<'_>) -> Result<Kind, PgWireError> {
-    match name {
-        all if all.is("ALL") => Ok(Kind::Deallocate(None)),
-        Token::Name(name) => Ok(Kind::Deallocate(Some(name.to_owned()))),
-        // Names without quotes are those in small letters.
-        Token::Word(name) => Ok(Kind::Deallocate(Some(name.to_lowercase()))),
-        _ => Err(refuse("42601", UNNAMED)),
+    if name.is("ALL") {
+        return Ok(Kind::Deallocate(None));
     }
+    name.name().map(|name| Kind::Deallocate(Some(name))).ok_or_else(|| refuse("42601", UNNAMED))
 }
 
 /// A write that is refused, whatever it is about.
@@ -181,6 +195,23 @@ fn shown(rest: &[Token<'_>]) -> Option<String> {
         }
         [Token::Name(name)] => Some((*name).to_owned()),
         _ => None,
+    }
+}
+
+impl Kind {
+    /// The query that a statement is, or has in it, and whether it is one of the catalogue. `sql`: the statement.
+    pub(super) fn query<'a>(&'a self, sql: &'a str) -> Option<(&'a str, bool)> {
+        let inner = |sql: &'a str| {
+            let tokens: Vec<Token<'_>> = scan(sql).into_iter().map(|(token, _)| token).collect();
+            (sql, query(&tokens) == Self::Catalogue)
+        };
+        match self {
+            Self::Query => Some((sql, false)),
+            Self::Catalogue => Some((sql, true)),
+            Self::Copy(copy) => Some(inner(&copy.query)),
+            Self::Declare(declare) => Some(inner(&declare.query)),
+            _ => None,
+        }
     }
 }
 
@@ -261,7 +292,6 @@ mod tests {
             "-- read\nDELETE FROM orders",
             "CREATE TABLE t (a int)",
             "COPY orders TO '/etc/passwd'",
-            "copy (select 1) to stdout",
             "SELECT * INTO t FROM orders",
             "WITH t AS (SELECT 1) INSERT INTO orders SELECT * FROM t",
             "BEGIN READ WRITE",
@@ -270,8 +300,34 @@ mod tests {
         ] {
             assert_eq!(refused(sql), "25006", "{sql}");
         }
-        for sql in ["DECLARE c CURSOR FOR SELECT 1", "FETCH 1 FROM c", "PREPARE p AS SELECT 1"] {
-            assert_eq!(refused(sql), "0A000", "{sql}");
+        for (sql, state) in [
+            ("PREPARE p AS SELECT 1", "0A000"),
+            ("DECLARE c SCROLL CURSOR FOR SELECT 1", "0A000"),
+            ("DECLARE c CURSOR", "42601"),
+            ("FETCH PRIOR FROM c", "55000"),
+            ("FETCH BACKWARD 10 c", "55000"),
+            ("FETCH -1 c", "55000"),
+            ("FETCH ABSOLUTE 3 c", "55000"),
+        ] {
+            assert_eq!(refused(sql), state, "{sql}");
+        }
+        for (sql, rows) in [
+            ("FETCH c", 1),
+            ("FETCH NEXT FROM c", 1),
+            ("fetch 100 in \"c\"", 100),
+            ("FETCH FORWARD 100 FROM c", 100),
+            ("FETCH FORWARD ALL IN c", usize::MAX),
+            ("FETCH ALL C", usize::MAX),
+        ] {
+            assert_eq!(kind(sql).unwrap(), Kind::Fetch(Fetch { name: "c".to_owned(), rows }), "{sql}");
+        }
+        for (sql, is_held) in [
+            ("DECLARE \"c\" NO SCROLL CURSOR FOR SELECT a FOR b", false),
+            ("declare c binary insensitive cursor without hold for SELECT a FOR b", false),
+            ("DECLARE c CURSOR WITH HOLD FOR SELECT a FOR b", true),
+        ] {
+            let expected = Declare { name: "c".to_owned(), is_held, query: "SELECT a FOR b".to_owned() };
+            assert_eq!(kind(sql).unwrap(), Kind::Declare(expected), "{sql}");
         }
         for (sql, expected) in [
             ("BEGIN", Kind::Begin),

@@ -18,7 +18,24 @@ pub(super) enum Token<'a> {
     Sign(char),
 }
 
-impl Token<'_> {
+/// A token and where it is.
+pub(super) type Place<'a> = (Token<'a>, Range<usize>);
+
+impl<'a> Token<'a> {
+    /// A keyword, or a name without quotes.
+    pub(super) fn word(self) -> Option<&'a str> {
+        if let Token::Word(word) = self { Some(word) } else { None }
+    }
+
+    /// The name that it is: without quotes, one in small letters.
+    pub(super) fn name(self) -> Option<String> {
+        match self {
+            Token::Name(name) => Some(name.replace("\"\"", "\"")),
+            Token::Word(name) => Some(name.to_lowercase()),
+            _ => None,
+        }
+    }
+
     /// Whether it is this keyword, in any case.
     pub(super) fn is(self, keyword: &str) -> bool {
         matches!(self, Token::Word(word) if word.eq_ignore_ascii_case(keyword))
@@ -26,7 +43,7 @@ impl Token<'_> {
 }
 
 /// The tokens of SQL and where they are.
-pub(super) fn scan(sql: &str) -> Vec<(Token<'_>, Range<usize>)> {
+pub(super) fn scan(sql: &str) -> Vec<Place<'_>> {
     let bytes = sql.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -164,7 +181,7 @@ pub(super) fn parameters(sql: &str) -> usize {
 
 /// The parameters behind LIMIT and OFFSET: numbers, of which the query engine does not tell.
 pub(super) fn limits(sql: &str) -> BTreeSet<usize> {
-    let limit = |pair: &[(Token<'_>, Range<usize>)]| match pair[1].0 {
+    let limit = |pair: &[Place<'_>]| match pair[1].0 {
         Token::Parameter(number) if pair[0].0.is("LIMIT") || pair[0].0.is("OFFSET") => Some(number),
         _ => None,
     };
@@ -173,7 +190,7 @@ pub(super) fn limits(sql: &str) -> BTreeSet<usize> {
 
 /// The parameters that values are compared with all elements of: `ANY($1)`.
 pub(super) fn arrays(sql: &str) -> BTreeSet<usize> {
-    let array = |three: &[(Token<'_>, Range<usize>)]| match (three[0].0, three[1].0, three[2].0) {
+    let array = |three: &[Place<'_>]| match (three[0].0, three[1].0, three[2].0) {
         (word, Token::Sign('('), Token::Parameter(number)) => {
             ["ANY", "ALL", "SOME"].iter().any(|keyword| word.is(keyword)).then_some(number)
         }
@@ -195,7 +212,7 @@ pub(super) fn casts(sql: &str) -> BTreeMap<usize, String> {
 }
 
 /// The type behind a parameter, whether it is an array of it, and where it ends.
-fn cast_behind(tokens: &[(Token<'_>, Range<usize>)]) -> Option<(String, bool, usize)> {
+fn cast_behind(tokens: &[Place<'_>]) -> Option<(String, bool, usize)> {
     /// Names of several words, by what follows their first.
     const LONG: [&[&str]; 4] = [&["with", "time", "zone"], &["without", "time", "zone"], &["precision"], &["varying"]];
     let token = |at: usize| tokens.get(at).map(|(token, _)| *token);

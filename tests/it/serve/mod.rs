@@ -3,6 +3,7 @@
 
 mod bounds;
 mod catalogue;
+mod copies;
 mod entry;
 mod queries;
 mod wire;
