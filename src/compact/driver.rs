@@ -60,6 +60,8 @@ impl Request {
             if sources.is_empty() {
                 return Err(Error::new(ErrorKind::NotFound, format!("there is no source under {}", self.raw.url())));
             }
+            let absent = self.config.sources.keys().filter(|id| !sources.contains(id));
+            notes.extend(absent.map(|id| format!("the configuration has settings for {id}, which has no raw objects")));
             sources
         } else {
             self.sources.iter().try_for_each(|id| check_source_id(id))?;

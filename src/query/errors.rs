@@ -17,7 +17,7 @@ const VALUES: [(&str, &str); 9] = [
 ];
 
 /// Advice of the engine, and what is said instead.
-const ADVICE: [(&str, &str, &str); 4] = [
+const ADVICE: [(&str, &str, &str); 7] = [
     (".\nThis issue was likely caused by a bug", "datafusion/issues", ""),
     (
         "\nColumn names are case sensitive. You can use double quotes to refer to the ",
@@ -30,16 +30,26 @@ const ADVICE: [(&str, &str, &str); 4] = [
         " Give more with --memory-limit.",
     ),
     ("Optimizer rule '", "' failed\ncaused by\n", ""),
+    ("Execution error: Function '", "' user-defined coercion failed with: Error during planning: ", ""),
+    (". No function matches the given name", "", "."),
+    (" failed to match any signature, errors: ", "", " takes no such arguments"),
 ];
 
 /// The message of an error.
 pub(super) fn plain(error: &DataFusionError) -> String {
     // Of what fails before a query runs, the values are those of the statement.
     let is_planned = matches!(error, DataFusionError::Context(what, _) if what.starts_with("Optimizer rule"));
-    let mut text = error.strip_backtrace();
+    let mut text = match error.find_root() {
+        // The engine shows the parts of its own error.
+        DataFusionError::SQL(error, _) => {
+            error.to_string().replacen("sql parser error: ", "the SQL cannot be parsed: ", 1)
+        }
+        _ => error.strip_backtrace(),
+    };
     for (begin, end, instead) in ADVICE {
         cut(&mut text, begin, end, instead, true);
     }
+    text = text.replace("Internal error: Function '", "Function '");
     // Names that are ours alone.
     cut(&mut text, "\nDid you mean '__", "'?", "", true);
     for (begin, end) in VALUES {
@@ -83,6 +93,16 @@ mod tests {
         let planned = cast("Cannot cast string 'x' to value of Int64 type")
             .context("Optimizer rule 'simplify_expressions' failed");
         assert_eq!(plain(&planned), "Arrow error: Cast error: Cannot cast string 'x' to value of Int64 type");
+    }
+
+    #[test]
+    fn what_a_function_does_not_take_is_told_once() {
+        let coerced = "Function 'f' user-defined coercion failed with: Error during planning: f takes varchar. No function matches the given name and argument types 'f(Int64)'.\n\tCandidate functions:\n\tf(UserDefined)";
+        let coerced = DataFusionError::Plan(format!("Execution error: {coerced}"));
+        assert_eq!(plain(&coerced), "Error during planning: f takes varchar.");
+        let matched = "Internal error: Function 'sum' failed to match any signature, errors: Error during planning: Function 'sum' requires Decimal,Error";
+        let matched = plain(&DataFusionError::Plan(matched.to_owned()));
+        assert_eq!(matched, "Error during planning: Function 'sum' takes no such arguments");
     }
 
     #[test]

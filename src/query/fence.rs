@@ -22,6 +22,7 @@ use datafusion::physical_expr::expressions::LambdaVariable;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
     ReplaceChildrenOptions, replace_children_if_necessary,
@@ -48,7 +49,15 @@ impl fmt::Debug for Fenced {
 impl PhysicalOptimizerRule for Fenced {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = plan.transform_up(fence_below).data()?;
-        let plan = self.0.optimize(plan, config)?;
+        // A join finds the least and the greatest of its keys for a filter, and fails where rows and lists have none.
+        let plan = match joins_nested(&plan)? {
+            true => {
+                let mut config = config.clone();
+                config.optimizer.enable_join_dynamic_filter_pushdown = false;
+                self.0.optimize(plan, &config)?
+            }
+            false => self.0.optimize(plan, config)?,
+        };
         let open = |node: Arc<dyn ExecutionPlan>| match node.downcast_ref::<Fence>() {
             Some(fence) => Ok(Transformed::yes(Arc::clone(&fence.0))),
             None => Ok(Transformed::no(node)),
@@ -63,6 +72,16 @@ impl PhysicalOptimizerRule for Fenced {
     fn schema_check(&self) -> bool {
         self.0.schema_check()
     }
+}
+
+/// Whether a join is by rows, lists or maps.
+fn joins_nested(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    plan.exists(|node| {
+        let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(false) };
+        let schema = join.left().schema();
+        let is_nested = |(key, _): &(Arc<dyn PhysicalExpr>, _)| Ok(key.data_type(&schema)?.is_nested());
+        join.on().iter().map(is_nested).find(|is| !matches!(is, Ok(false))).unwrap_or(Ok(false))
+    })
 }
 
 /// Puts fences between a node and those of its inputs that filters must not reach.

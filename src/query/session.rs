@@ -223,6 +223,15 @@ impl SqlSession {
         self.context.execute_logical_plan(plan).await?.execute_stream().await
     }
 
+    /// The columns of the rows that a plan gives.
+    ///
+    /// # Errors
+    /// When its types do not go together.
+    #[cfg(feature = "postgres")]
+    pub(super) fn columns(&self, plan: &LogicalPlan) -> datafusion::error::Result<arrow::datatypes::SchemaRef> {
+        columns_of(&self.context, plan)
+    }
+
     /// The rows that a SHOW asks for.
     async fn shown(&self, what: &Shown) -> datafusion::error::Result<Vec<Vec<String>>> {
         let catalog = self.context.catalog(CATALOG);
@@ -305,4 +314,18 @@ pub(super) fn wrong(error: &DataFusionError) -> Error {
         _ => ErrorKind::Failed,
     };
     Error::new(kind, plain(error))
+}
+
+/// The columns of the rows that a plan gives: under the names of the plan, of the types that the branches of an expression, or of
+/// a union, are brought to when it is analyzed.
+#[cfg(feature = "postgres")]
+pub(super) fn columns_of(
+    context: &SessionContext,
+    plan: &LogicalPlan,
+) -> datafusion::error::Result<arrow::datatypes::SchemaRef> {
+    let state = context.state();
+    let analyzed = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
+    let named = plan.schema().fields().iter().zip(analyzed.schema().fields());
+    let fields = named.map(|(field, typed)| typed.as_ref().clone().with_name(field.name()));
+    Ok(Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>())))
 }

@@ -164,6 +164,14 @@ fn a_dangling_link_and_a_link_out_of_the_source_are_passed_over_and_reported() {
 }
 
 #[test]
+fn settings_for_a_source_that_is_not_there_are_noted() {
+    let roots = one_record();
+    std::fs::write(roots.dir.path().join("siltstone.toml"), "[sources.S]\nzstd_level = 9\n[sources.s]\n").unwrap();
+    let ran = roots.run_here(&["compact"]).ok();
+    assert_eq!(ran.matches("the configuration has settings for S, which has no raw objects").count(), 1, "{ran}");
+}
+
+#[test]
 fn an_object_without_permission_is_left_for_another_run() {
     use std::os::unix::fs::PermissionsExt as _;
     let roots = one_record();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::types::Int64Type;
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, ListArray, StructArray, UInt64Array, make_comparator,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, ListArray, StringArray, StructArray, UInt64Array, make_comparator,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{SortOptions, take};
@@ -15,7 +15,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::arrays::{as_list, item_type, two_lists};
-use super::function::{Arg, Gives, Takes, by_row, failed, function, wrong};
+use super::casts::text_of;
+use super::function::{Arg, Gives, Takes, by_row, failed, function, texts, wrong};
 use super::types::list_of;
 
 /// As in Trino.
@@ -46,10 +47,38 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
                 Ok((0..=length - size).map(|first| (first..first + size).collect()).collect())
             })
         }),
+        function("array_join", Takes::By(joined), Gives::This(DataType::Utf8), |args, _| array_join(args)),
         function("contains_sequence", Takes::By(two_lists), Gives::This(DataType::Boolean), |args, _| {
             contains_sequence(args)
         }),
     ]
+}
+
+/// An array, what stands between its elements, and what stands for nulls.
+fn joined(types: &[DataType]) -> Result<Vec<DataType>> {
+    let takes = || wrong("array_join takes an array, what stands between its elements, and what stands for nulls");
+    let [list, rest @ ..] = types else { return Err(takes()) };
+    match (as_list(list), rest.len()) {
+        (Some(list), 1 | 2) => Ok([vec![list], vec![DataType::Utf8; rest.len()]].concat()),
+        _ => Err(takes()),
+    }
+}
+
+/// The elements as casts to varchar give them; nulls are left out, unless something stands for them.
+fn array_join(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let list = args[0].as_list::<i32>();
+    let elements = text_of(list.values())?;
+    let (elements, between) = (texts(&elements), texts(&args[1]));
+    let null = args.get(2).map(texts);
+    let out: StringArray = by_row(args, |row| {
+        let entries = list.offsets()[row] as usize..list.offsets()[row + 1] as usize;
+        let words = entries.filter_map(|entry| match elements.is_null(entry) {
+            true => null.map(|null| null.value(row)),
+            false => Some(elements.value(entry)),
+        });
+        Ok(Some(words.collect::<Vec<_>>().join(between.value(row))))
+    })?;
+    Ok(Arc::new(out))
 }
 
 fn lists(types: &[DataType]) -> Result<Vec<DataType>> {

@@ -13,7 +13,7 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{Cast, Expr, ScalarUDF, TryCast};
 
 use super::dates::{local_times, print_timestamp};
-use super::function::{Arg, Gives, Takes, function, same_as_first, simplified, wrong};
+use super::function::{Arg, Gives, Takes, failed, function, same_as_first, simplified, wrong};
 use super::intervals::{self, is_interval};
 use super::json;
 use super::types::{JSON, named, type_name};
@@ -97,6 +97,7 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
         (DataType::Null, _) => true,
         (&JSON, _) | (_, &JSON) | (_, DataType::Timestamp(_, Some(_))) => false,
         _ if from.is_nested() || to.is_nested() => false,
+        (DataType::Utf8, to) if is_read(to) => false,
         (DataType::Timestamp(_, zone), DataType::Timestamp(..) | DataType::Date32) => is_utc(zone),
         (DataType::Timestamp(..) | DataType::Float32 | DataType::Float64, DataType::Utf8) => false,
         (from, DataType::Utf8) if is_interval(from) => false,
@@ -113,6 +114,55 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
     } else {
         Expr::Cast(Cast::new(value, to))
     }))
+}
+
+/// Whether texts of values of a type are checked, as Arrow takes others, too.
+fn is_read(to: &DataType) -> bool {
+    matches!(to, DataType::Date32 | DataType::Boolean | DataType::Float32 | DataType::Float64)
+}
+
+/// The text of a value as Arrow reads it, if Athena does.
+fn readable(text: &str, to: &DataType) -> Option<String> {
+    let text = text.trim();
+    match to {
+        // yyyy-M-d, and nothing behind it.
+        DataType::Date32 => {
+            let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+            let parts: Vec<&str> = digits.splitn(3, '-').collect();
+            let [year, month, day] = parts.as_slice() else { return None };
+            let is_number =
+                |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
+            let is_date = is_number(year, 9) && is_number(month, 2) && is_number(day, 2);
+            is_date.then(|| format!("{sign}{year:0>4}-{month:0>2}-{day:0>2}"))
+        }
+        DataType::Boolean => {
+            let words = ["true", "t", "1", "false", "f", "0"];
+            let place = words.iter().position(|word| text.eq_ignore_ascii_case(word))?;
+            Some(if place < 3 { "true" } else { "false" }.to_owned())
+        }
+        DataType::Float32 | DataType::Float64 => {
+            let is_word = ["NaN", "Infinity"].contains(&text.trim_start_matches(['+', '-']));
+            (is_word || !text.contains(['n', 'N', 'i', 'I'])).then(|| text.to_owned())
+        }
+        // Between the date and the time stands a blank.
+        _ => {
+            let behind = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
+            (!behind.starts_with(['T', 't'])).then(|| with_seconds(text))
+        }
+    }
+}
+
+/// Texts as Arrow reads them; what Athena does not take is null, or an error.
+fn readable_texts(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
+    let read = |text: Option<&str>| {
+        let Some(text) = text else { return Ok(None) };
+        match readable(text, to) {
+            None if !is_try => Err(failed(format!("a text cannot be cast to {}", type_name(to)))),
+            readable => Ok(readable),
+        }
+    };
+    let texts: StringArray = values.as_string::<i32>().iter().map(read).collect::<Result<_>>()?;
+    Ok(Arc::new(texts))
 }
 
 /// Values as casts to varchar give them.
@@ -150,10 +200,8 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
                 values.as_primitive::<Float32Type>().iter().map(|value| value.map(print_float)).collect();
             Ok(Arc::new(texts))
         }
-        (DataType::Utf8, DataType::Timestamp(..)) => {
-            let texts = values.as_string::<i32>();
-            let texts: StringArray = texts.iter().map(|text| text.map(|text| with_seconds(text.trim()))).collect();
-            plain(&(Arc::new(texts) as ArrayRef))
+        (DataType::Utf8, _) if is_read(to) || matches!(to, DataType::Timestamp(..)) => {
+            plain(&readable_texts(values, to, is_try)?)
         }
         (DataType::Float64, _) if to.is_integer() => {
             let rounded = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::array::types::Int64Type;
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, LargeStringArray, ListArray, MapArray, StringArray,
-    StructArray, new_empty_array, new_null_array,
+    StructArray, UInt64Array, new_empty_array, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{CastOptions, cast_with_options, concat};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::compute::{CastOptions, cast_with_options, concat, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use datafusion::error::Result;
@@ -17,6 +17,7 @@ use datafusion::logical_expr::ScalarUDF;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::casts::text_of;
 use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, texts};
 use super::types::{JSON, type_name};
 
@@ -430,7 +431,12 @@ pub(super) fn write(values: &ArrayRef) -> Result<ArrayRef> {
     if values.data_type().is_null() {
         return Ok(new_null_array(&JSON, values.len()));
     }
-    let options = EncoderOptions::default().with_explicit_nulls(true).with_encoder_factory(Arc::new(RawJson));
+    let options = EncoderOptions::default()
+        .with_explicit_nulls(true)
+        .with_timestamp_format("%Y-%m-%d %H:%M:%S%.3f".to_owned())
+        .with_timestamp_tz_format("%Y-%m-%d %H:%M:%S%.3f %Z".to_owned())
+        .with_encoder_factory(Arc::new(RawJson));
+    let values = &with_sorted_keys(values)?;
     let field: FieldRef = Arc::new(Field::new("", values.data_type().clone(), true));
     let mut encoder = make_encoder(&field, values.as_ref(), &options)?;
     let out: LargeStringArray = (0..values.len())
@@ -443,6 +449,50 @@ pub(super) fn write(values: &ArrayRef) -> Result<ArrayRef> {
         })
         .collect();
     Ok(Arc::new(out))
+}
+
+/// The same values, the keys of maps as texts, in their order.
+fn with_sorted_keys(values: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match values.data_type() {
+        DataType::Map(field, _) => {
+            let map = values.as_map();
+            let (keys, inner) = (text_of(map.keys())?, with_sorted_keys(map.values())?);
+            let names = texts(&keys);
+            let mut order: Vec<u64> = (0..keys.len() as u64).collect();
+            for entries in map.offsets().windows(2) {
+                let entries = &mut order[entries[0] as usize..entries[1] as usize];
+                entries.sort_by_key(|entry| names.value(*entry as usize));
+            }
+            let order = UInt64Array::from(order);
+            let columns = vec![take(&keys, &order, None)?, take(&inner, &order, None)?];
+            let DataType::Struct(fields) = field.data_type() else { return Ok(Arc::clone(values)) };
+            let fields: Fields = fields
+                .iter()
+                .zip(&columns)
+                .map(|(field, column)| Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())))
+                .collect();
+            let entries = StructArray::new(fields, columns, None);
+            let field = Arc::new(field.as_ref().clone().with_data_type(entries.data_type().clone()));
+            Arc::new(MapArray::try_new(field, map.offsets().clone(), entries, map.nulls().cloned(), false)?)
+        }
+        DataType::List(field) => {
+            let list = values.as_list::<i32>();
+            let items = with_sorted_keys(list.values())?;
+            let field = Arc::new(field.as_ref().clone().with_data_type(items.data_type().clone()));
+            Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?)
+        }
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let rows = values.as_struct();
+            let columns: Vec<ArrayRef> = rows.columns().iter().map(with_sorted_keys).collect::<Result<_>>()?;
+            let fields: Fields = fields
+                .iter()
+                .zip(&columns)
+                .map(|(field, column)| Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())))
+                .collect();
+            Arc::new(StructArray::try_new(fields, columns, rows.nulls().cloned())?)
+        }
+        _ => Arc::clone(values),
+    })
 }
 
 /// Writes values that are JSON already as they are.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::{Float64Type, Int64Type};
+use arrow::array::types::{Decimal128Type, Float64Type, Int64Type};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, StringArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
@@ -35,6 +35,12 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             from_base(args)
         }),
         function("width_bucket", Takes::By(bucket_types), Gives::This(DataType::Int64), |args, _| width_bucket(args)),
+        function("floor", Takes::By(rounded), Gives::By(rounded_type), |args, data_type| {
+            round_off(&args[0], data_type, f64::floor, i128::div_euclid)
+        }),
+        function("ceil", Takes::By(rounded), Gives::By(rounded_type), |args, data_type| {
+            round_off(&args[0], data_type, f64::ceil, |value, by| -(-value).div_euclid(by))
+        }),
         function("sign", Takes::By(number), Gives::By(sign_type), |args, _| Ok(sign(&args[0]))),
     ]
 }
@@ -51,8 +57,43 @@ fn number(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [data_type] if data_type.is_integer() || data_type.is_null() => Ok(vec![DataType::Int64]),
         [data_type] if data_type.is_numeric() => Ok(vec![DataType::Float64]),
-        _ => Err(wrong("sign takes a number")),
+        _ => Err(wrong("the function takes a number")),
     }
+}
+
+/// Integers and decimals stay what they are.
+fn rounded(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [decimal @ DataType::Decimal128(_, 0..)] => Ok(vec![decimal.clone()]),
+        [DataType::Decimal256(..)] => Ok(vec![DataType::Float64]),
+        _ => number(types),
+    }
+}
+
+fn rounded_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataType> {
+    Ok(match types {
+        [DataType::Decimal128(precision, scale @ 1..)] => {
+            let whole = precision.saturating_sub(scale.unsigned_abs());
+            DataType::Decimal128((whole + 1).min(DECIMAL128_MAX_PRECISION), 0)
+        }
+        _ => rounded(types)?[0].clone(),
+    })
+}
+
+/// `whole`: a number divided by another, to the integer wanted.
+fn round_off(
+    values: &ArrayRef,
+    data_type: &DataType,
+    double: fn(f64) -> f64,
+    whole: fn(i128, i128) -> i128,
+) -> Result<ArrayRef> {
+    if let Some(doubles) = values.as_primitive_opt::<Float64Type>() {
+        return Ok(Arc::new(doubles.unary::<_, Float64Type>(double)));
+    }
+    let DataType::Decimal128(_, scale @ 1..) = values.data_type() else { return Ok(Arc::clone(values)) };
+    let by = 10_i128.pow(scale.unsigned_abs().into());
+    let rounded = values.as_primitive::<Decimal128Type>().unary::<_, Decimal128Type>(|value| whole(value, by));
+    Ok(Arc::new(rounded.with_data_type(data_type.clone())))
 }
 
 fn sign_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataType> {

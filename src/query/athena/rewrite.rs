@@ -63,15 +63,16 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(message);
         }
         order_by_place(query);
-        if let Some(Fetch { with_ties: false, percent: false, quantity: Some(quantity) }) = &query.fetch {
+        if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
+            let quantity = quantity.clone().unwrap_or_else(|| number("1"));
             match &mut query.limit_clause {
                 None => {
-                    let limit = Some(quantity.clone());
+                    let limit = Some(quantity);
                     query.limit_clause = Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
                     query.fetch = None;
                 }
                 Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => {
-                    *limit = Some(quantity.clone());
+                    *limit = Some(quantity);
                     query.fetch = None;
                 }
                 Some(_) => {}
@@ -84,6 +85,14 @@ impl VisitorMut for Rewriter {
         match table {
             // The planner would pass over it.
             TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE is not supported".to_owned()),
+            // What the console of Athena writes before the names of schemas.
+            TableFactor::Table { name, .. } if name.0.len() == 3 => {
+                let catalog = name.0[0].as_ident().map(|name| name.value.to_lowercase());
+                if catalog.as_deref() == Some("awsdatacatalog") {
+                    name.0.remove(0);
+                }
+                ControlFlow::Continue(())
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -182,6 +191,11 @@ impl VisitorMut for Rewriter {
             Expr::Subquery(query) if meanings::seems_not_null(query) => {
                 Ok(Some(call(casts::NULLABLE, vec![take(expr)])))
             }
+            // The engine makes another aggregate of an element of this one, which does not go with others.
+            Expr::CompoundFieldAccess { root, .. } if is_array_agg(root) => {
+                **root = call(casts::NULLABLE, vec![take(root)]);
+                Ok(None)
+            }
             Expr::Case { .. } => Ok(Some(guards::settle(take(expr)))),
             Expr::Interval(interval) => Ok(intervals::literal(interval)),
             Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } if intervals::is_written(expr) => {
@@ -218,7 +232,10 @@ fn order_by_place(query: &mut Query) {
         return;
     }
     for order in orders {
-        let is_same = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(expr) if *expr == order.expr);
+        let is_same = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => *expr == order.expr,
+            _ => false,
+        };
         let has_no_wildcard = !select
             .projection
             .iter()
@@ -368,6 +385,10 @@ fn rewrite_literal(data_type: &ast::DataType, value: &Value) -> Option<Expr> {
     }
 }
 
+fn is_array_agg(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(Function { name, .. }) if name.to_string().eq_ignore_ascii_case("array_agg"))
+}
+
 /// The positional arguments of a function.
 fn args_of(function: &mut Function) -> Option<Vec<Expr>> {
     let FunctionArguments::List(list) = &mut function.args else { return None };
@@ -409,10 +430,11 @@ fn order_by(function: &mut Function, expr: Expr, is_ascending: bool) {
 }
 
 /// Functions that DataFusion has under another name.
-const SAME: [(&str, &str); 20] = [
-    ("array_join", "array_to_string"),
+const SAME: [(&str, &str); 21] = [
     ("array_remove", "array_remove_all"),
     ("ceiling", "ceil"),
+    ("bitwise_and_agg", "bit_and"),
+    ("bitwise_or_agg", "bit_or"),
     ("codepoint", "ascii"),
     ("dow", "day_of_week"),
     ("doy", "day_of_year"),

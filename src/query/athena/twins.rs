@@ -10,6 +10,7 @@ use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::{Expr as PlannedExpr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Visit as _, Visitor};
 
+use super::joins::has_relation;
 use super::rewrite::take;
 
 /// Stands in the other name behind the right one. No text of a statement holds it.
@@ -56,13 +57,16 @@ fn tell_columns_apart(body: &mut SetExpr, ordered: &BTreeSet<String>) {
     let beside_wildcard = select.distinct.is_none() && select.projection.iter().any(is_wildcard);
     let mut before: Vec<(String, Option<String>)> = Vec::new();
     for (index, item) in select.projection.iter_mut().enumerate() {
+        // A field of a row is called as it is written last, not by its whole path.
+        let is_field = matches!(item, SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path))
+            if path.len() == 2 && !has_relation(&select.from, &path[0]));
         let (name, path, is_alias) = match item {
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => (name.clone(), None, false),
             SelectItem::UnnamedExpr(expr @ Expr::CompoundIdentifier(_)) => {
                 let path = expr.to_string().to_lowercase();
                 let Expr::CompoundIdentifier(names) = expr else { continue };
                 let [_, name] = names.as_slice() else { continue };
-                (name.clone(), Some(path), false)
+                (name.clone(), (!is_field).then_some(path), false)
             }
             SelectItem::ExprWithAlias { alias, .. } => (alias.clone(), None, true),
             _ => continue,
@@ -80,9 +84,12 @@ fn tell_columns_apart(body: &mut SetExpr, ordered: &BTreeSet<String>) {
                 _ => continue,
             };
             *item = SelectItem::ExprWithAlias { expr, alias };
-        } else {
-            before.push(own);
+            continue;
         }
+        if is_field && let SelectItem::UnnamedExpr(expr) = item {
+            *item = SelectItem::ExprWithAlias { expr: take(expr), alias: name };
+        }
+        before.push(own);
     }
 }
 

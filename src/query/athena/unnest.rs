@@ -145,10 +145,11 @@ fn plan_unnest(
         return Err(wrong("UNNEST takes WITH ORDINALITY, not WITH OFFSET"));
     };
     let schema = left.schema();
-    let mut lists = Vec::new();
+    let (mut lists, mut maps) = (Vec::new(), Vec::new());
     for array in array_exprs {
         let expr = context.sql_to_expr(array, schema)?;
         let data_type = expr.get_type(schema)?;
+        maps.push(matches!(data_type, DataType::Map(..)));
         match &data_type {
             DataType::Map(..) => lists.push(map_entries(expr)),
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => lists.push(expr),
@@ -160,13 +161,26 @@ fn plan_unnest(
     if lists.is_empty() {
         return Err(wrong("UNNEST takes at least one array"));
     }
-    let mut outputs = Vec::new();
+    let (mut outputs, mut whole) = (Vec::new(), Vec::new());
     for (index, list) in lists.iter().enumerate() {
-        outputs.extend(outputs_of(&format!("__unnest_{index}"), &list.get_type(schema)?));
+        let column = format!("__unnest_{index}");
+        let of_list = outputs_of(&column, &list.get_type(schema)?);
+        match maps[index] {
+            true => whole.extend(of_list.iter().cloned()),
+            false => whole.push((Expr::Column(Column::from_name(column)), "element".to_owned())),
+        }
+        outputs.extend(of_list);
     }
     if with_ordinality {
         lists.push(ordinals(lists.clone()));
-        outputs.push((Expr::Column(Column::from_name(format!("__unnest_{}", lists.len() - 1))), "ordinality".into()));
+        let column = Column::from_name(format!("__unnest_{}", lists.len() - 1));
+        for outputs in [&mut outputs, &mut whole] {
+            outputs.push((Expr::Column(column.clone()), "ordinality".into()));
+        }
+    }
+    // In Athena one name for an array of rows is that of the row.
+    if alias.as_ref().is_some_and(|alias| alias.columns.len() == whole.len()) {
+        outputs = whole;
     }
     let before: Vec<Expr> = schema.iter().map(|(table, field)| Expr::from((table, field))).collect();
     let names: Vec<Column> = (0..lists.len()).map(|index| Column::from_name(format!("__unnest_{index}"))).collect();

@@ -51,11 +51,14 @@ struct Begun {
     cut: Option<Cut>,
 }
 
+/// A plan, and the columns of its rows.
+type Planned = (LogicalPlan, SchemaRef);
+
 /// What is known of a connection.
 pub(super) struct Conversation {
     cancellable: Cancellable,
     /// The plan made last, by the statement with its literals.
-    planned: Mutex<Option<(String, Stopwatch, LogicalPlan)>>,
+    planned: Mutex<Option<(String, Stopwatch, Planned)>>,
     /// Whether the result that is on its way was cut.
     is_cut: Mutex<Option<Cut>>,
     cursors: Cursors,
@@ -116,12 +119,12 @@ impl Conversation {
         Some(ErrorInfo::new("WARNING".to_owned(), "01004".to_owned(), message))
     }
 
-    fn hold(&self, sql: String, plan: LogicalPlan) {
+    fn hold(&self, sql: String, plan: Planned) {
         *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some((sql, Stopwatch::start(), plan));
     }
 
     /// The plan that was made for a statement just now.
-    fn take(&self, sql: &str) -> Option<LogicalPlan> {
+    fn take(&self, sql: &str) -> Option<Planned> {
         let held = self.planned.lock().unwrap_or_else(PoisonError::into_inner).take();
         held.filter(|(held, made, _)| held == sql && made.seconds() < SECONDS).map(|(_, _, plan)| plan)
     }
@@ -263,10 +266,10 @@ impl Handler {
         format: &Format,
     ) -> PgWireResult<Vec<FieldInfo>> {
         let (sql, is_catalogue) = bound(prepared, literals)?;
-        let plan = stop.unless(self.plan(is_catalogue, sql.clone())).await?;
-        let fields = types::fields(plan.schema().as_arrow(), format);
+        let planned = stop.unless(self.plan_typed(is_catalogue, sql.clone())).await?;
+        let fields = types::fields(&planned.1, format);
         prepared.tell(&fields);
-        conversation.hold(sql, plan);
+        conversation.hold(sql, planned);
         Ok(fields)
     }
 
@@ -317,6 +320,21 @@ impl Handler {
         }
     }
 
+    /// The same with the columns of the rows.
+    fn plan_typed(
+        &self,
+        is_catalogue: bool,
+        sql: String,
+    ) -> impl Future<Output = PgWireResult<Planned>> + Send + 'static {
+        let (session, catalogue) = (Arc::clone(&self.session), Arc::clone(&self.catalogue));
+        let plan = self.plan(is_catalogue, sql);
+        async move {
+            let plan = plan.await?;
+            let schema = if is_catalogue { catalogue.columns(&plan) } else { session.columns(&plan) };
+            Ok((plan, schema.map_err(engine)?))
+        }
+    }
+
     /// Begins a query, if `check` has nothing against its columns.
     async fn begin(
         &self,
@@ -327,11 +345,10 @@ impl Handler {
         check: impl FnOnce(&Schema) -> PgWireResult<()>,
     ) -> PgWireResult<Begun> {
         let (sql, is_catalogue) = bound(prepared, literals)?;
-        let plan = match conversation.take(&sql) {
-            Some(plan) => plan,
-            None => stop.unless(self.plan(is_catalogue, sql)).await?,
+        let (plan, schema) = match conversation.take(&sql) {
+            Some(planned) => planned,
+            None => stop.unless(self.plan_typed(is_catalogue, sql)).await?,
         };
-        let schema = Arc::clone(plan.schema().inner());
         check(&schema)?;
         let (session, catalogue) = (Arc::clone(&self.session), Arc::clone(&self.catalogue));
         let begin = async move {

@@ -25,7 +25,7 @@ use super::{compatibility, functions};
 use crate::error::{Context as _, Error, ErrorKind};
 use crate::query::SqlSession;
 use crate::query::cooperative::CooperativeJoins;
-use crate::query::session::CATALOG;
+use crate::query::session::{CATALOG, columns_of};
 use crate::query::{depth, fence};
 
 /// Answers queries of the catalogue.
@@ -86,6 +86,14 @@ impl Catalogue {
             .with_allow_statements(false)
             .verify_plan(&plan)?;
         Ok(plan)
+    }
+
+    /// The columns of the rows that a plan gives.
+    ///
+    /// # Errors
+    /// When its types do not go together.
+    pub(super) fn columns(&self, plan: &LogicalPlan) -> Result<SchemaRef> {
+        columns_of(&self.context, plan)
     }
 
     /// Begins what was planned.

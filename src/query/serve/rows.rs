@@ -42,6 +42,9 @@ impl Rows {
                 Encoding::Plain if *column.data_type() == DataType::Int8 => {
                     cast(column, &DataType::Int16).map_err(wrong)?
                 }
+                Encoding::Plain if *column.data_type() == DataType::UInt64 => {
+                    cast(column, &DataType::Int64).map_err(wrong)?
+                }
                 Encoding::Plain => Arc::clone(column),
                 Encoding::Json => Arc::new(json_texts(field, column).map_err(wrong)?),
                 Encoding::Numeric | Encoding::Text => text(column).map_err(wrong)?,

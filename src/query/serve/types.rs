@@ -36,6 +36,8 @@ impl WireType {
         let plain = |ty, encoding| Self { ty, modifier: -1, encoding };
         match field.data_type() {
             DataType::Null => plain(Type::TEXT, Encoding::Plain),
+            // Numbers and counts of rows; arrow-pg has them as numeric.
+            DataType::UInt64 => plain(Type::INT8, Encoding::Plain),
             DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
                 let modifier = (i32::from(*precision) << 16 | (i32::from(*scale) & 0x7ff)) + 4;
                 Self { ty: Type::NUMERIC, modifier, encoding: Encoding::Numeric }

@@ -11,16 +11,22 @@ use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::Moments;
-use crate::query::athena::function::{Arg, Gives, Takes, by_row, failed, function, texts};
+use crate::query::athena::function::{Arg, Gives, Takes, by_row, failed, function, texts, wrong};
 use crate::query::athena::types::zoned;
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![
-        function("from_iso8601_timestamp", Takes::These(&[Arg::Text], 1), Gives::This(zoned("UTC")), |args, _| {
+        function("from_iso8601_timestamp", Takes::By(text_or_moment), Gives::This(zoned("UTC")), |args, _| {
+            if let Some(moments) = args[0].as_primitive_opt::<TimestampMicrosecondType>() {
+                return Ok(Arc::new(moments.clone().with_timezone("UTC")));
+            }
             let values = texts(&args[0]);
             let out: TimestampMicrosecondArray = by_row(args, |row| {
                 let parsed = timestamp(values.value(row));
-                parsed.map(Some).ok_or_else(|| failed("from_iso8601_timestamp: a value is not of ISO 8601"))
+                // Finer than milliseconds it is not.
+                parsed
+                    .map(|micros| Some(micros - micros.rem_euclid(1000)))
+                    .ok_or_else(|| failed("from_iso8601_timestamp: a value is not of ISO 8601"))
             })?;
             Ok(Arc::new(out.with_timezone("UTC")))
         }),
@@ -34,6 +40,15 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         }),
         function("to_iso8601", Takes::These(&[Arg::Time], 1), Gives::This(DataType::Utf8), |args, _| to_iso8601(args)),
     ]
+}
+
+/// What was found to be a moment is taken as it is: texts of a column that are all moments are such.
+fn text_or_moment(types: &[DataType]) -> Result<Vec<DataType>> {
+    Ok(match types {
+        [DataType::Timestamp(_, Some(_))] => vec![zoned("UTC")],
+        [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null] => vec![DataType::Utf8],
+        _ => return Err(wrong("from_iso8601_timestamp takes a varchar")),
+    })
 }
 
 fn to_iso8601(args: &[ArrayRef]) -> Result<ArrayRef> {
