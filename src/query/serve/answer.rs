@@ -416,7 +416,7 @@ fn encoded(
 
 /// The one column of SHOW.
 pub(super) fn setting(name: &str) -> Vec<FieldInfo> {
-    vec![FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text)]
+    vec![FieldInfo::new(name.to_lowercase(), None, None, Type::TEXT, FieldFormat::Text)]
 }
 
 /// The one row of SHOW.

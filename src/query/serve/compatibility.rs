@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, VisitMut as _, VisitorMut};
 use crate::query::athena::{call, take, text as literal};
 
 /// What clients send that is not planned, and what is planned in its place.
-const INSTEAD: [(&str, &str); 7] = [
+const INSTEAD: [(&str, &str); 9] = [
     // psql's \d+
     ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
     // The JDBC driver, when it asks for primary keys; there are none.
@@ -17,6 +17,9 @@ const INSTEAD: [(&str, &str); 7] = [
     // The names of functions are text here.
     ("'pg_catalog.array_in'::regproc", "'array_in'"),
     ("'array_in'::regproc", "'array_in'"),
+    // Functions in the place of tables.
+    ("FROM current_schema()", "FROM (SELECT current_schema()) AS current_schema"),
+    ("FROM current_database()", "FROM (SELECT current_database()) AS current_database"),
     // The driver of Arrow, when it loads types.
     ("typreceive != 0 OR typsend != 0", "typreceive <> '' OR typsend <> ''"),
 ];
@@ -65,6 +68,18 @@ struct Meanings;
 impl VisitorMut for Meanings {
     type Break = ();
 
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        // What a function gives is called as the function.
+        let called: Vec<Option<ast::Ident>> = select.projection.iter().map(function_of).collect();
+        for (index, item) in select.projection.iter_mut().enumerate() {
+            let is_only = called.iter().filter(|name| **name == called[index]).count() == 1;
+            if let (ast::SelectItem::UnnamedExpr(expr), Some(name), true) = (&mut *item, &called[index], is_only) {
+                *item = ast::SelectItem::ExprWithAlias { expr: take(expr), alias: name.clone() };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
         match expr {
             ast::Expr::Like { pattern, escape_char, .. } | ast::Expr::ILike { pattern, escape_char, .. } => {
@@ -100,6 +115,13 @@ impl VisitorMut for Meanings {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The name of the function that a column is, unless it has another name.
+fn function_of(item: &ast::SelectItem) -> Option<ast::Ident> {
+    let ast::SelectItem::UnnamedExpr(ast::Expr::Function(function)) = item else { return None };
+    let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
+    Some(ast::Ident::with_quote('"', name))
 }
 
 /// Whether a query is of one of these tables, before all others.

@@ -15,6 +15,9 @@ use datafusion::scalar::ScalarValue;
 use super::settings::{SERVER_VERSION, Settings, show};
 use super::tables::is_visible;
 
+/// Rights that all have; those to write nobody has.
+const READS: [&str; 3] = ["SELECT", "USAGE", "CONNECT"];
+
 /// What a function gives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Gives {
@@ -26,6 +29,8 @@ enum Gives {
     Setting,
     /// Its second argument.
     Second,
+    /// Whether the right that its last argument names is one to read.
+    Right,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -45,6 +50,11 @@ pub(super) fn register(context: &SessionContext) {
         ("pg_table_is_visible", Gives::IsVisible),
         ("current_setting", Gives::Setting),
         ("set_config", Gives::Second),
+        ("has_table_privilege", Gives::Right),
+        ("has_any_column_privilege", Gives::Right),
+        ("has_column_privilege", Gives::Right),
+        ("has_schema_privilege", Gives::Right),
+        ("has_database_privilege", Gives::Right),
         ("obj_description", no_text()),
         ("col_description", no_text()),
         ("shobj_description", no_text()),
@@ -96,7 +106,7 @@ impl ScalarUDFImpl for Function {
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match &self.gives {
             Gives::Value(value) => value.data_type(),
-            Gives::IsVisible => DataType::Boolean,
+            Gives::IsVisible | Gives::Right => DataType::Boolean,
             Gives::Setting | Gives::Second => DataType::Utf8,
         })
     }
@@ -121,6 +131,12 @@ impl ScalarUDFImpl for Function {
                 let settings = Settings::new();
                 let values = names.as_string::<i32>().iter().map(|name| show(&settings, name?));
                 Arc::new(values.collect::<StringArray>())
+            }
+            Gives::Right => {
+                let rights = argument(arrays.len().saturating_sub(1), &DataType::Utf8)?;
+                let is_to_read = |right: &str| READS.iter().any(|read| right.to_uppercase().contains(read));
+                let is_held = rights.as_string::<i32>().iter().map(|right| right.map(is_to_read));
+                Arc::new(is_held.collect::<BooleanArray>())
             }
             _ => argument(1, &DataType::Utf8)?,
         };

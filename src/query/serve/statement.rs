@@ -236,7 +236,14 @@ fn query(tokens: &[Token<'_>]) -> Kind {
         let word = word(at);
         !has_from && !is_qualified(at) && (word.starts_with("pg_") || ABOUT.contains(&word.as_str()))
     };
-    match (0..tokens.len()).any(|at| names_schema(at) || is_relation(at) || is_about(at)) {
+    // A function in the place of a table.
+    let is_called = |at: usize| {
+        at > 0
+            && tokens[at - 1].is("FROM")
+            && tokens.get(at + 1) == Some(&Token::Sign('('))
+            && ABOUT.contains(&word(at).as_str())
+    };
+    match (0..tokens.len()).any(|at| names_schema(at) || is_relation(at) || is_about(at) || is_called(at)) {
         true => Kind::Catalogue,
         false => Kind::Query,
     }
@@ -280,6 +287,7 @@ mod tests {
             "SELECT 'orders'::regclass::oid",
             "SELECT pg_catalog.set_config('search_path', '', false)",
             "SELECT pg_backend_pid()",
+            "SELECT * FROM current_schema()",
         ] {
             assert_eq!(kind(sql).unwrap(), Kind::Catalogue, "{sql}");
         }

@@ -171,6 +171,43 @@ fn writes_are_refused() {
 }
 
 #[test]
+fn columns_are_told_of_the_types_that_their_values_have() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    let file = roots.lake.with_file_name("types.sql");
+    for (statement, types) in [
+        ("SELECT 1 AS a UNION ALL SELECT 1.5", "a|double precision"),
+        (
+            "SELECT CASE WHEN total > 5 THEN 0 ELSE total END AS a, if(total > 5, 1, 1.5) AS b FROM orders",
+            "a|double precision\nb|double precision",
+        ),
+        ("SELECT sum(CASE WHEN total > 5 THEN 0 ELSE total END) AS a FROM orders", "a|double precision"),
+        ("SELECT NULL AS a UNION ALL SELECT date '2024-01-01'", "a|date"),
+        ("SELECT CAST(1 AS integer) AS a UNION ALL SELECT 3000000000", "a|bigint"),
+        (
+            "SELECT row_number() OVER () AS a, approx_distinct(status) AS b FROM orders GROUP BY status",
+            "a|bigint\nb|bigint",
+        ),
+    ] {
+        std::fs::write(&file, format!("{statement} \\gdesc\n")).unwrap();
+        let told = Ran::of(&mut server.psql(&["-At", "-f", file.to_str().unwrap()])).ok();
+        assert_eq!(told.trim_end(), types, "{statement}");
+        let copy = server.psql(&["-c", &format!("COPY ({statement}) TO STDOUT BINARY")]).output().unwrap();
+        assert!(copy.status.success() && copy.stdout.starts_with(b"PGCOPY\n"), "{statement}: {copy:?}");
+    }
+    assert_eq!(server.rows("SELECT 1 AS a UNION ALL SELECT 1.5 ORDER BY a"), "1\n1.5\n");
+    let named = Ran::of(&mut server.psql(&["--csv", "-c", "SELECT current_schema(), pg_backend_pid()"])).ok();
+    assert_eq!(named.lines().next(), Some("current_schema,pg_backend_pid"));
+    let named = Ran::of(&mut server.psql(&["--csv", "-c", "SELECT * FROM current_schema()"])).ok();
+    assert_eq!(named, "current_schema\npublic\n");
+    let rights = "SELECT has_table_privilege('orders', 'SELECT'), has_table_privilege('x', 'orders', 'INSERT')";
+    assert_eq!(server.rows(rights), "t|f\n");
+}
+
+#[test]
 fn psycopg_sends_parameters_and_gets_values_of_their_types() {
     let Ok(python) = std::env::var("SILTSTONE_TEST_PSYCOPG") else {
         eprintln!("not tested: SILTSTONE_TEST_PSYCOPG names no Python with psycopg");
