@@ -18,7 +18,7 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
-use super::information::Information;
+use super::information::{Information, schema};
 use super::settings::settings;
 use super::tables::{NAMESPACES, Row, Table, Tables, fixed, table_of};
 use super::{compatibility, functions};
@@ -105,6 +105,18 @@ impl Catalogue {
     }
 }
 
+/// Views that datafusion-pg-catalog does not have, with their columns as those of [`information`](super::information).
+pub(super) const MORE: [(&str, &str); 4] = [
+    ("pg_user", "usename usesysid# usecreatedb usesuper userepl usebypassrls passwd valuntil useconfig"),
+    (
+        "pg_stat_activity",
+        "datid# datname pid# usesysid# usename application_name client_addr client_hostname client_port# backend_start \
+         xact_start query_start state_change wait_event_type wait_event state backend_xid backend_xmin query backend_type",
+    ),
+    ("pg_locks", "locktype database# relation# pid# mode granted transactionid virtualtransaction"),
+    ("pg_cursors", "name statement is_holdable is_binary is_scrollable creation_time"),
+];
+
 /// The schema pg_catalog.
 #[derive(Debug)]
 struct PgCatalog {
@@ -122,6 +134,7 @@ impl PgCatalog {
                 schemas.push((name, table.schema()));
             }
         }
+        schemas.extend(MORE.iter().map(|(name, columns)| ((*name).to_owned(), schema(columns))));
         let mut all = fixed("pg_catalog", schemas.into_iter());
         all.extend(fixed("information_schema", self.information.schemas()));
         all.extend(self.tables.now().await?.iter().cloned());
@@ -132,14 +145,20 @@ impl PgCatalog {
 #[async_trait]
 impl SchemaProvider for PgCatalog {
     fn table_names(&self) -> Vec<String> {
-        self.theirs.table_names()
+        let more = MORE.iter().map(|(name, _)| (*name).to_owned());
+        self.theirs.table_names().into_iter().chain(more).collect()
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.theirs.table_exist(name)
+        self.theirs.table_exist(name) || MORE.iter().any(|(more, _)| *more == name)
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some((_, columns)) = MORE.iter().find(|(more, _)| *more == name) {
+            let user = vec![("usename", CATALOG.into()), ("usesysid", 10.into())];
+            let rows = if name == "pg_user" { vec![user] } else { Vec::new() };
+            return table_of(schema(columns), &rows).map(Some);
+        }
         let Some(table) = self.theirs.table(name).await? else { return Ok(None) };
         let rows: Vec<Row> = match name {
             "pg_namespace" => NAMESPACES

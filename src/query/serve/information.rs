@@ -13,7 +13,7 @@ use super::tables::{Column, NAMESPACES, Row, Table, Tables, table_of};
 use crate::query::session::CATALOG;
 
 /// The views that are there, with their columns; those that end with `#` are numbers.
-const VIEWS: [(&str, &str); 7] = [
+const VIEWS: [(&str, &str); 19] = [
     ("schemata", "catalog_name schema_name schema_owner default_character_set_name sql_path"),
     (
         "tables",
@@ -44,7 +44,50 @@ const VIEWS: [(&str, &str); 7] = [
         "constraint_catalog constraint_schema constraint_name unique_constraint_catalog unique_constraint_schema \
          unique_constraint_name match_option update_rule delete_rule",
     ),
+    (
+        "constraint_column_usage",
+        "table_catalog table_schema table_name column_name constraint_catalog constraint_schema constraint_name",
+    ),
+    (
+        "character_sets",
+        "character_set_catalog character_set_schema character_set_name character_repertoire form_of_use",
+    ),
+    ("table_privileges", PRIVILEGES),
+    ("role_table_grants", PRIVILEGES),
+    (
+        "column_privileges",
+        "grantor grantee table_catalog table_schema table_name column_name privilege_type is_grantable",
+    ),
+    (
+        "sequences",
+        "sequence_catalog sequence_schema sequence_name data_type numeric_precision# numeric_precision_radix# \
+         numeric_scale# start_value minimum_value maximum_value increment cycle_option",
+    ),
+    (
+        "routines",
+        "specific_catalog specific_schema specific_name routine_catalog routine_schema routine_name routine_type \
+         data_type type_udt_name routine_body routine_definition external_language is_deterministic security_type",
+    ),
+    (
+        "parameters",
+        "specific_catalog specific_schema specific_name ordinal_position# parameter_mode parameter_name data_type \
+         udt_name parameter_default",
+    ),
+    (
+        "triggers",
+        "trigger_catalog trigger_schema trigger_name event_manipulation event_object_catalog event_object_schema \
+         event_object_table action_order# action_condition action_statement action_orientation action_timing",
+    ),
+    (
+        "element_types",
+        "object_catalog object_schema object_name object_type collection_type_identifier data_type udt_name",
+    ),
+    ("domains", "domain_catalog domain_schema domain_name data_type domain_default udt_name"),
+    ("check_constraints", "constraint_catalog constraint_schema constraint_name check_clause"),
 ];
+
+const PRIVILEGES: &str =
+    "grantor grantee table_catalog table_schema table_name privilege_type is_grantable with_hierarchy";
 
 /// The schema information_schema.
 #[derive(Debug)]
@@ -59,7 +102,8 @@ impl Information {
     }
 }
 
-fn schema(columns: &str) -> SchemaRef {
+/// Columns by their names; those that end with `#` are numbers.
+pub(super) fn schema(columns: &str) -> SchemaRef {
     let fields = columns.split_whitespace().map(|name| match name.strip_suffix('#') {
         Some(name) => Field::new(name, DataType::Int32, true),
         None => Field::new(name, DataType::Utf8, true),
@@ -83,6 +127,7 @@ impl SchemaProvider for Information {
             "schemata" => NAMESPACES.iter().map(|namespace| schemata(namespace.name)).collect(),
             "tables" => self.tables.now().await?.iter().map(table).collect(),
             "columns" => self.tables.now().await?.iter().flat_map(columns_of).collect(),
+            "character_sets" => vec![vec![("character_set_name", "UTF8".into()), ("form_of_use", "UTF8".into())]],
             _ => Vec::new(),
         };
         table_of(schema(columns), &rows).map(Some)

@@ -3,6 +3,7 @@
 use datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 use pgwire::error::PgWireError;
 
+use super::catalogue::MORE;
 use super::copy::CopyOut;
 use super::cursors::{Declare, Fetch};
 use super::errors::refuse;
@@ -229,7 +230,8 @@ fn query(tokens: &[Token<'_>]) -> Kind {
     let is_relation = |at: usize| {
         let follows =
             at > 0 && (tokens[at - 1].is("FROM") || tokens[at - 1].is("JOIN") || tokens[at - 1] == Token::Sign(','));
-        follows && !is_qualified(at) && PG_CATALOG_TABLES.contains(&word(at).as_str())
+        let is_there = |word: &str| PG_CATALOG_TABLES.contains(&word) || MORE.iter().any(|(name, _)| *name == word);
+        follows && !is_qualified(at) && is_there(&word(at))
     };
     let has_from = tokens.iter().any(|token| token.is("FROM"));
     let is_about = |at: usize| {

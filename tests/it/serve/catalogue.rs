@@ -222,3 +222,17 @@ fn a_table_that_cannot_be_read_hides_no_other() {
     assert_eq!(shown, "lake|feed|table|siltstone\nlake|orders|table|siltstone\nlake|readings|table|siltstone\n");
     assert!(server.rows("SELECT count(*) FROM lake.feed").trim().parse::<usize>().unwrap() > 0);
 }
+
+#[test]
+fn views_that_have_nothing_to_show_are_there() {
+    if !has_psql() {
+        return;
+    }
+    let roots = Roots::of_testdata();
+    let server = Server::start(&roots, &[]);
+    assert_eq!(server.rows("SELECT usename FROM pg_user"), "siltstone\n");
+    assert_eq!(server.rows("SELECT character_set_name FROM information_schema.character_sets"), "UTF8\n");
+    for view in ["pg_catalog.pg_stat_activity", "pg_locks", "pg_cursors", "information_schema.routines"] {
+        assert_eq!(server.rows(&format!("SELECT count(*) FROM {view}")), "0\n", "{view}");
+    }
+}

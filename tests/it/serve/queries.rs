@@ -198,7 +198,7 @@ fn columns_are_told_of_the_types_that_their_values_have() {
         let copy = server.psql(&["-c", &format!("COPY ({statement}) TO STDOUT BINARY")]).output().unwrap();
         assert!(copy.status.success() && copy.stdout.starts_with(b"PGCOPY\n"), "{statement}: {copy:?}");
     }
-    assert_eq!(server.rows("SELECT 1 AS a UNION ALL SELECT 1.5 ORDER BY a"), "1\n1.5\n");
+    assert_eq!(server.rows("SELECT 1 AS a UNION ALL SELECT 1.5 ORDER BY a"), "1.0\n1.5\n");
     let named = Ran::of(&mut server.psql(&["--csv", "-c", "SELECT current_schema(), pg_backend_pid()"])).ok();
     assert_eq!(named.lines().next(), Some("current_schema,pg_backend_pid"));
     let named = Ran::of(&mut server.psql(&["--csv", "-c", "SELECT * FROM current_schema()"])).ok();
