@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, VisitMut as _, VisitorMut};
 
+use super::catalogue::MORE;
 use crate::query::athena::{call, take, text as literal};
 
 /// What clients send that is not planned, and what is planned in its place.
@@ -67,6 +68,16 @@ struct Meanings;
 
 impl VisitorMut for Meanings {
     type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &mut ast::ObjectName) -> ControlFlow<()> {
+        let is_ours = |name: &ast::Ident| MORE.iter().any(|(more, _)| name.value.eq_ignore_ascii_case(more));
+        if let [ast::ObjectNamePart::Identifier(table)] = name.0.as_slice()
+            && is_ours(table)
+        {
+            name.0.insert(0, ast::ObjectNamePart::Identifier(ast::Ident::new("pg_catalog")));
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         // What a function gives is called as the function.
