@@ -152,8 +152,23 @@ fn readable(text: &str, to: &DataType) -> Option<String> {
     }
 }
 
+/// Whether Arrow and Athena read a text alike, which most are.
+fn is_plain(text: &str, to: &DataType) -> bool {
+    match to {
+        DataType::Date32 => {
+            let is_digit = |(at, c): (usize, u8)| if at == 4 || at == 7 { c == b'-' } else { c.is_ascii_digit() };
+            text.len() == 10 && text.bytes().enumerate().all(is_digit)
+        }
+        DataType::Float32 | DataType::Float64 => text.bytes().all(|c| c.is_ascii_digit() || b"+-.eE".contains(&c)),
+        _ => false,
+    }
+}
+
 /// Texts as Arrow reads them; what Athena does not take is null, or an error.
 fn readable_texts(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
+    if values.as_string::<i32>().iter().flatten().all(|text| is_plain(text, to)) {
+        return Ok(Arc::clone(values));
+    }
     let read = |text: Option<&str>| {
         let Some(text) = text else { return Ok(None) };
         match readable(text, to) {

@@ -128,6 +128,14 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let one_of = match expr {
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => one_of(left, right, false),
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => one_of(left, right, true),
+            _ => None,
+        };
+        if let Some(one_of) = one_of {
+            *expr = one_of;
+        }
         match expr {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.subqueries += 1,
             Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), .. }) => {
@@ -383,6 +391,13 @@ fn rewrite_literal(data_type: &ast::DataType, value: &Value) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// `x = ANY (query)` and `x <> ALL (query)` as `x IN (query)` and `x NOT IN (query)`.
+fn one_of(value: &mut Expr, values: &mut Expr, negated: bool) -> Option<Expr> {
+    let Expr::Subquery(_) = values else { return None };
+    let Expr::Subquery(subquery) = take(values) else { return None };
+    Some(Expr::InSubquery { expr: Box::new(take(value)), subquery, negated })
 }
 
 fn is_array_agg(expr: &Expr) -> bool {
