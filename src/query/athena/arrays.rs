@@ -17,6 +17,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
+use super::addresses::is_in_network;
 use super::function::{Arg, Gives, Takes, by_row, failed, function, same_as_first, wrong};
 use super::types::{list_of, type_name};
 
@@ -27,7 +28,9 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![
         function("cardinality", Takes::By(array_or_map), Gives::This(DataType::Int64), |args, _| cardinality(&args[0])),
         function("element_at", Takes::By(container_and_key), Gives::By(element_type), element_at),
-        function("contains", Takes::By(list_and_element), Gives::This(DataType::Boolean), contains),
+        function("contains", Takes::By(list_or_network), Gives::This(DataType::Boolean), |args, data_type| {
+            if args[0].data_type().is_string() { is_in_network(args) } else { contains(args, data_type) }
+        }),
         function("array_position", Takes::By(list_and_element), Gives::This(DataType::Int64), array_position),
         function("array_max", Takes::These(&[Arg::List], 1), Gives::By(element_type), |args, _| {
             extreme(&args[0], true)
@@ -240,6 +243,16 @@ fn nth(list: &ArrayRef, index: impl Fn(usize) -> i64) -> Result<ArrayRef> {
         })
         .collect();
     Ok(take(list.values(), &indices, None)?)
+}
+
+/// An array and an element, or a network and an address.
+fn list_or_network(types: &[DataType]) -> Result<Vec<DataType>> {
+    match types {
+        [network, address] if network.is_string() && (address.is_string() || address.is_null()) => {
+            Ok(vec![DataType::Utf8; 2])
+        }
+        _ => list_and_element(types),
+    }
 }
 
 /// True when found; else null when an element is.

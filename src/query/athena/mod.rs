@@ -6,6 +6,7 @@
 //!
 //! Where DataFusion has another function under a name, Athena's takes its place.
 
+mod addresses;
 mod aggregates;
 mod arithmetic;
 mod arrangements;
@@ -65,6 +66,7 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     builder.expr_planners().get_or_insert_default().push(Arc::new(intervals::IntervalPlanner));
     let context = SessionContext::new_with_state(builder.build());
     let scalar = [
+        addresses::functions(),
         arrangements::functions(),
         arrays::functions(),
         binary::functions(),

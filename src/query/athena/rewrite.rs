@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::json::JSON_SCALAR;
 use super::lambdas::SORT_BY;
 use super::types::custom_name;
-use super::{casts, guards, intervals, joins, meanings, paths, twins, unnest};
+use super::{addresses, casts, guards, intervals, joins, meanings, paths, twins, unnest};
 
 /// Rewrites a statement in place.
 ///
@@ -368,6 +368,10 @@ fn rewrite_cast(expr: &mut Expr) -> Option<Expr> {
     let Expr::Cast { kind, expr: inner, data_type: ast::DataType::Custom(name, _), .. } = expr else { return None };
     let function = if *kind == CastKind::TryCast { casts::TRY_CAST } else { casts::CAST };
     let name = custom_name(name);
+    if name.eq_ignore_ascii_case("ipaddress") {
+        let function = if *kind == CastKind::TryCast { addresses::TRY_ADDRESS } else { addresses::ADDRESS };
+        return Some(call(function, vec![take(inner)]));
+    }
     Some(meanings::cut(call(function, vec![take(inner), text(&name)]), &name))
 }
 

@@ -10,6 +10,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Word};
 
+use super::addresses::ADDRESS;
+
 /// How deep expressions and queries may be nested.
 const MAX_DEPTH: usize = 50;
 
@@ -111,7 +113,7 @@ pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
     let tokens = Tokenizer::new(&AthenaDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
-    let mut parser = DFParserBuilder::new(drop_for(quote_cast_types(wrap_values(tokens))))
+    let mut parser = DFParserBuilder::new(call_addresses(drop_for(quote_cast_types(wrap_values(tokens)))))
         .with_dialect(&AthenaDialect)
         .with_recursion_limit(MAX_DEPTH)
         .build()?;
@@ -132,6 +134,25 @@ fn drop_for(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     };
     let extra: Vec<bool> = (0..tokens.len()).map(is_extra).collect();
     tokens.into_iter().zip(extra).filter(|(_, is_extra)| !is_extra).map(|(token, _)| token).collect()
+}
+
+/// Writes `IPADDRESS '10.0.0.1'` as a call, as the parser takes no such type before a text.
+fn call_addresses(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let span = token.span;
+        let is_text = matches!(token.token, Token::SingleQuotedString(_));
+        let is_type = |last: &TokenWithSpan| matches!(&last.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("ipaddress"));
+        match out.last_mut().filter(|last| is_text && is_type(last)) {
+            Some(last) => {
+                last.token = Token::make_word(ADDRESS, None);
+                let around = |token| TokenWithSpan { token, span };
+                out.extend([around(Token::LParen), token, around(Token::RParen)]);
+            }
+            None => out.push(token),
+        }
+    }
+    out
 }
 
 /// Writes `VALUES 1, 2` as `VALUES (1), (2)`.
