@@ -16,9 +16,6 @@ use crate::write::worker_bytes;
 
 /// With less memory than this for each, there are fewer workers.
 const MIN_WORKER_BYTES: usize = 48 << 20;
-/// Of what there is for each, one part in so many may be an object that is inflated whole.
-const WHOLE_SHARE: usize = 8;
-
 /// What is known before the first slice.
 struct Begun {
     /// The registry that it builds on.
@@ -38,8 +35,8 @@ pub(super) struct Setup {
     pub options: SliceOptions,
     /// How many at once.
     pub workers: usize,
-    /// What each of them may take for an object that is inflated whole.
-    whole_bytes: usize,
+    /// What each of them has.
+    worker_bytes: usize,
     /// The run.
     run_id: String,
 }
@@ -52,7 +49,7 @@ impl Setup {
         if slices.len() < self.workers {
             context.fetcher = context.fetcher.inflating_ahead();
         }
-        context.fetcher = context.fetcher.inflating_whole(self.whole_bytes);
+        context.fetcher = context.fetcher.inflating_whole(self.worker_bytes);
         slices.into_iter().map(|objects| (self.task(objects), context.clone())).collect()
     }
 
@@ -94,8 +91,8 @@ impl Driver<'_> {
             memory_bytes: (settings.memory_bytes / 2 / workers).min(worker_bytes(&settings.files)),
             at_micros: self.clock.now_micros(),
         };
-        let whole_bytes = settings.memory_bytes / workers / WHOLE_SHARE;
-        Ok(Setup { before, known, options, workers, whole_bytes, run_id: self.run_id.clone() })
+        let worker_bytes = settings.memory_bytes / workers;
+        Ok(Setup { before, known, options, workers, worker_bytes, run_id: self.run_id.clone() })
     }
 
     /// The registry that this run builds on, and what a first look at the new objects gave.

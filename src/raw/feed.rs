@@ -6,7 +6,7 @@ use super::ahead::{Ahead, read_bytes};
 use super::fetch::{Fetcher, RawReader, changed, is_store_error};
 use super::inflate::{Compression, Limits};
 use super::object::RawObject;
-use super::whole::Whole;
+use super::whole::{Begun, Whole};
 use crate::json::{DecodeOptions, Decoder, Envelope, EnvelopeReader, PADDING, Reason, Segment};
 
 /// How many bytes a window holds, unless one record needs more.
@@ -26,6 +26,8 @@ pub struct Feed<'a> {
     objects: &'a [RawObject],
     readers: Box<dyn Iterator<Item = io::Result<RawReader>> + 'a>,
     whole: Whole,
+    /// What an object may take that is inflated whole.
+    whole_bytes: usize,
     limits: Limits,
     next: usize,
     open: Option<Open>,
@@ -95,6 +97,7 @@ impl<'a> Feed<'a> {
             objects,
             readers: fetcher.open_all(objects),
             whole: Whole::default(),
+            whole_bytes: fetcher.whole_bytes,
             limits,
             next: 0,
             open: None,
@@ -164,6 +167,7 @@ impl<'a> Feed<'a> {
     fn envelope(&self, object: usize, options: &DecodeOptions) -> io::Result<Envelope> {
         let objects = &self.objects[object..=object];
         let mut feed = Feed::new(self.fetcher, objects, self.limits.clone());
+        feed.whole_bytes = 0;
         let mut reader = EnvelopeReader::new(options);
         loop {
             let filled = feed.fill();
@@ -310,11 +314,15 @@ impl<'a> Feed<'a> {
             open.inflates = true;
             let is_ahead = self.fetcher.inflates_ahead && size >= AHEAD_FROM_BYTES;
             if compression == Compression::Gzip && !is_ahead {
-                open.is_whole = self.take_whole(&head, &mut open.reader, size)?;
-                if open.is_whole {
-                    return Ok(());
+                let (limits, room) = (&self.limits, self.whole_bytes);
+                let begun = self.whole.begin(head, &mut open.reader, size, room, |bytes| limits.allow(size, bytes));
+                match begun.map_err(Stop::Io)? {
+                    Begun::Inflated => {
+                        open.is_whole = true;
+                        return Ok(());
+                    }
+                    Begun::Stored(stored) => head = stored,
                 }
-                head = self.whole.take_stored();
             }
             let stored = std::mem::replace(&mut open.reader, Box::new(io::empty()));
             let inflated = compression.reader(head, stored).map_err(Stop::Io)?;
@@ -324,12 +332,6 @@ impl<'a> Feed<'a> {
             };
         }
         Ok(())
-    }
-
-    /// Inflates an object of gzip whole, if there is room for it and it may be that large.
-    fn take_whole(&mut self, head: &[u8], rest: &mut RawReader, stored: u64) -> Result<bool, Stop> {
-        let is_taken = self.whole.begin(head, rest, stored, self.fetcher.whole_bytes).map_err(Stop::Io)?;
-        Ok(is_taken && self.limits.allow(stored, self.whole.length() as u64))
     }
 
     /// Reads until the object ends (true) or the window is full.
@@ -430,5 +432,48 @@ mod tests {
         let head: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0xe8, 0x03, 0x17, 0xfc, b'a', b'b'];
         assert!(is_corruption(&inflate_error(head)), "the member is cut off");
         assert!(!is_corruption(&inflate_error(Failing(head))), "the store failed");
+    }
+
+    /// All that a feed reads of one object, and how that ends.
+    fn read(fetcher: &Fetcher, object: &RawObject, limits: &Limits) -> (Vec<u8>, Option<Reason>) {
+        let objects = std::slice::from_ref(object);
+        let mut feed = Feed::new(fetcher, objects, limits.clone());
+        let mut bytes = Vec::new();
+        loop {
+            let filled = feed.fill();
+            let Some(segment) = feed.segments.last().copied() else { return (bytes, None) };
+            bytes.extend_from_slice(&feed.window[segment.start..segment.end]);
+            if let Filled::Broken { reason, .. } = filled {
+                return (bytes, Some(reason));
+            }
+            assert!(feed.used(segment.end - segment.start));
+        }
+    }
+
+    #[test]
+    fn what_is_read_of_an_object_does_not_depend_on_how_it_is_inflated() {
+        use std::io::Write as _;
+        let text = |length: usize| -> Vec<u8> { (0..length).map(|n| b'a' + (n / 900 % 7) as u8).collect() };
+        let gzip = |text: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(text).and_then(|()| encoder.finish()).unwrap_or_default()
+        };
+        let sound = gzip(&text(3 << 20));
+        let large = gzip(&text(20 << 20));
+        let small = Limits { object_bytes: 1 << 20, ..Limits::default() };
+        for (what, object, limits, expected) in [
+            ("sound", sound.clone(), Limits::default(), None),
+            ("two members", sound.repeat(2), Limits::default(), None),
+            ("cut off", sound[..sound.len() / 2].to_vec(), Limits::default(), Some(Reason::CorruptCompression)),
+            ("over the bytes of an object", sound, small, Some(Reason::ObjectTooLarge)),
+            ("over the ratio", large, Limits::default(), Some(Reason::ObjectTooLarge)),
+        ] {
+            let key = RawObject { key: "a".to_owned(), etag: "e".to_owned(), size_bytes: object.len() as u64 };
+            let fetcher = Fetcher::of_memory([(key.clone(), object.into())].into());
+            let streamed = read(&fetcher, &key, &limits);
+            let whole = read(&fetcher.inflating_whole(1 << 30), &key, &limits);
+            assert_eq!(whole.1, expected, "{what}");
+            assert!(whole == streamed && !whole.0.is_empty(), "{what}: {} of {}", whole.0.len(), streamed.0.len());
+        }
     }
 }

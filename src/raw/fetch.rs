@@ -21,9 +21,11 @@ use crate::error::Result;
 use crate::store::Location;
 
 /// Objects up to this size are fetched whole.
-const WHOLE_BYTES: u64 = 4 << 20;
+const FETCHED_WHOLE_BYTES: u64 = 4 << 20;
 /// How many objects up to that size are fetched ahead of the reader.
 const AHEAD: usize = 16;
+/// One part in so many of a reader's memory may be an object that is inflated whole.
+const WHOLE_SHARE: usize = 8;
 
 /// The bytes of one raw object as they are stored.
 pub type RawReader = Box<dyn Read + Send>;
@@ -81,10 +83,11 @@ impl Fetcher {
         Self { inflates_ahead: true, ..self }
     }
 
-    /// The same for who reads objects to their end, one after another, and has `bytes` for it: smaller objects of gzip are inflated whole.
+    /// The same for who reads objects to their end, one after another, and has `memory_bytes` for all that it does: objects of gzip that
+    /// take a small part of it are inflated whole.
     #[must_use]
-    pub fn inflating_whole(self, bytes: usize) -> Self {
-        Self { whole_bytes: bytes.min(WHOLE_OBJECT_BYTES), ..self }
+    pub fn inflating_whole(self, memory_bytes: usize) -> Self {
+        Self { whole_bytes: (memory_bytes / WHOLE_SHARE).min(WHOLE_OBJECT_BYTES), ..self }
     }
 
     /// Opens the objects in order. The reader fails with [`io::ErrorKind::StaleNetworkFileHandle`] when the object is
@@ -230,7 +233,7 @@ async fn get(
 
 /// The bytes of a small object; `None` for a large one.
 async fn fetch_ahead(store: Arc<dyn ObjectStore>, prefix: Path, object: RawObject) -> io::Result<Option<Bytes>> {
-    if object.size_bytes > WHOLE_BYTES {
+    if object.size_bytes > FETCHED_WHOLE_BYTES {
         return Ok(None);
     }
     if object.size_bytes == 0 {

@@ -21,4 +21,3 @@ pub use inflate::{Limits, is_compressed};
 pub use lines::{Lines, may_be_lines};
 pub use listing::{Listing, check_source_id, leads_out, list_objects, list_sources};
 pub use object::{ObjectBatch, ObjectRef, RawObject};
-pub use whole::WHOLE_OBJECT_BYTES;

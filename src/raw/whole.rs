@@ -10,73 +10,77 @@ use libdeflate_sys::{
 };
 
 /// An object of more stored and inflated bytes is inflated as a stream.
-pub const WHOLE_OBJECT_BYTES: usize = 32 << 20;
+pub(super) const WHOLE_OBJECT_BYTES: usize = 32 << 20;
+/// Most objects inflate to more times their stored bytes.
+const LEAST_RATIO: u64 = 3;
 
 /// Inflates one object after another, in memory that it keeps.
 #[derive(Default)]
 pub(super) struct Whole {
     decompressor: Option<Decompressor>,
-    stored: Vec<u8>,
     inflated: Vec<u8>,
     /// How many bytes of `inflated` are the object's, and how many of these were read.
     length: usize,
     read: usize,
 }
 
+/// What became of the beginning of an object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// It is inflated, and can be read.
+    Inflated,
+    /// It is for the stream: all that was read of it so far.
+    Stored(Vec<u8>),
+}
+
 impl Whole {
-    /// Takes the object that begins with `head` and goes on with `rest`, of `stored` bytes as it was listed. Returns whether it could be
-    /// inflated whole; if not, [`stored`](Self::take_stored) has what was read of it.
+    /// Takes the object that begins with `head` and goes on with `rest`, of `stored` bytes as it was listed, if stored and inflated it
+    /// takes no more than `room`, and `allows` has nothing against its inflated bytes.
     ///
     /// # Errors
     /// When `rest` cannot be read.
-    pub(super) fn begin(&mut self, head: &[u8], rest: &mut impl Read, stored: u64, room: usize) -> io::Result<bool> {
-        self.stored.clear();
-        self.stored.extend_from_slice(head);
+    pub(super) fn begin(
+        &mut self,
+        head: Vec<u8>,
+        rest: &mut impl Read,
+        stored: u64,
+        room: usize,
+        allows: impl Fn(u64) -> bool,
+    ) -> io::Result<Begun> {
         (self.length, self.read) = (0, 0);
-        if stored > room as u64 {
-            return Ok(false);
+        // How large it is inflated stands at its end: what is probably too large is not read up to there.
+        if stored > room as u64 / LEAST_RATIO {
+            return Ok(Begun::Stored(head));
         }
-        self.stored.reserve(stored as usize + 1);
-        rest.take(stored.saturating_sub(head.len() as u64)).read_to_end(&mut self.stored)?;
+        let mut object = head;
+        object.reserve((stored as usize + 1).saturating_sub(object.len()));
+        rest.take(stored.saturating_sub(object.len() as u64)).read_to_end(&mut object)?;
         // A header with a check of itself is for who checks it.
-        let checks_header = self.stored.get(3).is_none_or(|flags| flags & 2 != 0);
-        let Some(size) = self.stored.last_chunk::<4>().map(|size| u32::from_le_bytes(*size) as usize) else {
-            return Ok(false);
-        };
-        if checks_header || self.stored.len() as u64 != stored || self.stored.len() + size > room {
-            return Ok(false);
+        let checks_header = object.get(3).is_none_or(|flags| flags & 2 != 0);
+        let size = object.last_chunk::<4>().map_or(usize::MAX, |size| u32::from_le_bytes(*size) as usize);
+        let has_room = object.len().saturating_add(size) <= room;
+        if checks_header || object.len() as u64 != stored || !has_room || !allows(size as u64) {
+            return Ok(Begun::Stored(object));
         }
-        if self.decompressor.is_none() {
-            self.decompressor = Decompressor::new();
-        }
-        let Some(decompressor) = &mut self.decompressor else { return Ok(false) };
         if self.inflated.len() < size {
             // Nothing is copied, and objects that are little larger find room.
             self.inflated = Vec::new();
             self.inflated = vec![0; size.next_multiple_of(1 << 20)];
         }
-        let is_whole = decompressor.inflate(&self.stored, &mut self.inflated[..size]);
-        if is_whole {
-            self.length = size;
-            // Others need the memory while the object is read.
-            self.stored = Vec::new();
+        if self.decompressor.is_none() {
+            self.decompressor = Decompressor::new();
         }
-        Ok(is_whole)
-    }
-
-    /// How many bytes the object in hand has.
-    pub(super) fn length(&self) -> usize {
-        self.length
+        let inflated = &mut self.inflated[..size];
+        if !self.decompressor.as_mut().is_some_and(|decompressor| decompressor.inflate(&object, inflated)) {
+            return Ok(Begun::Stored(object));
+        }
+        self.length = size;
+        Ok(Begun::Inflated)
     }
 
     /// What it holds in memory.
     pub(super) fn held_bytes(&self) -> usize {
-        self.stored.capacity() + self.inflated.capacity()
-    }
-
-    /// The stored bytes that were read of an object which was not inflated.
-    pub(super) fn take_stored(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.stored)
+        self.inflated.capacity()
     }
 }
 
@@ -153,15 +157,17 @@ mod tests {
     /// What is read of `object`, of which the first `head` bytes were read before; `None` when it is not taken.
     fn read(whole: &mut Whole, object: &[u8], head: usize) -> Option<Vec<u8>> {
         let (head, mut rest) = object.split_at(head);
-        let is_taken = whole.begin(head, &mut rest, object.len() as u64, WHOLE_OBJECT_BYTES).unwrap();
-        if !is_taken {
-            assert_eq!(whole.take_stored(), object);
-            return None;
+        match whole.begin(head.to_vec(), &mut rest, object.len() as u64, WHOLE_OBJECT_BYTES, |_| true).unwrap() {
+            Begun::Inflated => {
+                let mut inflated = Vec::new();
+                whole.read_to_end(&mut inflated).unwrap();
+                Some(inflated)
+            }
+            Begun::Stored(stored) => {
+                assert_eq!(stored, object);
+                None
+            }
         }
-        let mut inflated = Vec::new();
-        whole.read_to_end(&mut inflated).unwrap();
-        assert_eq!(inflated.len(), whole.length());
-        Some(inflated)
     }
 
     #[test]
@@ -196,12 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_or_is_another_object_by_now_is_left_to_the_stream() {
+    fn what_is_not_taken_is_given_to_the_stream_as_far_as_it_was_read() {
         let mut whole = Whole::default();
         let object = member(&[b'a'; 1000]);
-        let mut take = |stored, room| whole.begin(&[], &mut &object[..], stored, room).unwrap();
-        assert!(take(object.len() as u64, object.len() + 1000));
-        assert!(!take(object.len() as u64, object.len() + 999));
-        assert!(!take(object.len() as u64 + 1, WHOLE_OBJECT_BYTES));
+        let mut begin = |stored: usize, room: usize, most: u64| {
+            let begun = whole.begin(object[..2].to_vec(), &mut &object[2..], stored as u64, room, |size| size <= most);
+            begun.unwrap()
+        };
+        assert_eq!(begin(object.len(), object.len() + 1000, 1000), Begun::Inflated);
+        assert_eq!(begin(object.len(), object.len() + 999, 1000), Begun::Stored(object.clone()), "no room");
+        assert_eq!(begin(object.len(), object.len() + 1000, 999), Begun::Stored(object.clone()), "over a limit");
+        assert_eq!(begin(object.len() + 1, 2000, 1000), Begun::Stored(object.clone()), "another object by now");
+        assert_eq!(begin(object.len(), object.len() * 3 - 1, 1000), Begun::Stored(object[..2].to_vec()), "too large");
     }
 }

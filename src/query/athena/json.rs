@@ -431,12 +431,8 @@ pub(super) fn write(values: &ArrayRef) -> Result<ArrayRef> {
     if values.data_type().is_null() {
         return Ok(new_null_array(&JSON, values.len()));
     }
-    let options = EncoderOptions::default()
-        .with_explicit_nulls(true)
-        .with_timestamp_format("%Y-%m-%d %H:%M:%S%.3f".to_owned())
-        .with_timestamp_tz_format("%Y-%m-%d %H:%M:%S%.3f %Z".to_owned())
-        .with_encoder_factory(Arc::new(RawJson));
-    let values = &with_sorted_keys(values)?;
+    let options = EncoderOptions::default().with_explicit_nulls(true).with_encoder_factory(Arc::new(RawJson));
+    let values = &as_written(values)?;
     let field: FieldRef = Arc::new(Field::new("", values.data_type().clone(), true));
     let mut encoder = make_encoder(&field, values.as_ref(), &options)?;
     let out: LargeStringArray = (0..values.len())
@@ -451,12 +447,13 @@ pub(super) fn write(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(out))
 }
 
-/// The same values, the keys of maps as texts, in their order.
-fn with_sorted_keys(values: &ArrayRef) -> Result<ArrayRef> {
+/// The same values as JSON has them: times as casts to varchar give them, keys of maps as texts, in their order.
+fn as_written(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(match values.data_type() {
+        DataType::Timestamp(..) => text_of(values)?,
         DataType::Map(field, _) => {
             let map = values.as_map();
-            let (keys, inner) = (text_of(map.keys())?, with_sorted_keys(map.values())?);
+            let (keys, inner) = (text_of(map.keys())?, as_written(map.values())?);
             let names = texts(&keys);
             let mut order: Vec<u64> = (0..keys.len() as u64).collect();
             for entries in map.offsets().windows(2) {
@@ -477,13 +474,13 @@ fn with_sorted_keys(values: &ArrayRef) -> Result<ArrayRef> {
         }
         DataType::List(field) => {
             let list = values.as_list::<i32>();
-            let items = with_sorted_keys(list.values())?;
+            let items = as_written(list.values())?;
             let field = Arc::new(field.as_ref().clone().with_data_type(items.data_type().clone()));
             Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?)
         }
         DataType::Struct(fields) if !fields.is_empty() => {
             let rows = values.as_struct();
-            let columns: Vec<ArrayRef> = rows.columns().iter().map(with_sorted_keys).collect::<Result<_>>()?;
+            let columns: Vec<ArrayRef> = rows.columns().iter().map(as_written).collect::<Result<_>>()?;
             let fields: Fields = fields
                 .iter()
                 .zip(&columns)

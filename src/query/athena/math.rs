@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::{Decimal128Type, Float64Type, Int64Type};
+use arrow::array::types::{Decimal128Type, Float32Type, Float64Type, Int64Type};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::functions::math::expr_fn::{ceil, floor};
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{Expr, ScalarUDF};
 
-use super::function::{Arg, Gives, Takes, by_row, failed, function, texts, wrong};
+use super::function::{Arg, Gives, Takes, by_row, failed, function, simplified, texts, wrong};
 use super::types::list_of;
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
@@ -35,12 +37,20 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             from_base(args)
         }),
         function("width_bucket", Takes::By(bucket_types), Gives::This(DataType::Int64), |args, _| width_bucket(args)),
-        function("floor", Takes::By(rounded), Gives::By(rounded_type), |args, data_type| {
-            round_off(&args[0], data_type, f64::floor, i128::div_euclid)
-        }),
-        function("ceil", Takes::By(rounded), Gives::By(rounded_type), |args, data_type| {
-            round_off(&args[0], data_type, f64::ceil, |value, by| -(-value).div_euclid(by))
-        }),
+        simplified(
+            "floor",
+            Takes::By(rounded),
+            Gives::By(rounded_type),
+            Some(|args, context| of_engine(args, context, floor)),
+            |args, data_type| round_off(&args[0], data_type, f64::floor, i128::div_euclid),
+        ),
+        simplified(
+            "ceil",
+            Takes::By(rounded),
+            Gives::By(rounded_type),
+            Some(|args, context| of_engine(args, context, ceil)),
+            |args, data_type| round_off(&args[0], data_type, f64::ceil, |value, by| -(-value).div_euclid(by)),
+        ),
         function("sign", Takes::By(number), Gives::By(sign_type), |args, _| Ok(sign(&args[0]))),
     ]
 }
@@ -57,7 +67,7 @@ fn number(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [data_type] if data_type.is_integer() || data_type.is_null() => Ok(vec![DataType::Int64]),
         [data_type] if data_type.is_numeric() => Ok(vec![DataType::Float64]),
-        _ => Err(wrong("the function takes a number")),
+        _ => Err(wrong("sign, floor and ceil take a number")),
     }
 }
 
@@ -66,6 +76,7 @@ fn rounded(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [decimal @ DataType::Decimal128(_, 0..)] => Ok(vec![decimal.clone()]),
         [DataType::Decimal256(..)] => Ok(vec![DataType::Float64]),
+        [real @ DataType::Float32] => Ok(vec![real.clone()]),
         _ => number(types),
     }
 }
@@ -80,6 +91,14 @@ fn rounded_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataTy
     })
 }
 
+/// The engine's for floating numbers: it knows what values pass `floor(x) = 5`.
+fn of_engine(mut args: Vec<Expr>, context: &SimplifyContext, engine: fn(Expr) -> Expr) -> Result<ExprSimplifyResult> {
+    if args.len() == 1 && context.get_data_type(&args[0])?.is_floating() {
+        return Ok(ExprSimplifyResult::Simplified(engine(args.remove(0))));
+    }
+    Ok(ExprSimplifyResult::Original(args))
+}
+
 /// `whole`: a number divided by another, to the integer wanted.
 fn round_off(
     values: &ArrayRef,
@@ -89,6 +108,10 @@ fn round_off(
 ) -> Result<ArrayRef> {
     if let Some(doubles) = values.as_primitive_opt::<Float64Type>() {
         return Ok(Arc::new(doubles.unary::<_, Float64Type>(double)));
+    }
+    if let Some(reals) = values.as_primitive_opt::<Float32Type>() {
+        let rounded = reals.unary::<_, Float32Type>(|value| double(value.into()) as f32);
+        return Ok(Arc::new(rounded));
     }
     let DataType::Decimal128(_, scale @ 1..) = values.data_type() else { return Ok(Arc::clone(values)) };
     let by = 10_i128.pow(scale.unsigned_abs().into());

@@ -3,6 +3,7 @@
 //! Only what follows from the text is done here: `if(c, a, b)` becomes CASE, `count_if(c)` a count. What depends on types is
 //! left to functions: casts become functions that know the types of both sides.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::error::{DataFusionError, Result};
@@ -239,9 +240,19 @@ fn order_by_place(query: &mut Query) {
     if select.distinct.is_none() {
         return;
     }
+    let names: BTreeSet<String> = select
+        .projection
+        .iter()
+        .filter_map(|item| {
+            if let SelectItem::ExprWithAlias { alias, .. } = item { Some(alias.value.to_lowercase()) } else { None }
+        })
+        .collect();
     for order in orders {
+        // A name is that of a column of the result first.
+        let has_alias = !twins::names_in(&order.expr).is_disjoint(&names);
         let is_same = |item: &SelectItem| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => *expr == order.expr,
+            SelectItem::UnnamedExpr(expr) => *expr == order.expr,
+            SelectItem::ExprWithAlias { expr, .. } => *expr == order.expr && !has_alias,
             _ => false,
         };
         let has_no_wildcard = !select

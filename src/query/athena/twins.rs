@@ -25,6 +25,13 @@ pub(super) fn tell_apart(query: &mut Query) {
     tell_columns_apart(&mut query.body, &ordered.0);
 }
 
+/// The names in an expression, in small letters.
+pub(super) fn names_in(expr: &Expr) -> BTreeSet<String> {
+    let mut names = Names(BTreeSet::new());
+    let _ = expr.visit(&mut names);
+    names.0
+}
+
 /// The names in some expressions, in small letters.
 struct Names(BTreeSet<String>);
 

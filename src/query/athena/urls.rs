@@ -111,7 +111,10 @@ fn parse(text: &str) -> Option<Url<'_>> {
         return None;
     }
     let is_legal = is_of(authority, ";:@&=+$,[]") && is_of(path, "/:@&=+$,;") && is_of(query.unwrap_or_default(), ANY);
-    is_legal.then_some(Url { scheme, authority, path, query, fragment })
+    let url = Url { scheme, authority, path, query, fragment };
+    // Brackets stand around addresses of hosts.
+    let has_brackets = authority.contains(['[', ']']);
+    (is_legal && (!has_brackets || url.host().is_some())).then_some(url)
 }
 
 impl<'a> Url<'a> {
@@ -123,7 +126,8 @@ impl<'a> Url<'a> {
             Some(colon) => (&server[..end + colon], &server[end + colon + 1..]),
             None => (server, ""),
         };
-        let port = if port.is_empty() { None } else { Some(port.parse::<u32>().ok()?.into()) };
+        let is_number = port.bytes().all(|c| c.is_ascii_digit());
+        let port = if port.is_empty() { None } else { Some(port.parse::<u32>().ok().filter(|_| is_number)?.into()) };
         (is_name(host) || is_address(host)).then_some((host, port))
     }
 }

@@ -29,8 +29,8 @@ const BATCHES_AHEAD: usize = 3;
 pub(super) struct Reading {
     pub(super) scan: Arc<RawScan>,
     pub(super) fetcher: Fetcher,
-    /// What a reader may take for an object that is inflated whole.
-    pub(super) whole_bytes: usize,
+    /// What a reader has.
+    pub(super) memory_bytes: usize,
     pub(super) plan: Arc<ReadPlan>,
     pub(super) limit: Option<usize>,
     pub(super) passed: Arc<Passed>,
@@ -69,7 +69,7 @@ impl Reading {
         let (mut rows, mut decoder) = self.rows(objects, memory);
         let window_bytes = self.window_bytes();
         let fetcher = match window_bytes {
-            WINDOW_BYTES => self.fetcher.clone().inflating_whole(self.whole_bytes),
+            WINDOW_BYTES => self.fetcher.clone().inflating_whole(self.memory_bytes),
             _ => self.fetcher.clone(),
         };
         let feed = Feed::new(&fetcher, objects, self.scan.limits.clone()).with_window_bytes(window_bytes);

@@ -26,7 +26,7 @@ use super::plan::ReadPlan;
 use super::read::Reading;
 use super::split::Split;
 use crate::query::parts::{Part, parts_of};
-use crate::raw::{RawObject, WHOLE_OBJECT_BYTES};
+use crate::raw::RawObject;
 
 /// What stands for one "file" of the scan.
 #[derive(Debug, Clone)]
@@ -71,8 +71,6 @@ pub(super) struct Passed {
     passed: AtomicU64,
 }
 
-/// Of the memory that there is for each reader, one part in so many may be an object that is inflated whole.
-const WHOLE_SHARE: usize = 8;
 /// With so many rows it is known how selective a filter is.
 const ENOUGH_ROWS: u64 = 1000;
 /// Of so many rows, half are forgotten.
@@ -165,9 +163,9 @@ impl FileSource for RawSource {
         let fetcher = self.table.scan.fetcher.clone();
         let reading = Reading {
             fetcher: if self.has_spare_threads { fetcher.inflating_ahead() } else { fetcher },
-            whole_bytes: match self.pool.memory_limit() {
-                MemoryLimit::Finite(bytes) => bytes / config.file_groups.len().max(1) / WHOLE_SHARE,
-                MemoryLimit::Infinite | MemoryLimit::Unknown => WHOLE_OBJECT_BYTES,
+            memory_bytes: match self.pool.memory_limit() {
+                MemoryLimit::Finite(bytes) => bytes / config.file_groups.len().max(1),
+                MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
             },
             scan: Arc::clone(&self.table.scan),
             plan: Arc::new(plan),

@@ -19,7 +19,7 @@ use pgwire::messages::data::DataRow;
 use pgwire::messages::response::TransactionStatus;
 
 use super::copy::CopyOut;
-use super::cursors::{self, Cursor, Cursors};
+use super::cursors::{self, Cursor, Cursors, MAX_CURSORS};
 use super::errors::{engine, ours, refuse};
 use super::handler::Handler;
 use super::prepared::{Prepared, ends_transaction};
@@ -163,6 +163,9 @@ impl Handler {
                 }
                 if conversation.has_cursor(&declare.name) {
                     return Err(refuse("42P03", format!("cursor \"{}\" already exists", declare.name)));
+                }
+                if conversation.cursors.are_many() {
+                    return Err(refuse("54000", format!("a connection has {MAX_CURSORS} cursors at most: close some")));
                 }
                 let Begun { schema, batches, cut } =
                     self.begin(&conversation, prepared, literals, &mut stop, |_| Ok(())).await?;

@@ -8,7 +8,7 @@ use super::catalogue::MORE;
 use crate::query::athena::{call, take, text as literal};
 
 /// What clients send that is not planned, and what is planned in its place.
-const INSTEAD: [(&str, &str); 9] = [
+const INSTEAD: [(&str, &str); 11] = [
     // psql's \d+
     ("c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x)", "c.reloptions"),
     // The JDBC driver, when it asks for primary keys; there are none.
@@ -20,6 +20,8 @@ const INSTEAD: [(&str, &str); 9] = [
     ("'array_in'::regproc", "'array_in'"),
     // Functions in the place of tables.
     ("FROM current_schema()", "FROM (SELECT current_schema()) AS current_schema"),
+    ("from current_schema()", "FROM (SELECT current_schema()) AS current_schema"),
+    ("from current_database()", "FROM (SELECT current_database()) AS current_database"),
     ("FROM current_database()", "FROM (SELECT current_database()) AS current_database"),
     // The driver of Arrow, when it loads types.
     ("typreceive != 0 OR typsend != 0", "typreceive <> '' OR typsend <> ''"),
@@ -82,8 +84,9 @@ impl VisitorMut for Meanings {
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         // What a function gives is called as the function.
         let called: Vec<Option<ast::Ident>> = select.projection.iter().map(function_of).collect();
+        let names: Vec<ast::Ident> = select.projection.iter().filter_map(name_of).collect();
         for (index, item) in select.projection.iter_mut().enumerate() {
-            let is_only = called.iter().filter(|name| **name == called[index]).count() == 1;
+            let is_only = names.iter().filter(|name| called[index].as_ref() == Some(name)).count() == 1;
             if let (ast::SelectItem::UnnamedExpr(expr), Some(name), true) = (&mut *item, &called[index], is_only) {
                 *item = ast::SelectItem::ExprWithAlias { expr: take(expr), alias: name.clone() };
             }
@@ -126,6 +129,17 @@ impl VisitorMut for Meanings {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The name of a column, as far as it is known.
+fn name_of(item: &ast::SelectItem) -> Option<ast::Ident> {
+    let name = match item {
+        ast::SelectItem::ExprWithAlias { alias, .. } => alias,
+        ast::SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => name,
+        ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(path)) => path.last()?,
+        _ => return function_of(item),
+    };
+    Some(ast::Ident::with_quote('"', name.value.to_lowercase()))
 }
 
 /// The name of the function that a column is, unless it has another name.

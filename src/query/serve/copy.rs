@@ -140,6 +140,18 @@ impl CopyOut {
             return Err(wrong("a header is not for binary form"));
         }
         self.null = null.unwrap_or_else(|| if self.form == Form::Csv { String::new() } else { "\\N".to_owned() });
+        // What could not be read again.
+        let is_in_null = |byte: u8| self.null.as_bytes().contains(&byte);
+        let is_ambiguous = match self.form {
+            Form::Text => {
+                is_in_null(self.delimiter) || b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&self.delimiter)
+            }
+            Form::Csv => is_in_null(self.delimiter) || is_in_null(self.quote) || self.delimiter == self.quote,
+            Form::Binary => false,
+        };
+        if is_ambiguous || self.null.contains(['\r', '\n']) {
+            return Err(refuse("22023", "delimiter, quote and null of COPY cannot be told apart"));
+        }
         Ok(())
     }
 
@@ -212,24 +224,25 @@ impl<'a> Options<'a> {
         if self.is_next("AS") {
             self.at += 1;
         }
+        let is_escaped = self.is_next("E") && matches!(self.tokens.get(self.at + 1), Some(Token::Text(_)));
+        self.at += usize::from(is_escaped);
         match self.next() {
+            Some(Token::Text(text)) => {
+                let text = text.replace("''", "'");
+                Ok(match is_escaped {
+                    true => text.replace("\\t", "\t").replace("\\n", "\n").replace("\\\\", "\\"),
+                    false => text,
+                })
+            }
             Some(Token::Word(text) | Token::Name(text)) => Ok(text.to_owned()),
-            Some(Token::Text(text)) => Ok(text.replace("''", "'")),
             _ => Err(wrong("an option of COPY has no value")),
         }
     }
 
     fn byte(&mut self, what: &str) -> Result<u8, PgWireError> {
-        let is_escaped = self.is_next("E");
-        if is_escaped {
-            self.at += 1;
-        }
-        match (self.text()?.as_str(), is_escaped) {
-            ("\\t", true) => Ok(b'\t'),
-            (text, _) => match text.as_bytes() {
-                [byte] if byte.is_ascii() && !b"\r\n".contains(byte) => Ok(*byte),
-                _ => Err(refuse("0A000", format!("the {what} of COPY is one character of one byte"))),
-            },
+        match self.text()?.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\r\n".contains(byte) => Ok(*byte),
+            _ => Err(refuse("0A000", format!("the {what} of COPY is one character of one byte"))),
         }
     }
 
@@ -250,9 +263,10 @@ impl<'a> Options<'a> {
         loop {
             match self.next() {
                 Some(Token::Sign('*')) => return Ok(Quoted::All),
-                Some(Token::Name(name)) => names.push(name.to_owned()),
-                Some(Token::Word(name)) => names.push(name.to_lowercase()),
-                _ => return Err(wrong("FORCE_QUOTE takes names of columns, or *")),
+                token => {
+                    let name = token.and_then(Token::name);
+                    names.push(name.ok_or_else(|| wrong("FORCE_QUOTE takes names of columns, or *"))?);
+                }
             }
             match self.tokens.get(self.at) {
                 Some(Token::Sign(',')) => self.at += 1,
@@ -426,6 +440,9 @@ mod tests {
             ("COPY t TO STDOUT (FORMAT binary, HEADER)", "42601"),
             ("COPY t TO STDOUT (FREEZE)", "42601"),
             ("COPY t TO STDOUT (FORMAT csv, ENCODING 'LATIN1')", "0A000"),
+            ("COPY t TO STDOUT (DELIMITER 'N')", "22023"),
+            ("COPY t TO STDOUT (DELIMITER '\\')", "22023"),
+            ("COPY t TO STDOUT (FORMAT csv, DELIMITER '\"')", "22023"),
         ] {
             let PgWireError::UserError(error) = copy(sql).unwrap_err() else { unreachable!("{sql}") };
             assert_eq!(error.code, state, "{sql}");
@@ -451,6 +468,9 @@ mod tests {
         assert_eq!(written(sql, &names, &[row]), expected);
         let sql = "COPY t TO STDOUT (FORMAT csv, FORCE_QUOTE *, NULL '-')";
         assert_eq!(written(sql, &["a", "b"], &[&[Some("1"), None]]), b"\"1\",-\n");
+        let sql = "COPY t TO STDOUT (FORMAT csv, FORCE_QUOTE (\"b\"\"c\"), NULL E'\\\\N', DELIMITER E'\\t')";
+        let rows: [&[Option<&str>]; 2] = [&[Some("1"), Some("2")], &[None, None]];
+        assert_eq!(written(sql, &["a", "b\"c"], &rows), b"1\t\"2\"\n\\N\t\\N\n");
         assert_eq!(written("COPY t TO STDOUT CSV", &["a"], &[&[Some("\\.")]]), b"\"\\.\"\n");
     }
 

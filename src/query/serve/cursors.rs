@@ -20,6 +20,9 @@ use super::stop::Stop;
 use super::text::{Place, Token};
 use super::types;
 
+/// Cursors that a connection may have open: each is a query at work.
+pub(super) const MAX_CURSORS: usize = 16;
+
 /// DECLARE ... CURSOR FOR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Declare {
@@ -182,6 +185,11 @@ impl Cursors {
     /// Whether there is a cursor of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.lock().contains_key(name)
+    }
+
+    /// Whether there is no room for one more.
+    pub(super) fn are_many(&self) -> bool {
+        self.lock().len() >= MAX_CURSORS
     }
 
     pub(super) fn add(&self, name: String, cursor: Cursor, is_held: bool, is_in_transaction: bool) {

@@ -76,6 +76,7 @@ fn state(error: &DataFusionError) -> &'static str {
                 () => "42000",
             }
         }
+        DataFusionError::Execution(message) if message.contains("cannot be cast to") => "22P02",
         DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) | DataFusionError::IoError(_) => "58030",
         _ => "XX000",
     }

@@ -18,8 +18,9 @@ use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionS
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::copy::{CopyData, CopyDone, CopyOutResponse};
+use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{
-    Describe, Execute, PortalSuspended, Sync as SyncMessage, TARGET_TYPE_BYTE_PORTAL,
+    Describe, Execute, PortalSuspended, Sync as SyncMessage, TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::simplequery::Query;
@@ -288,7 +289,23 @@ impl ExtendedQueryHandler for Handler {
                 let fields = conversation.cursor_fields(name, &Format::UnifiedText).await?;
                 send_describe_response(client, &DescribePortalResponse::new(fields)).await
             }
-            _ => self._on_describe(client, message).await,
+            _ => {
+                let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+                let statement = match message.target_type {
+                    TARGET_TYPE_BYTE_STATEMENT => client.portal_store().get_statement(name),
+                    _ => None,
+                };
+                match statement {
+                    Some(Entry::Value(statement)) if statement.statement.gives_no_rows() => {
+                        let types = self.types(&mut self.stop(&conversation, client), &statement).await?;
+                        let oid = |ty: &Type| if *ty == Type::UNKNOWN { Type::TEXT.oid() } else { ty.oid() };
+                        let told = ParameterDescription::new(types.iter().map(oid).collect());
+                        client.feed(PgWireBackendMessage::ParameterDescription(told)).await?;
+                        Ok(client.feed(PgWireBackendMessage::NoData(NoData::new())).await?)
+                    }
+                    _ => self._on_describe(client, message).await,
+                }
+            }
         }
     }
 

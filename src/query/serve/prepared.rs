@@ -55,6 +55,11 @@ impl Prepared {
         Ok(Self { kind, query, parameters, types: Arc::default(), told: Arc::default() })
     }
 
+    /// Whether it has no rows to tell of.
+    pub(super) fn gives_no_rows(&self) -> bool {
+        !matches!(self.kind, Kind::Query | Kind::Catalogue | Kind::Show(_) | Kind::Fetch(_))
+    }
+
     /// Notes the columns that the client is told of.
     pub(super) fn tell(&self, fields: &[FieldInfo]) {
         let columns = fields.iter().map(|field| (field.name().to_owned(), field.datatype().clone())).collect();

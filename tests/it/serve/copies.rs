@@ -71,6 +71,8 @@ fn a_cursor_gives_some_rows_at_a_time() {
     let told = run("BEGIN; DECLARE a CURSOR FOR NUMBERS; DECLARE a CURSOR FOR NUMBERS; ROLLBACK; BEGIN; \
                     DECLARE b CURSOR FOR SELECT nope FROM orders; ROLLBACK");
     assert_eq!(told.1, "ERROR:  42P03 ERROR:  42703");
+    let declared: Vec<String> = (0..17).map(|n| format!("DECLARE c{n} CURSOR FOR {numbers}")).collect();
+    assert_eq!(run(&format!("BEGIN; {}", declared.join("; "))).1, "ERROR:  54000");
     // A result is bounded however it is fetched.
     let many = "SELECT 1 FROM UNNEST(sequence(1, 100)) AS t(n)";
     let ran = Ran::of(&mut server.psql(&["-At", "-v", "FETCH_COUNT=30", "-c", many]));

@@ -203,6 +203,8 @@ fn columns_are_told_of_the_types_that_their_values_have() {
     assert_eq!(named.lines().next(), Some("current_schema,pg_backend_pid"));
     let named = Ran::of(&mut server.psql(&["--csv", "-c", "SELECT * FROM current_schema()"])).ok();
     assert_eq!(named, "current_schema\npublic\n");
+    let twice = "SELECT upper(nspname), nspname AS upper FROM pg_namespace WHERE nspname = 'public'";
+    assert_eq!(server.rows(twice), "PUBLIC|public\n");
     let rights = "SELECT has_table_privilege('orders', 'SELECT'), has_table_privilege('x', 'orders', 'INSERT')";
     assert_eq!(server.rows(rights), "t|f\n");
 }

@@ -18,14 +18,13 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![
         function("from_iso8601_timestamp", Takes::By(text_or_moment), Gives::This(zoned("UTC")), |args, _| {
             if let Some(moments) = args[0].as_primitive_opt::<TimestampMicrosecondType>() {
-                return Ok(Arc::new(moments.clone().with_timezone("UTC")));
+                return Ok(Arc::new(moments.unary::<_, TimestampMicrosecondType>(to_millis).with_timezone("UTC")));
             }
             let values = texts(&args[0]);
             let out: TimestampMicrosecondArray = by_row(args, |row| {
                 let parsed = timestamp(values.value(row));
-                // Finer than milliseconds it is not.
                 parsed
-                    .map(|micros| Some(micros - micros.rem_euclid(1000)))
+                    .map(|micros| Some(to_millis(micros)))
                     .ok_or_else(|| failed("from_iso8601_timestamp: a value is not of ISO 8601"))
             })?;
             Ok(Arc::new(out.with_timezone("UTC")))
@@ -40,6 +39,11 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         }),
         function("to_iso8601", Takes::These(&[Arg::Time], 1), Gives::This(DataType::Utf8), |args, _| to_iso8601(args)),
     ]
+}
+
+/// Finer than milliseconds they are not.
+fn to_millis(micros: i64) -> i64 {
+    micros - micros.rem_euclid(1000)
 }
 
 /// What was found to be a moment is taken as it is: texts of a column that are all moments are such.
