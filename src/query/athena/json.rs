@@ -463,12 +463,8 @@ fn as_written(values: &ArrayRef) -> Result<ArrayRef> {
             let order = UInt64Array::from(order);
             let columns = vec![take(&keys, &order, None)?, take(&inner, &order, None)?];
             let DataType::Struct(fields) = field.data_type() else { return Ok(Arc::clone(values)) };
-            let fields: Fields = fields
-                .iter()
-                .zip(&columns)
-                .map(|(field, column)| Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())))
-                .collect();
-            let entries = StructArray::new(fields, columns, None);
+            let fields = retyped(fields, &columns);
+            let entries = StructArray::try_new(fields, columns, None)?;
             let field = Arc::new(field.as_ref().clone().with_data_type(entries.data_type().clone()));
             Arc::new(MapArray::try_new(field, map.offsets().clone(), entries, map.nulls().cloned(), false)?)
         }
@@ -481,15 +477,17 @@ fn as_written(values: &ArrayRef) -> Result<ArrayRef> {
         DataType::Struct(fields) if !fields.is_empty() => {
             let rows = values.as_struct();
             let columns: Vec<ArrayRef> = rows.columns().iter().map(as_written).collect::<Result<_>>()?;
-            let fields: Fields = fields
-                .iter()
-                .zip(&columns)
-                .map(|(field, column)| Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())))
-                .collect();
+            let fields = retyped(fields, &columns);
             Arc::new(StructArray::try_new(fields, columns, rows.nulls().cloned())?)
         }
         _ => Arc::clone(values),
     })
+}
+
+/// Fields of the types of these columns.
+fn retyped(fields: &Fields, columns: &[ArrayRef]) -> Fields {
+    let fields = fields.iter().zip(columns);
+    fields.map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone())).collect()
 }
 
 /// Writes values that are JSON already as they are.
