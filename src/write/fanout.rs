@@ -33,6 +33,10 @@ use crate::threads::hand_over;
 /// More files than this are never open at once.
 const MAX_OPEN_FILES: usize = 128;
 
+/// So many row groups are encoded at a time when all files are ended: the pages of one are put into its file while the columns
+/// of the next are encoded.
+const ENDED_AT_ONCE: usize = 2;
+
 /// What gathered rows and open writers of one worker may hold at most, unless larger row groups are asked for.
 const MAX_WORKER_BYTES: usize = 50 << 20;
 
@@ -70,7 +74,8 @@ pub struct FanoutWriter {
     pending: BTreeMap<PartitionKey, Rows>,
     pending_bytes: usize,
     writers: BTreeMap<PartitionKey, FileWriter>,
-    encoding: Option<Encoding>,
+    /// In the order in which they were begun.
+    encoding: VecDeque<Encoding>,
     done: Vec<DataFile>,
     encodings: Encodings,
 }
@@ -132,7 +137,7 @@ impl FanoutWriter {
             pending: BTreeMap::new(),
             pending_bytes: 0,
             writers: BTreeMap::new(),
-            encoding: None,
+            encoding: VecDeque::new(),
             done: Vec::new(),
             encodings: Encodings::default(),
         }
@@ -153,7 +158,7 @@ impl FanoutWriter {
     /// # Errors
     /// When pending rows cannot be given the new columns for another reason than that they must be decoded again.
     pub fn widen(&mut self, fields: Vec<Field>) -> Result<Widened> {
-        self.settle()?;
+        self.settle(0)?;
         if self.is_rekeyed_by(&fields) {
             return Ok(Widened::Redo);
         }
@@ -200,20 +205,20 @@ impl FanoutWriter {
             rows.push(part.batch);
             self.pending_bytes += rows.bytes - before;
             if rows.is_full(&self.context) {
-                self.flush(&part.key)?;
+                self.flush(&part.key, 1)?;
             }
         }
         loop {
-            let encoding = self.encoding.as_ref().map_or(0, |encoding| encoding.bytes);
+            let encoding: usize = self.encoding.iter().map(|encoding| encoding.bytes).sum();
             let held = self.pending_bytes + encoding;
             let largest = self.pending.iter().max_by_key(|(_, rows)| rows.bytes);
             let Some((key, rows)) = largest.filter(|_| held > self.room()) else { break };
             if rows.bytes >= encoding / 2 {
                 let key = key.clone();
-                self.flush(&key)?;
+                self.flush(&key, 1)?;
             } else if held > self.room() + self.layout.memory_bytes / 8 {
                 // What is being encoded takes the room, not these rows: they would be a small row group.
-                self.settle()?;
+                self.settle(0)?;
             } else {
                 break;
             }
@@ -226,20 +231,28 @@ impl FanoutWriter {
     /// # Errors
     /// When one cannot be written.
     pub fn close(mut self) -> Result<Vec<DataFile>> {
-        self.settle()?;
         let mut storing = Storing::new(&self.context);
         while let Some(key) = self.pending.keys().next().cloned() {
-            self.flush(&key)?;
-            self.settle()?;
+            self.flush(&key, ENDED_AT_ONCE)?;
+            self.store_ended(&mut storing)?;
+        }
+        while !self.encoding.is_empty() {
+            self.settle(self.encoding.len() - 1)?;
+            self.store_ended(&mut storing)?;
+        }
+        self.store_ended(&mut storing)?;
+        self.done.append(&mut storing.finish()?);
+        Ok(self.done)
+    }
+
+    /// Stores files that get no further rows.
+    fn store_ended(&mut self, storing: &mut Storing) -> Result<()> {
+        while let Some(key) = self.writers.keys().find(|key| !self.pending.contains_key(*key)).cloned() {
             if let Some(writer) = self.writers.remove(&key) {
                 storing.add(writer)?;
             }
         }
-        for (_, writer) in std::mem::take(&mut self.writers) {
-            storing.add(writer)?;
-        }
-        self.done.append(&mut storing.finish()?);
-        Ok(self.done)
+        Ok(())
     }
 
     /// Drops what is not finished and returns the paths of the files that are.
@@ -247,9 +260,13 @@ impl FanoutWriter {
         self.done.into_iter().map(|file| file.path).collect()
     }
 
-    /// Makes the pending rows of a partition a row group, which is encoded while the caller goes on, if there are threads for it.
-    fn flush(&mut self, key: &PartitionKey) -> Result<()> {
-        self.settle()?;
+    /// Makes the pending rows of a partition a row group, which is encoded while the caller goes on, if there are threads for it:
+    /// one of `at_once` at most.
+    fn flush(&mut self, key: &PartitionKey, at_once: usize) -> Result<()> {
+        self.settle(at_once.saturating_sub(1))?;
+        while self.encoding.iter().any(|encoding| encoding.key == *key) {
+            self.settle(self.encoding.len() - 1)?;
+        }
         let Some(rows) = self.pending.remove(key) else { return Ok(()) };
         self.pending_bytes -= rows.bytes;
         let (bytes, batches) = (rows.bytes, rows.batches);
@@ -276,18 +293,21 @@ impl FanoutWriter {
         };
         match hand_over("row group", work, encode) {
             Ok(thread) => {
-                self.encoding = Some(Encoding { key: key.clone(), bytes, file_bytes, thread: Some(thread) });
+                self.encoding.push_back(Encoding { key: key.clone(), bytes, file_bytes, thread: Some(thread) });
                 Ok(())
             }
             Err(work) => self.put_back(key, encode(work)?),
         }
     }
 
-    /// Waits for the row group that is being encoded.
-    fn settle(&mut self) -> Result<()> {
-        let Some(encoding) = self.encoding.take() else { return Ok(()) };
-        let key = encoding.key.clone();
-        self.put_back(&key, encoding.wait()?)
+    /// Waits for row groups that are being encoded, until no more than `left` of them are.
+    fn settle(&mut self, left: usize) -> Result<()> {
+        while self.encoding.len() > left {
+            let Some(encoding) = self.encoding.pop_front() else { break };
+            let key = encoding.key.clone();
+            self.put_back(&key, encoding.wait()?)?;
+        }
+        Ok(())
     }
 
     /// Takes a file back that has got a row group.
@@ -304,7 +324,7 @@ impl FanoutWriter {
     fn room(&self) -> usize {
         let budget = self.layout.memory_bytes;
         let files: usize = self.writers.values().map(FileWriter::memory_bytes).sum();
-        let files = files + self.encoding.as_ref().map_or(0, |encoding| encoding.file_bytes);
+        let files = files + self.encoding.iter().map(|encoding| encoding.file_bytes).sum::<usize>();
         budget - files.clamp(budget / 4, budget / 2)
     }
 

@@ -1,5 +1,6 @@
 //! One Parquet file: batches in, columns encoded in parallel, a [`DataFile`] out.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
@@ -179,11 +180,20 @@ impl FileWriter {
         let leaves = self.leaves.iter().map(|leaf| leaf.of(&batches)).collect::<Result<Vec<_>, _>>()?;
         // The arrays go as their leaves are done.
         drop(batches);
-        let work = self.leaves.par_iter().zip(leaves);
-        let encode = |(leaf, arrays): (&Leaf, _)| leaf.encode(arrays, &self.leaf_properties, self.row_groups);
-        let chunks: Vec<Vec<Chunk>> = self.context.encoders.install(|| work.map(encode).collect::<Result<_, _>>())?;
+        // The largest go first: none of them is to be the last that others wait for.
+        let bytes = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.get_array_memory_size()).sum::<usize>();
+        let mut work: Vec<_> =
+            leaves.into_iter().enumerate().map(|(at, arrays)| (bytes(&arrays), at, arrays)).collect();
+        work.sort_unstable_by_key(|(bytes, at, _)| (Reverse(*bytes), *at));
+        let encode = |(_, at, arrays): (usize, usize, _)| {
+            let chunks = self.leaves[at].encode(arrays, &self.leaf_properties, self.row_groups)?;
+            Ok::<_, ParquetError>((at, chunks))
+        };
+        let encode_all = || work.into_iter().par_bridge().map(encode).collect::<Result<Vec<_>, _>>();
+        let mut chunks = self.context.encoders.install(encode_all)?;
+        chunks.sort_unstable_by_key(|(at, _)| *at);
         let mut group = self.parquet.next_row_group()?;
-        for Chunk { pages, close } in chunks.into_iter().flatten() {
+        for Chunk { pages, close } in chunks.into_iter().flat_map(|(_, chunks)| chunks) {
             group.append_column(&pages, close)?;
         }
         group.close()?;
