@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, ListArray, MapArray, NullArray, StructArray, UInt64Array,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, ListArray, MapArray, NullArray, UInt64Array, make_comparator,
     new_null_array,
 };
-use arrow::buffer::OffsetBuffer;
-use arrow::compute::{cast, concat, filter, take, take_arrays};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{SortOptions, cast, concat, filter, take, take_arrays};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::function::{failed, wrong};
+use super::maps::new_map;
 use super::types::{list_of, map_of};
 
 /// The functions.
@@ -33,6 +34,7 @@ pub(super) fn functions() -> Vec<Arc<HigherOrderUDF>> {
         function(Kind::Reduce, "reduce", vec![VALUE, VALUE, LAMBDA, LAMBDA]),
         function(Kind::SortBy, SORT_BY, vec![VALUE, LAMBDA]),
         function(Kind::ZipWith, "zip_with", vec![VALUE, VALUE, LAMBDA]),
+        function(Kind::MapZipWith, "map_zip_with", vec![VALUE, VALUE, LAMBDA]),
         function(Kind::MapFilter, "map_filter", vec![VALUE, LAMBDA]),
         function(Kind::TransformKeys, "transform_keys", vec![VALUE, LAMBDA]),
         function(Kind::TransformValues, "transform_values", vec![VALUE, LAMBDA]),
@@ -48,6 +50,7 @@ enum Kind {
     Reduce,
     SortBy,
     ZipWith,
+    MapZipWith,
     MapFilter,
     TransformKeys,
     TransformValues,
@@ -72,7 +75,7 @@ fn item(list: &FieldRef) -> Result<FieldRef> {
 }
 
 /// The types of keys and values.
-fn entry(map: &DataType) -> Result<(DataType, DataType)> {
+pub(super) fn entry(map: &DataType) -> Result<(DataType, DataType)> {
     match map {
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) => Ok((fields[0].data_type().clone(), fields[1].data_type().clone())),
@@ -110,6 +113,11 @@ impl HigherOrderUDFImpl for LambdaFunction {
             (Kind::Reduce, [array, state]) => Ok(vec![list(array)?, state.clone()]),
             (Kind::SortBy, [array]) => Ok(vec![list(array)?]),
             (Kind::ZipWith, [left, right]) => Ok(vec![list(left)?, list(right)?]),
+            // Keys of one type are found in one another.
+            (Kind::MapZipWith, [left @ DataType::Map(..), right @ DataType::Map(..)]) => {
+                Ok(vec![left.clone(), map_of(entry(left)?.0, entry(right)?.1)])
+            }
+            (Kind::MapZipWith, [_, _]) => Err(wrong("map_zip_with takes two maps")),
             (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [map @ DataType::Map(..)]) => {
                 Ok(vec![map.clone()])
             }
@@ -131,6 +139,10 @@ impl HigherOrderUDFImpl for LambdaFunction {
             (Kind::Try, [Lambda(_)]) => complete(vec![Vec::new()]),
             (Kind::SortBy, [Value(array), Lambda(_)]) => complete(vec![vec![item(array)?, item(array)?]]),
             (Kind::ZipWith, [Value(left), Value(right), Lambda(_)]) => complete(vec![vec![item(left)?, item(right)?]]),
+            (Kind::MapZipWith, [Value(left), Value(right), Lambda(_)]) => {
+                let ((key, left), (_, right)) = (entry(left.data_type())?, entry(right.data_type())?);
+                complete(vec![vec![nullable(&key), nullable(&left), nullable(&right)]])
+            }
             (Kind::MapFilter | Kind::TransformKeys | Kind::TransformValues, [Value(map), Lambda(_)]) => {
                 let (key, value) = entry(map.data_type())?;
                 complete(vec![vec![nullable(&key), nullable(&value)]])
@@ -167,7 +179,8 @@ impl HigherOrderUDFImpl for LambdaFunction {
             (Kind::TransformKeys, [Value(map), Lambda(body)]) => {
                 map_of(body.data_type().clone(), entry(map.data_type())?.1)
             }
-            (Kind::TransformValues, [Value(map), Lambda(body)]) => {
+            (Kind::TransformValues, [Value(map), Lambda(body)])
+            | (Kind::MapZipWith, [Value(map), Value(_), Lambda(body)]) => {
                 map_of(entry(map.data_type())?.0, body.data_type().clone())
             }
             _ => return Err(self.misused()),
@@ -185,6 +198,9 @@ impl HigherOrderUDFImpl for LambdaFunction {
             }
             (Kind::ZipWith, [Value(left), Value(right), Lambda(body)]) => {
                 zip_with(left.to_array(rows)?.as_list(), right.to_array(rows)?.as_list(), body)?
+            }
+            (Kind::MapZipWith, [Value(left), Value(right), Lambda(body)]) => {
+                map_zip_with(left.to_array(rows)?.as_map(), right.to_array(rows)?.as_map(), body, args.return_type())?
             }
             (Kind::SortBy, [Value(array), Lambda(compare)]) => sort_by(array.to_array(rows)?.as_list(), compare)?,
             (_, [Value(map), Lambda(body)]) => {
@@ -306,7 +322,7 @@ fn sort_by(list: &ListArray, compare: &LambdaArgument) -> Result<ArrayRef> {
 
 fn zip_with(left: &ListArray, right: &ListArray, body: &LambdaArgument) -> Result<ArrayRef> {
     let (mut lefts, mut rights, mut owners, mut lengths) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let nulls = arrow::buffer::NullBuffer::union(left.nulls(), right.nulls());
+    let nulls = NullBuffer::union(left.nulls(), right.nulls());
     let element = |list: &ListArray, row: usize, place: i32| {
         (place < list.value_length(row)).then(|| (list.offsets()[row] + place) as u64)
     };
@@ -330,6 +346,45 @@ fn zip_with(left: &ListArray, right: &ListArray, body: &LambdaArgument) -> Resul
         .into_array(owners.len())?;
     let DataType::List(item) = list_of(values.data_type().clone()) else { return Err(failed("no list")) };
     Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, nulls)?))
+}
+
+/// A map of the keys that either has, to what the lambda gives of key and both values.
+fn map_zip_with(left: &MapArray, right: &MapArray, body: &LambdaArgument, data_type: &DataType) -> Result<ArrayRef> {
+    let nulls = NullBuffer::union(left.nulls(), right.nulls());
+    let all_keys = concat(&[left.keys(), right.keys()])?;
+    let compare = make_comparator(&all_keys, &all_keys, SortOptions::default())?;
+    let (mut keys, mut lefts, mut rights, mut owners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut lengths = Vec::new();
+    let behind = left.keys().len();
+    for row in 0..left.len() {
+        let before = keys.len();
+        if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+            let of = |map: &MapArray| map.offsets()[row] as usize..map.offsets()[row + 1] as usize;
+            for place in of(left) {
+                let other = of(right).find(|other| compare(place, behind + other).is_eq());
+                keys.push(place as u64);
+                lefts.push(Some(place as u64));
+                rights.push(other.map(|other| other as u64));
+            }
+            for place in of(right).filter(|place| !of(left).any(|other| compare(behind + place, other).is_eq())) {
+                keys.push((behind + place) as u64);
+                lefts.push(None);
+                rights.push(Some(place as u64));
+            }
+        }
+        lengths.push(keys.len() - before);
+        owners.resize(keys.len(), row as u64);
+    }
+    let keys = take(&all_keys, &UInt64Array::from(keys), None)?;
+    let lefts = take(left.values(), &UInt64Array::from(lefts), None)?;
+    let rights = take(right.values(), &UInt64Array::from(rights), None)?;
+    let owners = UInt64Array::from(owners);
+    let values = body
+        .evaluate(&[&|| Ok(Arc::clone(&keys)), &|| Ok(Arc::clone(&lefts)), &|| Ok(Arc::clone(&rights))], |captures| {
+            Ok(take_arrays(captures, &owners, None)?)
+        })?
+        .into_array(owners.len())?;
+    new_map(data_type, vec![keys, values], lengths, nulls)
 }
 
 impl LambdaFunction {
@@ -363,11 +418,6 @@ impl LambdaFunction {
                 vec![filter(&keys, &is_kept)?, filter(&values, &is_kept)?]
             }
         };
-        let DataType::Map(entries, is_sorted) = data_type else { return Err(self.misused()) };
-        let DataType::Struct(fields) = entries.data_type() else { return Err(self.misused()) };
-        let pairs = StructArray::try_new(fields.clone(), columns, None)?;
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        let nulls = map.nulls().cloned();
-        Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, *is_sorted)?))
+        new_map(data_type, columns, lengths, map.nulls().cloned())
     }
 }

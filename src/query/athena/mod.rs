@@ -24,6 +24,7 @@ mod lambdas;
 mod maps;
 mod math;
 mod meanings;
+mod measures;
 mod paths;
 mod regexps;
 mod rewrite;
@@ -77,6 +78,7 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
         json::functions(),
         maps::functions(),
         math::functions(),
+        measures::functions(),
         regexps::functions(),
         strings::functions(),
         urls::functions(),

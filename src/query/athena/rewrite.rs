@@ -11,14 +11,15 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, DuplicateTreatment, Expr, Fetch, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LambdaFunction,
-    LambdaSyntax, LimitClause, NamedWindowExpr, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy, OrderByExpr,
-    OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor, TableWithJoins,
-    TypedString, Value, ValueWithSpan, VisitMut as _, VisitorMut, WindowType,
+    LambdaFunctionParameter, LambdaSyntax, LimitClause, NamedWindowExpr, NullTreatment, ObjectName,
+    OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr,
+    Subscript, TableFactor, TableWithJoins, TypedString, Value, ValueWithSpan, VisitMut as _, VisitorMut, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::json::JSON_SCALAR;
 use super::lambdas::SORT_BY;
+use super::maps::MOST_FREQUENT;
 use super::types::custom_name;
 use super::{addresses, casts, guards, intervals, joins, meanings, paths, twins, unnest};
 
@@ -448,6 +449,14 @@ fn set_args(function: &mut Function, name: &str, args: Vec<Expr>) {
     }
 }
 
+/// Has an aggregate take only rows for which this is true, too.
+fn narrow(function: &mut Function, filter: Expr) {
+    function.filter = Some(Box::new(match function.filter.take() {
+        Some(other) => binary(nested(*other), BinaryOperator::And, filter),
+        None => filter,
+    }));
+}
+
 fn order_by(function: &mut Function, expr: Expr, is_ascending: bool) {
     let order = OrderByExpr {
         expr,
@@ -460,11 +469,12 @@ fn order_by(function: &mut Function, expr: Expr, is_ascending: bool) {
 }
 
 /// Functions that DataFusion has under another name.
-const SAME: [(&str, &str); 21] = [
+const SAME: [(&str, &str); 22] = [
     ("array_remove", "array_remove_all"),
     ("ceiling", "ceil"),
     ("bitwise_and_agg", "bit_and"),
     ("bitwise_or_agg", "bit_or"),
+    ("bitwise_xor_agg", "bit_xor"),
     ("codepoint", "ascii"),
     ("dow", "day_of_week"),
     ("doy", "day_of_year"),
@@ -556,6 +566,23 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             }
             return Ok(None);
         }
+        ("approx_most_frequent", 3) => {
+            let wanted = arg(0);
+            set_args(function, "histogram", vec![arg(1)]);
+            call(MOST_FREQUENT, vec![Expr::Function(function.clone()), wanted])
+        }
+        // By all values, one after another: there is nothing to be combined.
+        ("reduce_agg", 4) => {
+            let (value, first, step) = (arg(0), arg(1), arg(2));
+            let has_value = Expr::IsNotNull(Box::new(nested(value.clone())));
+            set_args(function, "array_agg", vec![value]);
+            narrow(function, has_value);
+            let state = Ident::new("state");
+            let params = OneOrManyWithParens::One(LambdaFunctionParameter { name: state.clone(), data_type: None });
+            let body = Box::new(Expr::Identifier(state));
+            let last = Expr::Lambda(LambdaFunction { params, body, syntax: LambdaSyntax::Arrow });
+            call("reduce", vec![Expr::Function(function.clone()), first, step, last])
+        }
         ("geometric_mean", 1) => {
             set_args(function, "avg", vec![call("ln", vec![arg(0)])]);
             call("exp", vec![Expr::Function(function.clone())])
@@ -591,11 +618,7 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
             let (most, key) = (arg(count - 1), arg(count - 2));
             let value = if count == 3 { arg(0) } else { key.clone() };
             set_args(function, "array_agg", vec![value]);
-            let has_key = Expr::IsNotNull(Box::new(nested(key.clone())));
-            function.filter = Some(Box::new(match function.filter.take() {
-                Some(filter) => binary(nested(*filter), BinaryOperator::And, has_key),
-                None => has_key,
-            }));
+            narrow(function, Expr::IsNotNull(Box::new(nested(key.clone()))));
             order_by(function, key, name.starts_with("min"));
             call("slice", vec![Expr::Function(function.clone()), number("1"), most])
         }

@@ -1,5 +1,6 @@
 //! Strings: <https://trino.io/docs/current/functions/string.html>.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::types::Int64Type;
@@ -228,6 +229,18 @@ fn split_part(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
     Ok(Arc::new(out))
 }
 
+/// Keys and values of a text that has `between` between its entries, and `within` between key and value.
+pub(super) fn split_entries<'a>(
+    value: &'a str,
+    between: &'a str,
+    within: &'a str,
+    name: &'static str,
+) -> impl Iterator<Item = Result<(&'a str, &'a str)>> {
+    let lacks = move || failed(format!("{name}: an entry lacks the delimiter of key and value"));
+    let entries = value.split(between).filter(|entry| !entry.is_empty());
+    entries.map(move |entry| entry.split_once(within).ok_or_else(lacks))
+}
+
 fn split_to_map(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (values, entries, pairs) = (texts(&args[0]), texts(&args[1]), texts(&args[2]));
     let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
@@ -237,10 +250,12 @@ fn split_to_map(args: &[ArrayRef]) -> Result<ArrayRef> {
             builder.append(false)?;
             continue;
         }
-        for entry in values.value(row).split(entries.value(row)).filter(|entry| !entry.is_empty()) {
-            let (key, value) = entry
-                .split_once(pairs.value(row))
-                .ok_or_else(|| failed("split_to_map: an entry lacks the delimiter of key and value"))?;
+        let mut found = HashSet::new();
+        for entry in split_entries(values.value(row), entries.value(row), pairs.value(row), "split_to_map") {
+            let (key, value) = entry?;
+            if !found.insert(key) {
+                return Err(failed(format!("split_to_map: the key {key} is there twice")));
+            }
             builder.keys().append_value(key);
             builder.values().append_value(value);
         }

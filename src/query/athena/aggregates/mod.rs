@@ -1,6 +1,7 @@
 //! Aggregates: <https://trino.io/docs/current/functions/aggregate.html>. Those that are not here are DataFusion's.
 
 mod best;
+mod moments;
 mod percentile;
 mod sum;
 
@@ -18,6 +19,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
 use super::function::{failed, wrong};
+use super::lambdas::entry;
 use super::types::{list_of, map_of};
 
 /// The functions.
@@ -25,21 +27,24 @@ pub(super) fn functions() -> Vec<AggregateUDF> {
     let mut all = map_functions();
     all.push(AggregateUDF::new_from_impl(best::BestBy::new("max_by", Ordering::Greater)));
     all.push(AggregateUDF::new_from_impl(best::BestBy::new("min_by", Ordering::Less)));
+    all.extend(moments::functions());
     all.push(AggregateUDF::new_from_impl(percentile::ApproxPercentile::new()));
     all.push(AggregateUDF::new_from_impl(sum::CheckedSum::default()));
     all
 }
 
 fn map_functions() -> Vec<AggregateUDF> {
-    [(Kind::Histogram, "histogram"), (Kind::MapAgg, "map_agg"), (Kind::MultimapAgg, "multimap_agg")]
-        .map(|(kind, name)| {
-            AggregateUDF::new_from_impl(MapAggregate {
-                kind,
-                name,
-                signature: Signature::user_defined(Volatility::Immutable),
-            })
-        })
-        .into()
+    let kinds = [
+        (Kind::Histogram, "histogram"),
+        (Kind::MapAgg, "map_agg"),
+        (Kind::MultimapAgg, "multimap_agg"),
+        (Kind::MapUnion, "map_union"),
+    ];
+    let function = |(kind, name)| {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        AggregateUDF::new_from_impl(MapAggregate { kind, name, signature })
+    };
+    kinds.map(function).into()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +55,8 @@ enum Kind {
     MapAgg,
     /// All values of each key.
     MultimapAgg,
+    /// The entries of maps, of each key the first.
+    MapUnion,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -60,17 +67,18 @@ struct MapAggregate {
 }
 
 impl MapAggregate {
-    fn value_type(&self, types: &[DataType]) -> Result<DataType> {
-        match (self.kind, types) {
-            (Kind::Histogram, [_]) => Ok(DataType::Int64),
-            (Kind::MapAgg, [_, value]) => Ok(value.clone()),
-            (Kind::MultimapAgg, [_, value]) => Ok(list_of(value.clone())),
-            _ => Err(wrong(format!(
-                "{} takes {}",
-                self.name,
-                if self.kind == Kind::Histogram { "a value" } else { "a key and a value" }
-            ))),
-        }
+    /// The types of keys and values.
+    fn entry(&self, types: &[DataType]) -> Result<(DataType, DataType)> {
+        let takes = match (self.kind, types) {
+            (Kind::Histogram, [key]) => return Ok((key.clone(), DataType::Int64)),
+            (Kind::MapAgg, [key, value]) => return Ok((key.clone(), value.clone())),
+            (Kind::MultimapAgg, [key, value]) => return Ok((key.clone(), list_of(value.clone()))),
+            (Kind::MapUnion, [map @ DataType::Map(..)]) => return entry(map),
+            (Kind::Histogram, _) => "a value",
+            (Kind::MapAgg | Kind::MultimapAgg, _) => "a key and a value",
+            (Kind::MapUnion, _) => "a map",
+        };
+        Err(wrong(format!("{} takes {takes}", self.name)))
     }
 }
 
@@ -84,18 +92,17 @@ impl AggregateUDFImpl for MapAggregate {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.value_type(types)?;
+        self.entry(types)?;
         Ok(types.to_vec())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(map_of(types[0].clone(), self.value_type(types)?))
+        self.entry(types).map(|(key, value)| map_of(key, value))
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let key_type = args.expr_fields[0].data_type().clone();
         let types: Vec<DataType> = args.expr_fields.iter().map(|field| field.data_type().clone()).collect();
-        let value_type = self.value_type(&types)?;
+        let (key_type, value_type) = self.entry(&types)?;
         Ok(Box::new(MapAccumulator { kind: self.kind, key_type, value_type, ..MapAccumulator::default() }))
     }
 
@@ -103,7 +110,8 @@ impl AggregateUDFImpl for MapAggregate {
         let types: Vec<DataType> = args.input_fields.iter().map(|field| field.data_type().clone()).collect();
         let field =
             |name: &str, item: DataType| Arc::new(Field::new(format!("{}_{name}", args.name), list_of(item), true));
-        Ok(vec![field("keys", types[0].clone()), field("values", self.value_type(&types)?)])
+        let (key_type, value_type) = self.entry(&types)?;
+        Ok(vec![field("keys", key_type), field("values", value_type)])
     }
 }
 
@@ -187,10 +195,18 @@ impl Accumulator for MapAccumulator {
             if args[0].is_null(row) {
                 continue;
             }
+            if self.kind == Kind::MapUnion {
+                let map = args[0].as_map();
+                for place in map.offsets()[row] as usize..map.offsets()[row + 1] as usize {
+                    let held = Held::One(ScalarValue::try_from_array(map.values(), place)?);
+                    self.add(ScalarValue::try_from_array(map.keys(), place)?, held);
+                }
+                continue;
+            }
             let value = || ScalarValue::try_from_array(&args[1], row);
             let held = match self.kind {
                 Kind::Histogram => Held::Count(1),
-                Kind::MapAgg => Held::One(value()?),
+                Kind::MapAgg | Kind::MapUnion => Held::One(value()?),
                 Kind::MultimapAgg => Held::Many(vec![value()?]),
             };
             self.add(ScalarValue::try_from_array(&args[0], row)?, held);
@@ -207,7 +223,7 @@ impl Accumulator for MapAccumulator {
                     Kind::Histogram => {
                         Held::Count(values.as_primitive::<arrow::array::types::Int64Type>().value(place))
                     }
-                    Kind::MapAgg => Held::One(ScalarValue::try_from_array(&values, place)?),
+                    Kind::MapAgg | Kind::MapUnion => Held::One(ScalarValue::try_from_array(&values, place)?),
                     Kind::MultimapAgg => {
                         let many = values.as_list::<i32>().value(place);
                         Held::Many(
