@@ -10,7 +10,7 @@ use super::rewrite::Rewritten;
 use super::slice::SliceResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::format_timestamp;
-use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append};
+use crate::lake::{Change, Entry, Head, Hidden, Outcome, Registry, Totals, append, check_new_columns};
 use crate::raw::RawObject;
 use crate::write::DataFile;
 
@@ -66,6 +66,10 @@ impl Driver<'_> {
             let count = made.unreadable.len();
             let message = format!("none of {count} raw objects could be read; {}: {why}", object.key);
             return Err(Error::new(ErrorKind::Failed, message));
+        }
+        if let Err(error) = check_new_columns(&plan.table, plan.registry.as_ref(), &made.registry) {
+            plan.hidden.discard(&made.all_files()).await;
+            return Err(error);
         }
         self.prove_store().await?;
         let at_micros = self.clock.now_micros();

@@ -32,4 +32,6 @@ pub use registry::Registry;
 pub use retained::Retained;
 pub use stored::StoredFile;
 pub use table::{ActiveFile, Change, Outcome, Table, table_schema};
-pub use verify::{Checked, Effect, Finding, FindingKind, Severity, Verification, check_agreement, verify};
+pub use verify::{
+    Checked, Effect, Finding, FindingKind, Severity, Verification, check_agreement, check_new_columns, verify,
+};

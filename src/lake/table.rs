@@ -10,7 +10,7 @@ use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{
-    Action, Add, CommitInfo, MetadataExt as _, Protocol, Remove, StructType, Transaction, new_metadata,
+    Action, Add, CommitInfo, MetadataExt as _, Protocol, Remove, StructField, StructType, Transaction, new_metadata,
 };
 use deltalake_core::logstore::{CommitOrBytes, LogStore as _, LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -21,7 +21,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema};
 use super::protocol;
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::partition::{PartitionKey, Partitioning, ValueType};
-use crate::schema::{Field, described_field};
+use crate::schema::{Field, JSON_TEXT, KEYS, NAIVE, described_field};
 use crate::store::Location;
 use crate::write::{DataFile, NO_VALUES, leaves_with_stats};
 
@@ -394,7 +394,7 @@ impl Table {
                 actions.push(metadata.context(|| "cannot express the table's schema".to_owned())?.into());
             }
             (Some(state), Some(fields)) => {
-                let schema = delta_schema(fields, &change.partitioning)?;
+                let schema = keep_foreign(&delta_schema(fields, &change.partitioning)?, state.schema().as_ref())?;
                 let metadata =
                     state.metadata().clone().with_schema(&schema).and_then(|metadata| match stats_columns(fields) {
                         Some((name, columns)) => metadata.add_config_key(name.to_owned(), columns),
@@ -459,6 +459,20 @@ fn stats_columns(fields: &[Field]) -> Option<(&'static str, String)> {
 
 fn partition_values(names: &[String], key: &PartitionKey) -> HashMap<String, Option<String>> {
     names.iter().cloned().zip(key.iter().cloned()).collect()
+}
+
+/// A schema with what another engine has put into that of the log: columns, and what is said of columns.
+fn keep_foreign(schema: &StructType, logged: &StructType) -> Result<StructType> {
+    let known = schema.fields().map(|field| {
+        let said = logged.field(field.name()).map(StructField::metadata).into_iter().flatten();
+        let mut metadata = field.metadata().clone();
+        for (key, value) in said.filter(|(key, _)| ![KEYS, JSON_TEXT, NAIVE].contains(&key.as_str())) {
+            metadata.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        field.clone().with_metadata(metadata)
+    });
+    let foreign = logged.fields().filter(|field| schema.field(field.name()).is_none()).cloned();
+    StructType::try_new(known.chain(foreign)).context(|| "cannot express the table's schema".to_owned())
 }
 
 /// The Delta schema: the columns, then the partition columns.

@@ -131,3 +131,58 @@ fn files_that_another_engine_wrote_with_other_arrow_types_are_read() {
     assert_eq!(exported.len(), 3);
     assert!(exported.contains(&json!({"id": 1, "s": "x"})), "{exported:?}");
 }
+
+/// Commits a column of that type, and a comment of the column `id`, to the log.
+fn add_column(roots: &Roots, name: &str, ty: &str) {
+    let mut metadata = action(roots, "metaData");
+    let mut schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+    let fields = schema["fields"].as_array_mut().unwrap();
+    fields[0]["metadata"]["comment"] = json!("the number of it");
+    fields.push(json!({"name": name, "type": ty, "nullable": true, "metadata": {}}));
+    metadata["schemaString"] = json!(schema.to_string());
+    commit(roots, &[json!({"metaData": metadata})]);
+}
+
+/// The columns that a version's metadata has, with their types, and the comment of the first.
+fn logged_columns(roots: &Roots, version: u64) -> (Vec<(String, Value)>, Value) {
+    let log = std::fs::read_to_string(roots.lake.join(format!("s/_delta_log/{version:020}.json"))).unwrap();
+    let actions = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let metadata = actions.filter_map(|mut action| action.get_mut("metaData").map(Value::take)).next().unwrap();
+    let schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+    let fields = schema["fields"].as_array().unwrap();
+    let columns = fields.iter().map(|field| (field["name"].as_str().unwrap().to_owned(), field["type"].clone()));
+    (columns.collect(), fields[0]["metadata"]["comment"].clone())
+}
+
+#[test]
+fn columns_and_comments_that_another_engine_has_added_stay() {
+    let roots = table();
+    add_column(&roots, "theirs", "string");
+    roots.put_lines("s/b.json", &[json!({"id": 3, "ours": 1.5})]);
+    roots.compact_one(&[]);
+    let (columns, comment) = logged_columns(&roots, 2);
+    let mut names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["id", "ours", "s", "theirs"]);
+    assert_eq!(comment, json!("the number of it"));
+    // Records of the same type are taken into it.
+    roots.put_lines("s/c.json", &[json!({"id": 4, "theirs": "text"})]);
+    roots.compact_one(&[]);
+    assert_eq!(roots.exported_ids("s"), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_column_that_another_engine_has_added_with_another_type_is_refused() {
+    for (ty, value, told) in
+        [("string", json!(5), "long"), ("long", json!("x"), "string"), ("string", json!({"x": [[1], "y"]}), "theirs")]
+    {
+        let roots = table();
+        add_column(&roots, "theirs", ty);
+        roots.put_lines("s/b.json", &[json!({"id": 3, "theirs": value})]);
+        let ran = roots.run_here(&["compact"]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains("theirs") && ran.stderr.contains(told), "{ran:?}");
+        assert!(!roots.lake.join("s/_delta_log/00000000000000000002.json").exists(), "{ty}");
+        assert_eq!(roots.exported_ids("s"), [1, 2], "{ty}");
+    }
+}

@@ -24,7 +24,7 @@ mod stats;
 use serde::Serialize;
 
 pub use finding::{Effect, Finding, FindingKind, Severity};
-pub use schema::check_agreement;
+pub use schema::{check_agreement, check_new_columns};
 
 use self::books::Accounted;
 use self::files::LoggedFile;

@@ -14,6 +14,7 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::lake::registry::Registry;
 use crate::lake::table::{Table, delta_schema};
 use crate::schema::{JSON_TEXT, KEYS, NAIVE};
+use crate::write::NO_VALUES;
 
 /// Where the log lies.
 pub(super) const LOG: &str = "_delta_log";
@@ -49,7 +50,8 @@ pub(super) fn check_names(schema: &StructType, found: &mut Findings) {
 fn names_of(schema: &StructType, parent: &str, found: &mut Findings) {
     for field in schema.fields() {
         let column = below(parent, field.name());
-        if !is_plain(field.name()) {
+        // What stands in for the columns of a table that has none yet.
+        if !is_plain(field.name()) && field.name() != NO_VALUES {
             found.push(name_finding(LOG, &column, field.name()));
         }
         names_within(field.data_type(), &column, found);
@@ -96,6 +98,34 @@ pub fn check_agreement(table: &Table, registry: &Registry) -> Result<()> {
         finding.reason
     );
     Err(Error::new(ErrorKind::Corrupt, message))
+}
+
+/// Refuses columns of a run that another engine has added with another type: one of both could not be read.
+///
+/// # Errors
+/// When there is one.
+pub fn check_new_columns(table: &Table, before: Option<&Registry>, after: &Registry) -> Result<()> {
+    let (Some(state), Some(before)) = (table.state(), before) else { return Ok(()) };
+    let (known, wanted) =
+        (delta_schema(&before.fields, &before.partitioning)?, delta_schema(&after.fields, &after.partitioning)?);
+    let logged = state.schema();
+    for foreign in logged.fields().filter(|field| known.field(field.name()).is_none()) {
+        // JSON text is of the same type as text that need not be JSON.
+        let is_other =
+            |ours: &&StructField| ours.data_type() != foreign.data_type() || ours.metadata().contains_key(JSON_TEXT);
+        let Some(ours) = wanted.field(foreign.name()).filter(is_other) else { continue };
+        let kind = if ours.metadata().contains_key(JSON_TEXT) { "JSON text" } else { &ours.data_type().to_string() };
+        let message = format!(
+            "another engine has given the table {} a column {} of type {}, and records have {kind} for it; give it another name \
+             (columns.\"{}\" = {{ rename = ... }}), or restore the version before that change",
+            table.location().url(),
+            foreign.name(),
+            foreign.data_type(),
+            foreign.name(),
+        );
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    Ok(())
 }
 
 fn compare(logged: &StructType, wanted: &StructType, parent: &str, found: &mut Findings) {
