@@ -23,6 +23,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
     ReplaceChildrenOptions, replace_children_if_necessary,
@@ -34,7 +35,61 @@ pub(super) fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         true => Arc::new(Fenced(rule)) as _,
         false => rule,
     };
-    PhysicalOptimizer::new().rules.into_iter().map(fenced).collect()
+    let rules = PhysicalOptimizer::new().rules.into_iter().map(fenced);
+    rules.chain([Arc::new(VariablesBehindColumns) as _]).collect()
+}
+
+/// Puts the variables of lambdas behind the columns of the input, where they are looked for: the engine makes one of two
+/// projections, the second of which may have fewer columns below it than the first.
+#[derive(Debug)]
+struct VariablesBehindColumns;
+
+impl PhysicalOptimizerRule for VariablesBehindColumns {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let projected = |node: Arc<dyn ExecutionPlan>| {
+            let Some(projection) = node.downcast_ref::<ProjectionExec>() else { return Ok(Transformed::no(node)) };
+            let columns = projection.input().schema().fields().len();
+            let mut is_changed = false;
+            let mut exprs = projection.expr().to_vec();
+            for expr in &mut exprs {
+                let moved = behind_columns(&expr.expr, columns)?;
+                is_changed |= moved.transformed;
+                expr.expr = moved.data;
+            }
+            if !is_changed {
+                return Ok(Transformed::no(node));
+            }
+            Ok(Transformed::yes(Arc::new(ProjectionExec::try_new(exprs, Arc::clone(projection.input()))?) as _))
+        };
+        plan.transform_up(projected).data()
+    }
+
+    fn name(&self) -> &'static str {
+        "variables_behind_columns"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// An expression whose variables have places from `columns` on.
+fn behind_columns(expr: &Arc<dyn PhysicalExpr>, columns: usize) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    let mut first = usize::MAX;
+    expr.apply(|part| {
+        if let Some(variable) = part.downcast_ref::<LambdaVariable>() {
+            first = first.min(variable.index());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if first >= columns {
+        return Ok(Transformed::no(Arc::clone(expr)));
+    }
+    Arc::clone(expr).transform_up(|part| {
+        let Some(variable) = part.downcast_ref::<LambdaVariable>() else { return Ok(Transformed::no(part)) };
+        let moved = LambdaVariable::new(variable.index() + columns - first, Arc::clone(variable.field()));
+        Ok(Transformed::yes(Arc::new(moved) as _))
+    })
 }
 
 /// A rule that sees fences.

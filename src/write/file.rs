@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -181,7 +181,7 @@ impl FileWriter {
         // The arrays go as their leaves are done.
         drop(batches);
         // The largest go first: none of them is to be the last that others wait for.
-        let bytes = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.get_array_memory_size()).sum::<usize>();
+        let bytes = |arrays: &[ArrayRef]| arrays.iter().map(Array::get_array_memory_size).sum::<usize>();
         let mut work: Vec<_> =
             leaves.into_iter().enumerate().map(|(at, arrays)| (bytes(&arrays), at, arrays)).collect();
         work.sort_unstable_by_key(|(bytes, at, _)| (Reverse(*bytes), *at));

@@ -1,9 +1,10 @@
 //! Arithmetic that tells where the engine's would not: integers that overflow wrap around there, and in conditions here, too.
 //! <https://trino.io/docs/current/functions/math.html>
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, Datum};
+use arrow::array::types::Decimal128Type;
+use arrow::array::{ArrayRef, AsArray as _, Datum};
 use arrow::compute::kernels::numeric::{add, mul, sub};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -111,9 +112,26 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let to = DataType::Decimal128(precision, scale.max(other));
             Ok(Transformed::yes(Expr::Cast(Cast::new(Box::new(expr), to))))
         }
+        (DataType::Decimal128(..), DataType::Decimal128(..))
+            if *op != Operator::Divide && matches!(expr.get_type(schema)?, DataType::Decimal128(MOST_DIGITS, _)) =>
+        {
+            Ok(Transformed::yes(IN_RANGE.call(vec![expr])))
+        }
         _ => Ok(Transformed::no(expr)),
     }
 }
+
+/// Decimals of as many digits as they can have, which the engine lets have one more.
+static IN_RANGE: LazyLock<ScalarUDF> = LazyLock::new(|| {
+    function("__in_range", Takes::By(|types| Ok(types.to_vec())), Gives::By(same_as_first), |args, _| {
+        let most = 10_u128.pow(MOST_DIGITS.into());
+        let values = args[0].as_primitive::<Decimal128Type>();
+        match values.iter().flatten().all(|value| value.unsigned_abs() < most) {
+            true => Ok(Arc::clone(&args[0])),
+            false => Err(failed("decimal overflow: a result has more than 38 digits")),
+        }
+    })
+});
 
 /// How many digits behind the point a quotient has more than its dividend, on the engine.
 const MORE_DIGITS: i8 = 4;

@@ -27,7 +27,7 @@ const MAX_SEQUENCE: i64 = 10_000;
 pub(super) fn functions() -> Vec<ScalarUDF> {
     vec![
         function("cardinality", Takes::By(array_or_map), Gives::This(DataType::Int64), |args, _| cardinality(&args[0])),
-        function("element_at", Takes::By(container_and_key), Gives::By(element_type), element_at),
+        element_at(),
         function("contains", Takes::By(list_or_network), Gives::This(DataType::Boolean), |args, data_type| {
             if args[0].data_type().is_string() { is_in_network(args) } else { contains(args, data_type) }
         }),
@@ -210,7 +210,12 @@ pub(super) fn cardinality(arg: &ArrayRef) -> Result<ArrayRef> {
     Err(failed(format!("{} has no cardinality", type_name(arg.data_type()))))
 }
 
-fn element_at(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
+/// The element of an array at a place, or the value of a key of a map; null if there is none.
+pub(super) fn element_at() -> ScalarUDF {
+    function("element_at", Takes::By(container_and_key), Gives::By(element_type), elements_at)
+}
+
+fn elements_at(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
     let Some(map) = args[0].as_map_opt() else {
         let indices = args[1].as_primitive::<Int64Type>();
         if indices.iter().flatten().any(|index| index == 0) {

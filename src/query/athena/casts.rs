@@ -98,6 +98,7 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
         (&JSON, _) | (_, &JSON) | (_, DataType::Timestamp(_, Some(_))) => false,
         _ if from.is_nested() || to.is_nested() => false,
         (DataType::Utf8, to) if is_read(to) => false,
+        (from, DataType::Decimal128(..)) if from.is_floating() => false,
         (DataType::Timestamp(_, zone), DataType::Timestamp(..) | DataType::Date32) => is_utc(zone),
         (DataType::Timestamp(..) | DataType::Float32 | DataType::Float64, DataType::Utf8) => false,
         (from, DataType::Utf8) if is_interval(from) => false,
@@ -118,11 +119,13 @@ fn simplify(args: Vec<Expr>, context: &SimplifyContext, is_try: bool) -> Result<
 
 /// Whether texts of values of a type are checked, as Arrow takes others, too.
 fn is_read(to: &DataType) -> bool {
-    matches!(to, DataType::Date32 | DataType::Boolean | DataType::Float32 | DataType::Float64)
+    use DataType::{Boolean, Date32, Decimal128, Float32, Float64};
+    matches!(to, Date32 | Boolean | Float32 | Float64 | Decimal128(..))
 }
 
 /// The text of a value as Arrow reads it, if Athena does.
 fn readable(text: &str, to: &DataType) -> Option<String> {
+    let written = text;
     let text = text.trim();
     match to {
         // yyyy-M-d, and nothing behind it.
@@ -137,19 +140,47 @@ fn readable(text: &str, to: &DataType) -> Option<String> {
         }
         DataType::Boolean => {
             let words = ["true", "t", "1", "false", "f", "0"];
-            let place = words.iter().position(|word| text.eq_ignore_ascii_case(word))?;
+            let place = words.iter().position(|word| written.eq_ignore_ascii_case(word))?;
             Some(if place < 3 { "true" } else { "false" }.to_owned())
         }
         DataType::Float32 | DataType::Float64 => {
             let is_word = ["NaN", "Infinity"].contains(&text.trim_start_matches(['+', '-']));
-            (is_word || !text.contains(['n', 'N', 'i', 'I'])).then(|| text.to_owned())
+            // As Java has literals: 1.5d.
+            let is_marked = |number: &&str| number.ends_with(|c: char| c.is_ascii_digit() || c == '.');
+            let number = text.strip_suffix(['d', 'D', 'f', 'F']).filter(is_marked).unwrap_or(text);
+            (is_word || !text.contains(['n', 'N', 'i', 'I'])).then(|| number.to_owned())
         }
-        // Between the date and the time stands a blank.
-        _ => {
-            let behind = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
-            (!behind.starts_with(['T', 't'])).then(|| with_seconds(text))
+        DataType::Decimal128(..) => without_exponent(text),
+        DataType::Timestamp(_, zone) => {
+            let time = split_zone(text).0;
+            // Without a zone, it is what the clock of the one that is given shows.
+            let behind = if zone.is_some() { &text[time.len()..] } else { "" };
+            Some(time_in_full(time)? + behind)
         }
+        _ => Some(text.to_owned()),
     }
+}
+
+/// `1.5e3` as `1500`.
+fn without_exponent(text: &str) -> Option<String> {
+    let Some((number, power)) = text.split_once(['e', 'E']) else { return Some(text.to_owned()) };
+    // Beyond these, all digits are zeros, or too many.
+    let power = power.parse::<i32>().ok()?.clamp(-100, 100);
+    let (sign, digits) = match number.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", number.strip_prefix('+').unwrap_or(number)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let point = i32::try_from(whole.len()).ok()? + power;
+    let digits = format!("{}{digits}{}", zeros(1 - point), zeros(point - i32::try_from(digits.len()).ok()?));
+    let (whole, fraction) = digits.split_at(usize::try_from(point.max(1)).ok()?);
+    // More digits than a decimal can have tell nothing.
+    Some(format!("{sign}{whole}.{:.40}", format!("{fraction}0")))
 }
 
 /// Whether Arrow and Athena read a text alike, which most are.
@@ -160,6 +191,7 @@ fn is_plain(text: &str, to: &DataType) -> bool {
             text.len() == 10 && text.bytes().enumerate().all(is_digit)
         }
         DataType::Float32 | DataType::Float64 => text.bytes().all(|c| c.is_ascii_digit() || b"+-.eE".contains(&c)),
+        DataType::Decimal128(..) => !text.contains(['e', 'E']),
         _ => false,
     }
 }
@@ -218,6 +250,17 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
         (DataType::Utf8, _) if is_read(to) || matches!(to, DataType::Timestamp(..)) => {
             plain(&readable_texts(values, to, is_try)?)
         }
+        // By the shortest text of the value: the digits that people see are rounded.
+        (DataType::Float64, DataType::Decimal128(..)) => {
+            let values = values.as_primitive::<Float64Type>();
+            let texts: StringArray = values.iter().map(|value| value.map(|value| value.to_string())).collect();
+            plain(&(Arc::new(texts) as ArrayRef))
+        }
+        (DataType::Float32, DataType::Decimal128(..)) => {
+            let values = values.as_primitive::<Float32Type>();
+            let texts: StringArray = values.iter().map(|value| value.map(|value| value.to_string())).collect();
+            plain(&(Arc::new(texts) as ArrayRef))
+        }
         (DataType::Float64, _) if to.is_integer() => {
             let rounded = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round);
             plain(&(Arc::new(rounded) as ArrayRef))
@@ -267,12 +310,26 @@ pub(super) fn split_zone(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Adds the seconds to `2020-03-01 10:00`, and a midnight to a date, for Arrow wants them.
-pub(super) fn with_seconds(text: &str) -> String {
-    let colons = text.bytes().filter(|byte| *byte == b':').count();
-    match colons {
-        0 if text.len() == 10 => format!("{text} 00:00:00"),
-        1 if text.len() == 16 => format!("{text}:00"),
-        _ => text.to_owned(),
-    }
+/// `2020-3-1 10:00` as `2020-03-01 10:00:00`, for so Arrow wants it; other texts as they are.
+pub(super) fn in_full(text: &str) -> String {
+    time_in_full(text).unwrap_or_else(|| text.to_owned())
+}
+
+/// A date and a time as Arrow wants them, if it is what Athena takes.
+fn time_in_full(text: &str) -> Option<String> {
+    let (date, time) = text.split_once(' ').unwrap_or((text, "0:0:0"));
+    let date = readable(date, &DataType::Date32)?;
+    let (clock, fraction) = time.trim_start().split_once('.').map_or((time.trim_start(), None), |(c, f)| (c, Some(f)));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let (hour, minute, second) = match parts.as_slice() {
+        [hour, minute] if fraction.is_none() => (hour, minute, &"0"),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    let below =
+        |part: &str, most: u8| (1..=2).contains(&part.len()) && part.parse().is_ok_and(|number: u8| number < most);
+    let is_fraction = fraction.is_none_or(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()));
+    let is_time = below(hour, 24) && below(minute, 60) && below(second, 60) && is_fraction;
+    let fraction = fraction.map_or(String::new(), |digits| format!(".{digits}"));
+    is_time.then(|| format!("{date} {hour:0>2}:{minute:0>2}:{second:0>2}{fraction}"))
 }

@@ -13,7 +13,7 @@ use arrow::compute::{SortOptions, cast, concat, filter, take, take_arrays};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
-    ColumnarValue, HigherOrderFunctionArgs, HigherOrderReturnFieldArgs, HigherOrderSignature, HigherOrderUDF,
+    ColumnarValue, Expr, HigherOrderFunctionArgs, HigherOrderReturnFieldArgs, HigherOrderSignature, HigherOrderUDF,
     HigherOrderUDFImpl, LambdaArgument, LambdaParametersProgress, ValueOrLambda, Volatility,
 };
 
@@ -98,6 +98,15 @@ impl HigherOrderUDFImpl for LambdaFunction {
 
     fn signature(&self) -> &HigherOrderSignature {
         &self.signature
+    }
+
+    /// What is in a lambda must not be computed outside: `try` would not see that it fails.
+    fn short_circuits(&self) -> bool {
+        true
+    }
+
+    fn conditional_arguments<'a>(&self, args: &'a [Expr]) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
+        Some(args.iter().partition(|arg| !matches!(arg, Expr::Lambda(_))))
     }
 
     fn coerce_value_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {

@@ -28,7 +28,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         function("multimap_from_entries", Takes::These(&[Arg::List], 1), Gives::By(multimap_of_entries), |args, to| {
             let list = args[0].as_list::<i32>();
             let pairs = entries_of(list)?;
-            multimap(pairs.column(0), pairs.column(1), lengths_of(list), list.nulls().cloned(), to)
+            multimap(pairs.column(0), pairs.column(1), &lengths_of(list), list.nulls().cloned(), to)
         }),
         function("split_to_multimap", THREE_TEXTS, Gives::This(texts_by_text()), split_to_multimap),
         function("array_histogram", Takes::These(&[Arg::List], 1), Gives::By(counts_by_element), array_histogram),
@@ -195,11 +195,11 @@ impl Distinct {
 fn multimap(
     keys: &ArrayRef,
     values: &ArrayRef,
-    lengths: Vec<usize>,
+    lengths: &[usize],
     nulls: Option<NullBuffer>,
     data_type: &DataType,
 ) -> Result<ArrayRef> {
-    let Distinct { first, lengths, same } = Distinct::of(keys, &lengths)?;
+    let Distinct { first, lengths, same } = Distinct::of(keys, lengths)?;
     let DataType::List(item) = list_of(values.data_type().clone()) else { return Err(failed("no list")) };
     let offsets = OffsetBuffer::from_lengths(same.iter().map(Vec::len));
     let values = take(values, &UInt64Array::from(same.concat()), None)?;
@@ -224,7 +224,7 @@ fn split_to_multimap(args: &[ArrayRef], data_type: &DataType) -> Result<ArrayRef
         lengths.push(keys.len() - before);
     }
     let [keys, parts] = [keys, parts].map(|all| Arc::new(StringArray::from(all)) as ArrayRef);
-    multimap(&keys, &parts, lengths, Some(is_valid.into()), data_type)
+    multimap(&keys, &parts, &lengths, Some(is_valid.into()), data_type)
 }
 
 /// How often each element is there; nulls are not counted.

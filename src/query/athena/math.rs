@@ -51,6 +51,10 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Some(|args, context| of_engine(args, context, ceil)),
             |args, data_type| round_off(&args[0], data_type, f64::ceil, |value, by| -(-value).div_euclid(by)),
         ),
+        // The engine fails on negative numbers.
+        function("sqrt", Takes::These(&[Arg::Double], 1), Gives::This(DataType::Float64), |args, _| {
+            Ok(Arc::new(doubles(&args[0]).unary::<_, Float64Type>(f64::sqrt)))
+        }),
         function("sign", Takes::By(number), Gives::By(sign_type), |args, _| Ok(sign(&args[0]))),
     ]
 }

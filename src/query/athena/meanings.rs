@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::casts;
+use super::dates::ROUND_TIME;
 use super::rewrite::{binary, call, nested, number, take, text};
 use super::strings::{LIKE_PATTERN, LTRIM, RTRIM, TRIM};
 
@@ -106,6 +107,17 @@ pub(super) fn decimal(written: &str) -> Option<Expr> {
     }
     let name = format!("decimal({precision},{})", fraction.len());
     Some(call(casts::CAST, vec![text(written.trim()), text(name)]))
+}
+
+/// A cast to `timestamp(p)` keeps p digits of a second.
+pub(super) fn round_time(cast: Expr, type_name: &str) -> Expr {
+    let digits: String = type_name.chars().filter(|c| !c.is_whitespace()).collect();
+    let digits = digits.to_ascii_lowercase();
+    let digits = digits.strip_prefix("timestamp(").and_then(|rest| rest.split_once(')')).map(|(digits, _)| digits);
+    match digits.and_then(|digits| digits.parse::<u32>().ok()) {
+        Some(digits) if digits < 6 => call(ROUND_TIME, vec![cast, number(&digits.to_string())]),
+        _ => cast,
+    }
 }
 
 /// A cast to `varchar(n)` keeps n characters.

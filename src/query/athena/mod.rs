@@ -21,6 +21,7 @@ mod intervals;
 mod joins;
 mod json;
 mod lambdas;
+mod laterals;
 mod maps;
 mod math;
 mod meanings;
@@ -31,12 +32,14 @@ mod rewrite;
 mod show;
 mod strings;
 mod subqueries;
+mod subscripts;
 mod syntax;
 mod twins;
 mod types;
 mod unnest;
 mod urls;
 mod versions;
+mod windows;
 
 use std::sync::Arc;
 
@@ -64,7 +67,9 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     rules.insert(1, Arc::new(intervals::OrderedWindows));
     rules.push(Arc::new(arithmetic::Arithmetic));
     let mut builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
-    builder.expr_planners().get_or_insert_default().push(Arc::new(intervals::IntervalPlanner));
+    let planners = builder.expr_planners().get_or_insert_default();
+    planners.insert(0, Arc::new(subscripts::MapSubscripts));
+    planners.push(Arc::new(intervals::IntervalPlanner));
     let context = SessionContext::new_with_state(builder.build());
     let scalar = [
         addresses::functions(),

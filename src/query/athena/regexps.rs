@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, texts};
 use super::types::list_of;
@@ -31,7 +31,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             let (values, patterns) = (texts(&args[0]), texts(&args[1]));
             let mut last = Last::new();
             let out: Int64Array = by_row(args, |row| {
-                Ok(Some(last.get(patterns.value(row), read)?.find_iter(values.value(row)).count() as i64))
+                Ok(Some(matches(last.get(patterns.value(row), read)?, values.value(row)).count() as i64))
             })?;
             Ok(Arc::new(out))
         }),
@@ -82,7 +82,7 @@ fn extract(args: &[ArrayRef]) -> Result<ArrayRef> {
 fn extract_all(args: &[ArrayRef]) -> Result<ArrayRef> {
     lists_of_parts(args, |row, regex, value, parts| {
         let group = group(args, row, regex)?;
-        for captures in regex.captures_iter(value) {
+        for captures in matches(regex, value) {
             parts.append_option(captures.get(group).map(|found| found.as_str()));
         }
         Ok(())
@@ -115,45 +115,95 @@ fn lists_of_parts(
     Ok(Arc::new(builder.finish()))
 }
 
+/// All matches as Java finds them: an empty one may stand right behind another.
+fn matches<'a>(regex: &'a Regex, text: &'a str) -> impl Iterator<Item = Captures<'a>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let found = if next <= text.len() { regex.captures_at(text, next)? } else { return None };
+        let whole = found.get_match();
+        next = whole.end();
+        if whole.is_empty() {
+            next += text[next..].chars().next().map_or(1, char::len_utf8);
+        }
+        Some(found)
+    })
+}
+
 fn replace(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (values, patterns) = (texts(&args[0]), texts(&args[1]));
     let replacements = args.get(2).map(texts);
-    let (mut last, mut last_replacement) = (Last::new(), Last::new());
+    let mut last: Option<(&str, &str, Regex, Vec<Piece>)> = None;
     let out: StringArray = by_row(args, |row| {
-        let regex = last.get(patterns.value(row), read)?;
-        let replacement = replacements.map_or("", |replacements| replacements.value(row));
-        let replacement = last_replacement.get(replacement, |text| Ok(as_template(text)))?;
-        Ok(Some(regex.replace_all(values.value(row), replacement.as_str()).into_owned()))
+        let (pattern, by) = (patterns.value(row), replacements.map_or("", |by| by.value(row)));
+        let is_last = last.as_ref().is_some_and(|(other, other_by, ..)| (pattern, by) == (*other, *other_by));
+        if !is_last {
+            let regex = read(pattern)?;
+            let pieces = pieces(by, &regex)?;
+            last = Some((pattern, by, regex, pieces));
+        }
+        let Some((.., regex, pieces)) = &last else { return Ok(None) };
+        let value = values.value(row);
+        let (mut out, mut kept) = (String::new(), 0);
+        for captures in matches(regex, value) {
+            let whole = captures.get_match();
+            out.push_str(&value[kept..whole.start()]);
+            kept = whole.end();
+            for piece in pieces {
+                match piece {
+                    Piece::Text(text) => out.push_str(text),
+                    Piece::Group(group) => out.push_str(captures.get(*group).map_or("", |found| found.as_str())),
+                }
+            }
+        }
+        Ok(Some(out + &value[kept..]))
     })?;
     Ok(Arc::new(out))
 }
 
-/// A replacement of Java (`$1x`, `${name}`, `\$`) as the regex crate writes it (`${1}x`, `${name}`, `$$`).
-fn as_template(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 4);
+/// A part of what stands in the place of a match.
+enum Piece {
+    Text(String),
+    Group(usize),
+}
+
+/// The pieces of a replacement of Java: `$1x`, `${name}`, `\$`. A number has as many digits as there is a group for.
+fn pieces(text: &str, regex: &Regex) -> Result<Vec<Piece>> {
+    let unknown = |group: &str| failed(format!("the regular expression has no group {group}"));
+    let lone = |sign: char| failed(format!("in a replacement, {sign} must stand before what it is for"));
+    let mut pieces = Vec::new();
+    let mut plain = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => match chars.next() {
-                Some('$') => out.push_str("$$"),
-                Some(other) => out.push(other),
-                None => out.push('\\'),
-            },
-            '$' => match chars.peek() {
-                Some(next) if next.is_ascii_digit() => {
-                    out.push_str("${");
-                    while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                        out.push(digit);
+            '\\' => plain.push(chars.next().ok_or_else(|| lone('\\'))?),
+            '$' => {
+                let group = if chars.next_if_eq(&'{').is_some() {
+                    let name: String = chars.by_ref().take_while(|c| *c != '}').collect();
+                    let place = regex.capture_names().position(|other| other == Some(name.as_str()));
+                    place.ok_or_else(|| unknown(&name))?
+                } else {
+                    let first = chars.next().and_then(|digit| digit.to_digit(10)).ok_or_else(|| lone('$'))?;
+                    let mut group = first as usize;
+                    if group >= regex.captures_len() {
+                        return Err(unknown(&group.to_string()));
                     }
-                    out.push('}');
-                }
-                Some('{') => out.push('$'),
-                _ => out.push_str("$$"),
-            },
-            other => out.push(other),
+                    while let Some(digit) = chars.peek().and_then(|digit| digit.to_digit(10)) {
+                        let longer = group * 10 + digit as usize;
+                        if longer >= regex.captures_len() {
+                            break;
+                        }
+                        group = longer;
+                        chars.next();
+                    }
+                    group
+                };
+                pieces.extend([Piece::Text(std::mem::take(&mut plain)), Piece::Group(group)]);
+            }
+            other => plain.push(other),
         }
     }
-    out
+    pieces.push(Piece::Text(plain));
+    Ok(pieces)
 }
 
 /// The place of the n-th match from a place on, both from 1; -1 when there is none.

@@ -11,9 +11,9 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CaseWhen, CastKind, DuplicateTreatment, Expr, Fetch, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LambdaFunction,
-    LambdaFunctionParameter, LambdaSyntax, LimitClause, NamedWindowExpr, NullTreatment, ObjectName,
-    OneOrManyWithParens, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr,
-    Subscript, TableFactor, TableWithJoins, TypedString, Value, ValueWithSpan, VisitMut as _, VisitorMut, WindowType,
+    LambdaFunctionParameter, LambdaSyntax, LimitClause, NullTreatment, ObjectName, OneOrManyWithParens, OrderBy,
+    OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, Subscript, TableFactor,
+    TableWithJoins, TypedString, Value, ValueWithSpan, VisitMut as _, VisitorMut, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -21,7 +21,7 @@ use super::json::JSON_SCALAR;
 use super::lambdas::SORT_BY;
 use super::maps::MOST_FREQUENT;
 use super::types::custom_name;
-use super::{addresses, casts, guards, intervals, joins, meanings, paths, twins, unnest};
+use super::{addresses, casts, guards, intervals, joins, laterals, meanings, paths, twins, unnest, windows};
 
 /// Rewrites a statement in place.
 ///
@@ -62,6 +62,9 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(message);
         }
         if let Err(message) = joins::merge_order(query) {
+            return ControlFlow::Break(message);
+        }
+        if let Err(message) = windows::write_out_of_query(query) {
             return ControlFlow::Break(message);
         }
         order_by_place(query);
@@ -109,10 +112,8 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
-        for window in &mut select.named_window {
-            if let NamedWindowExpr::WindowSpec(window) = &mut window.1 {
-                intervals::keep_frame(&mut window.window_frame);
-            }
+        if let Err(message) = windows::write_out(select) {
+            return ControlFlow::Break(message);
         }
         if let Err(message) = joins::merge_using(select) {
             return ControlFlow::Break(message);
@@ -125,6 +126,7 @@ impl VisitorMut for Rewriter {
         for (index, item) in projection.iter_mut().enumerate() {
             name_item(index, item, from, &names);
         }
+        laterals::unnest(from);
         unnest::nest(from);
         ControlFlow::Continue(())
     }
@@ -141,6 +143,9 @@ impl VisitorMut for Rewriter {
         match expr {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => self.subqueries += 1,
             Expr::Function(Function { over: Some(WindowType::WindowSpec(window)), .. }) => {
+                if let Some(name) = &window.window_name {
+                    return ControlFlow::Break(windows::no_window(&name.value));
+                }
                 intervals::keep_frame(&mut window.window_frame);
             }
             Expr::Lambda(lambda) => {
@@ -384,7 +389,8 @@ fn rewrite_cast(expr: &mut Expr) -> Option<Expr> {
         let function = if *kind == CastKind::TryCast { addresses::TRY_ADDRESS } else { addresses::ADDRESS };
         return Some(call(function, vec![take(inner)]));
     }
-    Some(meanings::cut(call(function, vec![take(inner), text(&name)]), &name))
+    let cast = call(function, vec![take(inner), text(&name)]);
+    Some(meanings::round_time(meanings::cut(cast, &name), &name))
 }
 
 /// `timestamp '2020-03-01 00:00:00 UTC'` is of a time zone, `json '{}'` is parsed.
@@ -397,7 +403,7 @@ fn rewrite_literal(data_type: &ast::DataType, value: &Value) -> Option<Expr> {
             let (time, zone) = casts::split_zone(written);
             let time = Expr::TypedString(TypedString {
                 data_type: ast::DataType::Timestamp(None, ast::TimezoneInfo::WithoutTimeZone),
-                value: Value::SingleQuotedString(casts::with_seconds(time)).with_span(Span::empty()),
+                value: Value::SingleQuotedString(casts::in_full(time)).with_span(Span::empty()),
                 uses_odbc_syntax: false,
             });
             Some(match zone {
@@ -543,7 +549,6 @@ fn rewrite_function(function: &mut Function) -> Result<Option<Expr>, String> {
         ("nan", 0) => double("NaN"),
         ("e", 0) => call("exp", vec![number("1")]),
         ("current_timezone", 0) => text("UTC"),
-        ("replace", 2) => call("replace", vec![arg(0), arg(1), text("")]),
         ("greatest" | "least", 2..) => {
             // Null when an argument is null; DataFusion passes over nulls.
             let is_null = any(args.iter().map(|arg| Expr::IsNull(Box::new(nested(arg.clone())))).collect());

@@ -31,12 +31,59 @@ fn trimmed(name: &'static str, trim: fn(&str) -> &str) -> ScalarUDF {
     })
 }
 
+/// White space as Java has it: no-break spaces are none, separators of files and records are.
+fn is_space(c: char) -> bool {
+    match c {
+        '\u{85}' | '\u{a0}' | '\u{2007}' | '\u{202f}' => false,
+        '\u{1c}'..='\u{1f}' => true,
+        c => c.is_whitespace(),
+    }
+}
+
+/// The only one.
+fn one(mut letters: impl Iterator<Item = char>) -> Option<char> {
+    letters.next().filter(|_| letters.next().is_none())
+}
+
+/// Texts with each letter by itself in another case, and each by one letter.
+fn by_letter(name: &'static str, ascii: fn(&mut str), letter: fn(char) -> char) -> ScalarUDF {
+    function(name, Takes::These(&[Arg::Text], 1), Gives::This(DataType::Utf8), move |args, _| {
+        let in_case = |text: &str| match text.is_ascii() {
+            true => {
+                let mut text = text.to_owned();
+                ascii(&mut text);
+                text
+            }
+            false => text.chars().map(letter).collect(),
+        };
+        Ok(Arc::new(texts(&args[0]).iter().map(|text| text.map(in_case)).collect::<StringArray>()))
+    })
+}
+
 pub(super) fn functions() -> Vec<ScalarUDF> {
     const TWO: Takes = Takes::These(&[Arg::Text, Arg::Text], 2);
     vec![
-        trimmed(TRIM, str::trim),
-        trimmed(LTRIM, str::trim_start),
-        trimmed(RTRIM, str::trim_end),
+        trimmed(TRIM, |text| text.trim_matches(is_space)),
+        trimmed(LTRIM, |text| text.trim_start_matches(is_space)),
+        trimmed(RTRIM, |text| text.trim_end_matches(is_space)),
+        by_letter("upper", str::make_ascii_uppercase, |letter| one(letter.to_uppercase()).unwrap_or(letter)),
+        by_letter("lower", str::make_ascii_lowercase, |letter| match letter {
+            // Its dot is lost.
+            'İ' => 'i',
+            letter => one(letter.to_lowercase()).unwrap_or(letter),
+        }),
+        function(
+            "replace",
+            Takes::These(&[Arg::Text, Arg::Text, Arg::Text], 2),
+            Gives::This(DataType::Utf8),
+            |args, _| {
+                let (values, sought) = (texts(&args[0]), texts(&args[1]));
+                let by = |row| args.get(2).map_or("", |by| texts(by).value(row));
+                let out: StringArray =
+                    by_row(args, |row| Ok(Some(values.value(row).replace(sought.value(row), by(row)))))?;
+                Ok(Arc::new(out))
+            },
+        ),
         function("concat", Takes::By(concat_types), Gives::By(same_as_first), |args, data_type| {
             concat(args, data_type)
         }),

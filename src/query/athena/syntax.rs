@@ -113,10 +113,11 @@ pub(super) fn parse(sql: &str) -> Result<Vec<Statement>> {
     let tokens = Tokenizer::new(&AthenaDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
-    let mut parser = DFParserBuilder::new(call_addresses(drop_for(quote_cast_types(wrap_values(tokens)))))
-        .with_dialect(&AthenaDialect)
-        .with_recursion_limit(MAX_DEPTH)
-        .build()?;
+    let mut parser =
+        DFParserBuilder::new(call_addresses(drop_for(quote_cast_types(wrap_values(select_values(tokens))))))
+            .with_dialect(&AthenaDialect)
+            .with_recursion_limit(MAX_DEPTH)
+            .build()?;
     Ok(parser.parse_statements()?.into())
 }
 
@@ -150,6 +151,57 @@ fn call_addresses(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 out.extend([around(Token::LParen), token, around(Token::RParen)]);
             }
             None => out.push(token),
+        }
+    }
+    out
+}
+
+/// Writes `IN (VALUES 1, 2)` as `IN (SELECT * FROM (VALUES 1, 2))`, and so behind comparisons and SELECT, where the parser takes no
+/// VALUES.
+fn select_values(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let takes_query = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            matches!(word.keyword, Keyword::IN | Keyword::ANY | Keyword::SOME | Keyword::ALL | Keyword::SELECT)
+        }
+        Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,
+        _ => false,
+    };
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    // How deep the parentheses are that are put around.
+    let mut added: Vec<usize> = Vec::new();
+    let mut depth = 0_usize;
+    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    while let Some(token) = tokens.next() {
+        let span = token.span;
+        let sign = |token| TokenWithSpan { token, span };
+        let before = out.last().is_some_and(|last| takes_query(&last.token));
+        match token.token {
+            Token::LParen => {
+                depth += 1;
+                out.push(token);
+                let is_values = |word: &Word| word.quote_style.is_none() && word.keyword == Keyword::VALUES;
+                let next = tokens.next_if(|next| before && matches!(&next.token, Token::Word(word) if is_values(word)));
+                let Some(values) = next else { continue };
+                // A column may have this name.
+                let is_column = tokens
+                    .peek()
+                    .is_none_or(|next| matches!(next.token, Token::RParen | Token::Comma | Token::Period | Token::EOF));
+                if !is_column {
+                    let word = |word| Token::make_word(word, None);
+                    out.extend([word("SELECT"), Token::Mul, word("FROM"), Token::LParen].map(sign));
+                    added.push(depth);
+                }
+                out.push(values);
+            }
+            Token::RParen => {
+                if added.last() == Some(&depth) {
+                    added.pop();
+                    out.push(sign(Token::RParen));
+                }
+                depth = depth.saturating_sub(1);
+                out.push(token);
+            }
+            _ => out.push(token),
         }
     }
     out
@@ -192,8 +244,8 @@ fn wrap_values(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             wrapped.pop();
         }
         match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
             _ => {}
         }
         let is_values = keyword(&token.token) == Keyword::VALUES;

@@ -31,6 +31,9 @@ pub(super) use iso::print_timestamp;
 pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// The functions.
+/// A timestamp to so many digits of a second.
+pub(super) const ROUND_TIME: &str = "__round_time";
+
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let mut all = vec![
         function("date_add", Takes::These(&[Arg::Text, Arg::Int, Arg::Time], 3), Gives::By(type_of_third), date_add),
@@ -62,6 +65,16 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Ok(Arc::new(parse(args, Pattern::joda, "parse_datetime")?.with_timezone("UTC")))
         }),
     ];
+    all.push(function(ROUND_TIME, Takes::These(&[Arg::Moment, Arg::Int], 2), Gives::By(same_as_first), |args, _| {
+        let (micros, digits) =
+            (args[0].as_primitive::<TimestampMicrosecondType>(), args[1].as_primitive::<Int64Type>());
+        let out: TimestampMicrosecondArray = by_row(args, |row| {
+            let unit = 10_i64.pow(6 - u32::try_from(digits.value(row)).unwrap_or(6).min(6));
+            Ok((micros.value(row).div_euclid(unit) * unit)
+                .checked_add(if micros.value(row).rem_euclid(unit) * 2 >= unit { unit } else { 0 }))
+        })?;
+        Ok(Arc::new(out.with_timezone_opt(micros.timezone())))
+    }));
     all.extend(iso::functions());
     all.extend(OFFSETS.map(|(name, part)| {
         function(name, Takes::These(&[Arg::Moment], 1), Gives::This(DataType::Int64), move |args, _| {
