@@ -82,6 +82,24 @@ fn raw_and_lake_give_the_same_answers() {
 }
 
 #[test]
+fn columns_are_listed_with_types_as_athena_names_them() {
+    let roots = Roots::new();
+    roots.put_lines("s/a.json", &[json!({"id": 1, "o": {"k": "x", "at": "2025-01-02T03:04:05Z"}, "l": [1.5]})]);
+    roots.compact_one(&["--partition-by", "none"]);
+    let statement = "select c.column_name as name, c.data_type as type, c.ordinal_position as place
+        from information_schema.columns c where table_schema = 'lake' and table_name = 's' order by place";
+    let column = |name: &str, ty: &str, place: u64| json!({"name": name, "type": ty, "place": place});
+    assert_eq!(
+        roots.sql(statement),
+        [
+            column("id", "bigint", 1),
+            column("o", "row(k varchar, at timestamp(6) with time zone)", 2),
+            column("l", "array(double)", 3)
+        ]
+    );
+}
+
+#[test]
 fn raw_has_what_is_new_and_lake_what_is_compacted() {
     let roots = both();
     roots.put("s/new.json", r#"{"id":"late","extra":1}"#);

@@ -85,6 +85,7 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
         math::functions(),
         measures::functions(),
         regexps::functions(),
+        show::functions().into(),
         strings::functions(),
         urls::functions(),
     ];

@@ -21,7 +21,7 @@ use super::json::JSON_SCALAR;
 use super::lambdas::SORT_BY;
 use super::maps::MOST_FREQUENT;
 use super::types::custom_name;
-use super::{addresses, casts, guards, intervals, joins, laterals, meanings, paths, twins, unnest, windows};
+use super::{addresses, casts, guards, intervals, joins, laterals, meanings, paths, show, twins, unnest, windows};
 
 /// Rewrites a statement in place.
 ///
@@ -100,6 +100,14 @@ impl VisitorMut for Rewriter {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<String> {
+        // What is put in its place is not visited.
+        if let Some(columns) = show::columns_by_name(table) {
+            *table = columns;
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<String> {

@@ -1,11 +1,55 @@
 //! SHOW and DESCRIBE, which Athena leaves to Hive: <https://docs.aws.amazon.com/athena/latest/ug/ddl-reference.html>.
 //! They become queries of values.
 
+use std::sync::Arc;
+
+use arrow::array::StringArray;
+use arrow::datatypes::DataType;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    self, ObjectName, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions,
+    self, Ident, ObjectName, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions, TableAlias,
+    TableFactor,
 };
+
+use super::casts::CAST;
+use super::function::{Arg, Gives, Takes, function, texts};
+use super::syntax;
+use super::types::type_name;
+
+/// The name of a type by what the engine calls it.
+const TYPE_NAME: &str = "__type_name";
+
+pub(super) fn functions() -> [ScalarUDF; 1] {
+    [function(TYPE_NAME, Takes::These(&[Arg::Text], 1), Gives::This(DataType::Utf8), |args, _| {
+        let name = |text: &str| text.parse().map_or_else(|_| text.to_owned(), |data_type| type_name(&data_type));
+        Ok(Arc::new(texts(&args[0]).iter().map(|text| text.map(name)).collect::<StringArray>()))
+    })]
+}
+
+/// `information_schema.columns` with types as Athena names them, and places from 1.
+pub(super) fn columns_by_name(table: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::Table { name, alias, args: None, .. } = table else { return None };
+    let parts: Vec<String> =
+        name.0.iter().map(|part| part.as_ident().map(|part| part.value.to_lowercase())).collect::<Option<_>>()?;
+    if parts != ["information_schema", "columns"] {
+        return None;
+    }
+    let text = format!(
+        "SELECT * REPLACE ({TYPE_NAME}(data_type) AS data_type, {CAST}(ordinal_position + 1, 'bigint') AS ordinal_position)
+         FROM information_schema.columns"
+    );
+    let Some(Statement::Statement(statement)) = syntax::parse(&text).ok()?.pop() else { return None };
+    let ast::Statement::Query(subquery) = *statement else { return None };
+    let alias = alias.clone().unwrap_or_else(|| TableAlias {
+        explicit: true,
+        name: Ident::new("columns"),
+        columns: Vec::new(),
+        at: None,
+    });
+    Some(TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None })
+}
 
 /// What is asked for, and which of it.
 pub(in crate::query) struct Show {

@@ -65,6 +65,10 @@ impl Dialect for AthenaDialect {
         true
     }
 
+    fn supports_select_wildcard_replace(&self) -> bool {
+        true
+    }
+
     fn supports_parens_around_table_factor(&self) -> bool {
         true
     }
