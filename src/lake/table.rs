@@ -471,7 +471,9 @@ fn keep_foreign(schema: &StructType, logged: &StructType) -> Result<StructType> 
         }
         field.clone().with_metadata(metadata)
     });
-    let foreign = logged.fields().filter(|field| schema.field(field.name()).is_none()).cloned();
+    let is_ours = |name: &str| schema.fields().any(|field| field.name().eq_ignore_ascii_case(name));
+    let is_foreign = |field: &&StructField| !is_ours(field.name()) && field.name() != NO_VALUES;
+    let foreign = logged.fields().filter(is_foreign).cloned();
     StructType::try_new(known.chain(foreign)).context(|| "cannot express the table's schema".to_owned())
 }
 

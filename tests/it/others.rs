@@ -185,4 +185,11 @@ fn a_column_that_another_engine_has_added_with_another_type_is_refused() {
         assert!(!roots.lake.join("s/_delta_log/00000000000000000002.json").exists(), "{ty}");
         assert_eq!(roots.exported_ids("s"), [1, 2], "{ty}");
     }
+    // Nor one whose name differs in case alone.
+    let roots = table();
+    add_column(&roots, "Theirs", "long");
+    roots.put_lines("s/b.json", &[json!({"id": 3, "theirs": 5})]);
+    let ran = roots.run_here(&["compact"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("column Theirs"), "{ran:?}");
 }

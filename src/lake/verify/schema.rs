@@ -111,9 +111,14 @@ pub fn check_new_columns(table: &Table, before: Option<&Registry>, after: &Regis
     let logged = state.schema();
     for foreign in logged.fields().filter(|field| known.field(field.name()).is_none()) {
         // JSON text is of the same type as text that need not be JSON.
-        let is_other =
-            |ours: &&StructField| ours.data_type() != foreign.data_type() || ours.metadata().contains_key(JSON_TEXT);
-        let Some(ours) = wanted.field(foreign.name()).filter(is_other) else { continue };
+        let is_other = |ours: &&StructField| {
+            ours.data_type() != foreign.data_type()
+                || ours.metadata().contains_key(JSON_TEXT)
+                || ours.name() != foreign.name()
+        };
+        // Of two columns that differ in case alone, the log takes one.
+        let ours = wanted.fields().find(|ours| ours.name().eq_ignore_ascii_case(foreign.name()));
+        let Some(ours) = ours.filter(is_other) else { continue };
         let kind = if ours.metadata().contains_key(JSON_TEXT) { "JSON text" } else { &ours.data_type().to_string() };
         let message = format!(
             "another engine has given the table {} a column {} of type {}, and records have {kind} for it; give it another name \

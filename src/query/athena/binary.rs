@@ -30,10 +30,10 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             let sums = values.iter().map(|bytes| bytes.map(|bytes| i64::from(crc32fast::hash(bytes))));
             Ok(Arc::new(sums.collect::<Int64Array>()))
         }),
-        to_bytes::<Int32Type, 4>("to_big_endian_32", Arg::Int, i32::to_be_bytes),
-        to_bytes::<Int64Type, 8>("to_big_endian_64", Arg::Int, i64::to_be_bytes),
-        to_bytes::<Float32Type, 4>("to_ieee754_32", Arg::Double, f32::to_be_bytes),
-        to_bytes::<Float64Type, 8>("to_ieee754_64", Arg::Double, f64::to_be_bytes),
+        to_bytes::<Int32Type, 4>("to_big_endian_32", Takes::These(&[Arg::Int], 1), i32::to_be_bytes),
+        to_bytes::<Int64Type, 8>("to_big_endian_64", Takes::These(&[Arg::Int], 1), i64::to_be_bytes),
+        to_bytes::<Float32Type, 4>("to_ieee754_32", Takes::These(&[Arg::Double], 1), f32::to_be_bytes),
+        to_bytes::<Float64Type, 8>("to_ieee754_64", Takes::These(&[Arg::Double], 1), f64::to_be_bytes),
         from_bytes::<Int32Type, 4>("from_big_endian_32", i32::from_be_bytes),
         from_bytes::<Int64Type, 8>("from_big_endian_64", i64::from_be_bytes),
         from_bytes::<Float32Type, 4>("from_ieee754_32", f32::from_be_bytes),
@@ -41,16 +41,12 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     ]
 }
 
-/// The bytes of a number, which is given as the widest of its kind.
+/// The bytes of a number, which is taken as the widest of its kind.
 fn to_bytes<T: ArrowPrimitiveType, const N: usize>(
     name: &'static str,
-    arg: Arg,
+    takes: Takes,
     bytes: fn(T::Native) -> [u8; N],
 ) -> ScalarUDF {
-    let takes = match arg {
-        Arg::Int => Takes::These(&[Arg::Int], 1),
-        _ => Takes::These(&[Arg::Double], 1),
-    };
     function(name, takes, Gives::This(DataType::Binary), move |args, _| {
         let numbers =
             cast_with_options(&args[0], &T::DATA_TYPE, &CastOptions { safe: false, ..CastOptions::default() })?;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::types::{Float32Type, Float64Type};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray};
+use arrow::array::types::{ArrowPrimitiveType, Float32Type, Float64Type};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, Decimal128Array, Float64Array, PrimitiveArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -12,7 +12,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{Cast, Expr, ScalarUDF, TryCast};
 
-use super::dates::{local_times, print_timestamp};
+use super::dates::{local_times, parse_zone, print_timestamp};
 use super::function::{Arg, Gives, Takes, failed, function, same_as_first, simplified, wrong};
 use super::intervals::{self, is_interval};
 use super::json;
@@ -125,7 +125,7 @@ fn is_read(to: &DataType) -> bool {
 
 /// The text of a value as Arrow reads it, if Athena does.
 fn readable(text: &str, to: &DataType) -> Option<String> {
-    let written = text;
+    let untrimmed = text;
     let text = text.trim();
     match to {
         // yyyy-M-d, and nothing behind it.
@@ -140,7 +140,7 @@ fn readable(text: &str, to: &DataType) -> Option<String> {
         }
         DataType::Boolean => {
             let words = ["true", "t", "1", "false", "f", "0"];
-            let place = words.iter().position(|word| written.eq_ignore_ascii_case(word))?;
+            let place = words.iter().position(|word| untrimmed.eq_ignore_ascii_case(word))?;
             Some(if place < 3 { "true" } else { "false" }.to_owned())
         }
         DataType::Float32 | DataType::Float64 => {
@@ -152,7 +152,10 @@ fn readable(text: &str, to: &DataType) -> Option<String> {
         }
         DataType::Decimal128(..) => without_exponent(text),
         DataType::Timestamp(_, zone) => {
-            let time = split_zone(text).0;
+            let (time, given) = split_zone(text);
+            if given.is_some_and(|zone| parse_zone(zone.trim()).is_err()) {
+                return None;
+            }
             // Without a zone, it is what the clock of the one that is given shows.
             let behind = if zone.is_some() { &text[time.len()..] } else { "" };
             Some(time_in_full(time)? + behind)
@@ -250,17 +253,14 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
         (DataType::Utf8, _) if is_read(to) || matches!(to, DataType::Timestamp(..)) => {
             plain(&readable_texts(values, to, is_try)?)
         }
-        // By the shortest text of the value: the digits that people see are rounded.
-        (DataType::Float64, DataType::Decimal128(..)) => {
+        (DataType::Float64, DataType::Decimal128(precision, scale)) => {
             let values = values.as_primitive::<Float64Type>();
-            let texts: StringArray = values.iter().map(|value| value.map(|value| value.to_string())).collect();
-            plain(&(Arc::new(texts) as ArrayRef))
+            match decimals_of(values, *precision, *scale) {
+                Some(decimals) => Ok(Arc::new(decimals)),
+                None => plain(&texts_of(values)),
+            }
         }
-        (DataType::Float32, DataType::Decimal128(..)) => {
-            let values = values.as_primitive::<Float32Type>();
-            let texts: StringArray = values.iter().map(|value| value.map(|value| value.to_string())).collect();
-            plain(&(Arc::new(texts) as ArrayRef))
-        }
+        (DataType::Float32, DataType::Decimal128(..)) => plain(&texts_of(values.as_primitive::<Float32Type>())),
         (DataType::Float64, _) if to.is_integer() => {
             let rounded = values.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round);
             plain(&(Arc::new(rounded) as ArrayRef))
@@ -276,6 +276,27 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
         }
         _ => plain(values),
     }
+}
+
+/// Decimals of the digits that values are written with: where none lies near a half, rounding gives these. `None`: texts tell.
+fn decimals_of(values: &Float64Array, precision: u8, scale: i8) -> Option<Decimal128Array> {
+    // Below, the product is wrong by less than what is taken for near.
+    const MOST: f64 = 1e12;
+    const NEAR: f64 = 1e-3;
+    let factor = 10_f64.powi(scale.into());
+    let most = 10_f64.powi(precision.into()).min(MOST);
+    let rounded = |value: f64| {
+        let product = value * factor;
+        let is_clear = product.abs() < most - 1.0 && (product.abs().fract() - 0.5).abs() > NEAR;
+        is_clear.then(|| product.round() as i128)
+    };
+    let decimals = values.iter().map(|value| value.map_or(Some(None), |value| rounded(value).map(Some)));
+    decimals.collect::<Option<Decimal128Array>>()?.with_precision_and_scale(precision, scale).ok()
+}
+
+/// The shortest texts of values.
+fn texts_of<T: ArrowPrimitiveType<Native: fmt::Display>>(values: &PrimitiveArray<T>) -> ArrayRef {
+    Arc::new(values.iter().map(|value| value.map(|value| value.to_string())).collect::<StringArray>())
 }
 
 /// Writes a floating number as Java does: `0.001`, `12.5`, `1.0E7`.

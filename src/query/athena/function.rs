@@ -8,6 +8,8 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -96,6 +98,7 @@ struct Function {
     gives: Gives,
     body: Box<Body>,
     simplify: Option<Simplify>,
+    preimage: Option<Preimage>,
     signature: Signature,
 }
 
@@ -117,8 +120,33 @@ pub(super) fn simplified(
     simplify: Option<Simplify>,
     body: impl Fn(&[ArrayRef], &DataType) -> Result<ArrayRef> + Send + Sync + 'static,
 ) -> ScalarUDF {
+    new(name, takes, gives, simplify, None, body)
+}
+
+/// Gives the first value of the first argument that has this result, and the first behind these that has not.
+pub(super) type Preimage = fn(&[Expr], &ScalarValue) -> Option<(ScalarValue, ScalarValue)>;
+
+/// A function of which it is known what its results are made of: conditions on them become conditions on its first argument.
+pub(super) fn invertible(
+    name: &'static str,
+    takes: Takes,
+    gives: Gives,
+    preimage: Preimage,
+    body: impl Fn(&[ArrayRef], &DataType) -> Result<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
+    new(name, takes, gives, None, Some(preimage), body)
+}
+
+fn new(
+    name: &'static str,
+    takes: Takes,
+    gives: Gives,
+    simplify: Option<Simplify>,
+    preimage: Option<Preimage>,
+    body: impl Fn(&[ArrayRef], &DataType) -> Result<ArrayRef> + Send + Sync + 'static,
+) -> ScalarUDF {
     let signature = Signature::user_defined(Volatility::Immutable);
-    ScalarUDF::new_from_impl(Function { name, takes, gives, body: Box::new(body), simplify, signature })
+    ScalarUDF::new_from_impl(Function { name, takes, gives, body: Box::new(body), simplify, preimage, signature })
 }
 
 impl fmt::Debug for Function {
@@ -197,6 +225,15 @@ impl ScalarUDFImpl for Function {
             Some(simplify) => simplify(args, context),
             None => Ok(ExprSimplifyResult::Original(args)),
         }
+    }
+
+    fn preimage(&self, args: &[Expr], result: &Expr, _: &SimplifyContext) -> Result<PreimageResult> {
+        let (Some(preimage), Expr::Literal(value, _), [first, ..]) = (self.preimage, result, args) else {
+            return Ok(PreimageResult::None);
+        };
+        let Some((lower, upper)) = preimage(args, value) else { return Ok(PreimageResult::None) };
+        let interval = Box::new(Interval::try_new(lower, upper)?);
+        Ok(PreimageResult::Range { expr: first.clone(), interval })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -1,11 +1,16 @@
 //! `CROSS JOIN LATERAL (VALUES ('a', t.a), ('b', t.b)) AS x(k, v)` and `LATERAL (SELECT t.a + 1 AS b)`: rows that are made of the
 //! columns of the relations before are an array of rows, which UNNEST takes apart. The engine has no such joins.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::sql::sqlparser::ast::{
     Array, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
-    TableWithJoins,
+    TableWithJoins, Visit, Visitor,
 };
 
+use super::aggregates;
 use super::rewrite::{call, take};
 
 /// Writes relations that are so made as UNNEST.
@@ -48,6 +53,44 @@ fn unnested(relation: &mut TableFactor) -> Option<TableFactor> {
     })
 }
 
+/// Finds what is of more than one row, or makes more: aggregates, windows and UNNEST.
+struct OfManyRows;
+
+/// Aggregates of Athena that the engine has under other names.
+const AGGREGATES: [&str; 12] = [
+    "any_value",
+    "approx_most_frequent",
+    "arbitrary",
+    "count_if",
+    "every",
+    "geometric_mean",
+    "listagg",
+    "max_by",
+    "min_by",
+    "reduce_agg",
+    "set_agg",
+    "unnest",
+];
+
+impl Visitor for OfManyRows {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string().to_lowercase();
+        let is_aggregate = || {
+            let all =
+                all_default_aggregate_functions().into_iter().chain(aggregates::functions().into_iter().map(Arc::new));
+            AGGREGATES.contains(&name.as_str())
+                || all.into_iter().any(|other| other.name() == name || other.aliases().contains(&name))
+        };
+        match function.over.is_some() || is_aggregate() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
 /// The rows of a query that reads no relation, and the names of their columns; nothing is taken from another query.
 fn rows_of(query: &mut Query) -> Option<(Vec<Vec<Expr>>, Vec<Ident>)> {
     let Query { with: None, order_by: None, limit_clause: None, fetch: None, .. } = query else { return None };
@@ -66,6 +109,9 @@ fn rows_of(query: &mut Query) -> Option<(Vec<Vec<Expr>>, Vec<Ident>)> {
             };
             let has_groups = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
             if !select.from.is_empty() || has_groups {
+                return None;
+            }
+            if Visit::visit(&select.projection, &mut OfManyRows).is_break() {
                 return None;
             }
             let items = select.projection.iter().enumerate().map(|(index, item)| match item {

@@ -19,9 +19,9 @@ use super::types::map_of;
 pub(super) fn functions() -> Vec<ScalarUDF> {
     const MANY: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
     const TEXT: Takes = Takes::These(&[Arg::Text], 1);
-    let data_size = |name| {
-        function(name, TEXT, Gives::This(MANY), |args, _| {
-            let out: Decimal128Array = by_row(args, |row| data_size(texts(&args[0]).value(row)).map(Some))?;
+    let data_size = |name: &'static str| {
+        function(name, TEXT, Gives::This(MANY), move |args, _| {
+            let out: Decimal128Array = by_row(args, |row| data_size(name, texts(&args[0]).value(row)).map(Some))?;
             Ok(Arc::new(out.with_data_type(MANY)))
         })
     };
@@ -118,7 +118,9 @@ fn normal_quantile(share: f64) -> f64 {
     };
     let error = 0.5 * libm::erfc(-guess / SQRT_2) - share;
     let step = error * (2.0 * std::f64::consts::PI).sqrt() * (guess * guess / 2.0).exp();
-    guess - step / (1.0 + guess * step / 2.0)
+    // Far out, the step is beyond what a double can be.
+    let refined = guess - step / (1.0 + guess * step / 2.0);
+    if refined.is_finite() { refined } else { guess }
 }
 
 /// Kilometres between two places on a sphere, in degrees of latitude and longitude.
@@ -225,7 +227,7 @@ fn duration(text: &str) -> Result<i64> {
 }
 
 /// Bytes of `2.3MB`, without a fraction.
-fn data_size(text: &str) -> Result<i128> {
+fn data_size(name: &str, text: &str) -> Result<i128> {
     const UNITS: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
     let bytes = quantity(text).and_then(|(number, unit)| {
         let power = UNITS.iter().position(|name| *name == unit)?;
@@ -235,5 +237,5 @@ fn data_size(text: &str) -> Result<i128> {
         let bytes = digits.checked_mul(1 << (10 * power))? / parts;
         (bytes < 10_i128.pow(DECIMAL128_MAX_PRECISION.into())).then_some(bytes)
     });
-    bytes.ok_or_else(|| failed(format!("parse_data_size takes 1B, 2.3MB, ..., not {text:?}")))
+    bytes.ok_or_else(|| failed(format!("{name} takes 1B, 2.3MB, ..., not {text:?}")))
 }

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::ScalarUDF;
-use regex::{Captures, Regex};
+use regex::{Match, Regex};
 
 use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, texts};
 use super::types::list_of;
@@ -82,8 +82,10 @@ fn extract(args: &[ArrayRef]) -> Result<ArrayRef> {
 fn extract_all(args: &[ArrayRef]) -> Result<ArrayRef> {
     lists_of_parts(args, |row, regex, value, parts| {
         let group = group(args, row, regex)?;
-        for captures in matches(regex, value) {
-            parts.append_option(captures.get(group).map(|found| found.as_str()));
+        for found in matches(regex, value) {
+            let captures = regex.captures_at(value, found.start()).filter(|_| group > 0);
+            let part = captures.map_or(Some(found), |captures| captures.get(group));
+            parts.append_option(part.map(|part| part.as_str()));
         }
         Ok(())
     })
@@ -116,13 +118,12 @@ fn lists_of_parts(
 }
 
 /// All matches as Java finds them: an empty one may stand right behind another.
-fn matches<'a>(regex: &'a Regex, text: &'a str) -> impl Iterator<Item = Captures<'a>> {
+fn matches<'a>(regex: &'a Regex, text: &'a str) -> impl Iterator<Item = Match<'a>> {
     let mut next = 0;
     std::iter::from_fn(move || {
-        let found = if next <= text.len() { regex.captures_at(text, next)? } else { return None };
-        let whole = found.get_match();
-        next = whole.end();
-        if whole.is_empty() {
+        let found = if next <= text.len() { regex.find_at(text, next)? } else { return None };
+        next = found.end();
+        if found.is_empty() {
             next += text[next..].chars().next().map_or(1, char::len_utf8);
         }
         Some(found)
@@ -132,28 +133,34 @@ fn matches<'a>(regex: &'a Regex, text: &'a str) -> impl Iterator<Item = Captures
 fn replace(args: &[ArrayRef]) -> Result<ArrayRef> {
     let (values, patterns) = (texts(&args[0]), texts(&args[1]));
     let replacements = args.get(2).map(texts);
-    let mut last: Option<(&str, &str, Regex, Vec<Piece>)> = None;
+    let mut last = Last::new();
+    let mut made: Option<(&str, &str, Vec<Piece>)> = None;
     let out: StringArray = by_row(args, |row| {
         let (pattern, by) = (patterns.value(row), replacements.map_or("", |by| by.value(row)));
-        let is_last = last.as_ref().is_some_and(|(other, other_by, ..)| (pattern, by) == (*other, *other_by));
-        if !is_last {
-            let regex = read(pattern)?;
-            let pieces = pieces(by, &regex)?;
-            last = Some((pattern, by, regex, pieces));
-        }
-        let Some((.., regex, pieces)) = &last else { return Ok(None) };
+        let regex = last.get(pattern, read)?;
         let value = values.value(row);
         let (mut out, mut kept) = (String::new(), 0);
-        for captures in matches(regex, value) {
-            let whole = captures.get_match();
-            out.push_str(&value[kept..whole.start()]);
-            kept = whole.end();
-            for piece in pieces {
+        for found in matches(regex, value) {
+            out.push_str(&value[kept..found.start()]);
+            kept = found.end();
+            // Only what is put in a place is read.
+            let known = made.take().filter(|(other, other_by, _)| (pattern, by) == (*other, *other_by));
+            let pieces = match known {
+                Some((.., pieces)) => pieces,
+                None => pieces(by, regex)?,
+            };
+            let mut captures = None;
+            for piece in &pieces {
                 match piece {
                     Piece::Text(text) => out.push_str(text),
-                    Piece::Group(group) => out.push_str(captures.get(*group).map_or("", |found| found.as_str())),
+                    Piece::Group(group) => {
+                        let captures = captures.get_or_insert_with(|| regex.captures_at(value, found.start()));
+                        let group = captures.as_ref().and_then(|captures| captures.get(*group));
+                        out.push_str(group.map_or("", |group| group.as_str()));
+                    }
                 }
             }
+            made = Some((pattern, by, pieces));
         }
         Ok(Some(out + &value[kept..]))
     })?;

@@ -47,7 +47,11 @@ impl Windows {
                     window
                 }
             };
-            windows.named.push((definition.0.value.to_lowercase(), window));
+            let name = definition.0.value.to_lowercase();
+            if windows.named.iter().any(|(other, _)| *other == name) {
+                return Err(format!("the window {name} is defined twice"));
+            }
+            windows.named.push((name, window));
         }
         Ok(windows)
     }

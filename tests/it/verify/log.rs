@@ -191,3 +191,15 @@ fn a_log_that_cannot_be_read_is_found_with_the_entry_and_the_line() {
     std::fs::rename(roots.table().join(log(0)), roots.dir.path().join("0.json")).unwrap();
     assert_found(&roots, &[("log", "_delta_log", "-", "versions before 1 are gone, and there is no checkpoint")]);
 }
+
+#[test]
+fn a_table_of_empty_records_is_sound_before_and_after_its_first_column() {
+    let roots = Roots::new();
+    roots.put_lines("s/a.json", &[json!({}), json!({})]);
+    roots.compact_one(&["--partition-by", "none"]);
+    assert_sound(&roots);
+    roots.put_lines("s/b.json", &[json!({"id": 1})]);
+    roots.compact_one(&[]);
+    assert_sound(&roots);
+    assert_eq!(roots.sql("select count(*) as n, count(id) as ids from lake.s"), [json!({"n": 3, "ids": 1})]);
+}

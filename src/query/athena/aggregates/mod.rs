@@ -151,13 +151,13 @@ impl Default for MapAccumulator {
 
 impl MapAccumulator {
     fn add(&mut self, key: ScalarValue, held: Held) {
-        self.bytes += match &held {
+        let bytes: usize = match &held {
             Held::Count(_) => 0,
             Held::One(value) => value.size(),
             Held::Many(values) => values.iter().map(ScalarValue::size).sum(),
         };
         let Some(place) = self.places.get(&key) else {
-            self.bytes += 2 * key.size() + size_of::<Held>() + size_of::<usize>();
+            self.bytes += bytes + 2 * key.size() + size_of::<Held>() + size_of::<usize>();
             self.places.insert(key.clone(), self.keys.len());
             self.keys.push(key);
             self.values.push(held);
@@ -165,7 +165,10 @@ impl MapAccumulator {
         };
         match (&mut self.values[*place], held) {
             (Held::Count(count), Held::Count(more)) => *count += more,
-            (Held::Many(values), Held::Many(more)) => values.extend(more),
+            (Held::Many(values), Held::Many(more)) => {
+                self.bytes += bytes;
+                values.extend(more);
+            }
             _ => {}
         }
     }

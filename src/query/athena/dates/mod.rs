@@ -20,9 +20,9 @@ use chrono::{
 };
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{Expr, ScalarUDF};
 
-use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, same_as_first, texts, wrong};
+use super::function::{Arg, Gives, Last, Takes, by_row, failed, function, invertible, same_as_first, texts, wrong};
 use super::types::zoned;
 use pattern::Pattern;
 
@@ -30,10 +30,25 @@ pub(super) use iso::print_timestamp;
 
 pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// The functions.
 /// A timestamp to so many digits of a second.
 pub(super) const ROUND_TIME: &str = "__round_time";
 
+/// The microseconds of the last of so many digits of a second.
+fn unit_of(digits: i64) -> i64 {
+    10_i64.pow(6 - u32::try_from(digits).unwrap_or(6).min(6))
+}
+
+/// The timestamps that are rounded to one: half a unit before it is the first, half a unit behind it the first that is not.
+fn rounded_from(args: &[Expr], rounded: &ScalarValue) -> Option<(ScalarValue, ScalarValue)> {
+    let [_, Expr::Literal(ScalarValue::Int64(Some(digits)), _)] = args else { return None };
+    let ScalarValue::TimestampMicrosecond(Some(micros), zone) = rounded else { return None };
+    let unit = unit_of(*digits);
+    let at = |micros: i64| ScalarValue::TimestampMicrosecond(Some(micros), zone.clone());
+    let (begin, end) = (micros.checked_sub(unit / 2)?, micros.checked_add(unit / 2)?);
+    (unit > 1 && micros.rem_euclid(unit) == 0).then(|| (at(begin), at(end)))
+}
+
+/// The functions.
 pub(super) fn functions() -> Vec<ScalarUDF> {
     let mut all = vec![
         function("date_add", Takes::These(&[Arg::Text, Arg::Int, Arg::Time], 3), Gives::By(type_of_third), date_add),
@@ -65,13 +80,14 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Ok(Arc::new(parse(args, Pattern::joda, "parse_datetime")?.with_timezone("UTC")))
         }),
     ];
-    all.push(function(ROUND_TIME, Takes::These(&[Arg::Moment, Arg::Int], 2), Gives::By(same_as_first), |args, _| {
+    let takes = Takes::These(&[Arg::Moment, Arg::Int], 2);
+    all.push(invertible(ROUND_TIME, takes, Gives::By(same_as_first), rounded_from, |args, _| {
         let (micros, digits) =
             (args[0].as_primitive::<TimestampMicrosecondType>(), args[1].as_primitive::<Int64Type>());
         let out: TimestampMicrosecondArray = by_row(args, |row| {
-            let unit = 10_i64.pow(6 - u32::try_from(digits.value(row)).unwrap_or(6).min(6));
-            Ok((micros.value(row).div_euclid(unit) * unit)
-                .checked_add(if micros.value(row).rem_euclid(unit) * 2 >= unit { unit } else { 0 }))
+            let unit = unit_of(digits.value(row));
+            let (whole, rest) = (micros.value(row).div_euclid(unit), micros.value(row).rem_euclid(unit));
+            Ok((whole + i64::from(rest * 2 >= unit)).checked_mul(unit))
         })?;
         Ok(Arc::new(out.with_timezone_opt(micros.timezone())))
     }));
@@ -185,7 +201,7 @@ pub(super) fn local_times(times: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(out))
 }
 
-fn parse_zone(name: &str) -> Result<Tz> {
+pub(super) fn parse_zone(name: &str) -> Result<Tz> {
     name.parse().map_err(|_| wrong(format!("there is no time zone {name}")))
 }
 
