@@ -12,6 +12,7 @@ mod arithmetic;
 mod arrangements;
 mod arrays;
 mod binary;
+mod calls;
 mod casts;
 mod dates;
 mod format;
