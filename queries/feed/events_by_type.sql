@@ -3,7 +3,7 @@ select
   type,
   count(*) as events,
   count(distinct actor['id']) as actors,
-  round(100.0 * count(*) / sum(count(*)) over (), 2) as percent
+  round(100.00 * count(*) / sum(count(*)) over (), 2) as percent
 from lake.feed
 group by type
 order by events desc, type

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     NullTreatment, ObjectName, OneOrManyWithParens, OrderByExpr, OrderByOptions, Value,
 };
 
+use super::arithmetic::AVERAGE;
 use super::json::JSON_SCALAR;
 use super::lambdas::SORT_BY;
 use super::maps::MOST_FREQUENT;
@@ -179,6 +180,7 @@ pub(super) fn rewrite(function: &mut Function) -> Result<Option<Expr>, String> {
             let last = Expr::Lambda(LambdaFunction { params, body, syntax: LambdaSyntax::Arrow });
             call("reduce", vec![Expr::Function(function.clone()), first, step, last])
         }
+        ("avg", 1) => call(AVERAGE, vec![Expr::Function(function.clone())]),
         ("geometric_mean", 1) => {
             set_args(function, "avg", vec![call("ln", vec![arg(0)])]);
             call("exp", vec![Expr::Function(function.clone())])

@@ -242,12 +242,12 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
         }
         (DataType::Float64, DataType::Utf8) => {
             let texts: StringArray =
-                values.as_primitive::<Float64Type>().iter().map(|value| value.map(print_float)).collect();
+                values.as_primitive::<Float64Type>().iter().map(|value| value.map(print_double)).collect();
             Ok(Arc::new(texts))
         }
         (DataType::Float32, DataType::Utf8) => {
             let texts: StringArray =
-                values.as_primitive::<Float32Type>().iter().map(|value| value.map(print_float)).collect();
+                values.as_primitive::<Float32Type>().iter().map(|value| value.map(print_real)).collect();
             Ok(Arc::new(texts))
         }
         (DataType::Utf8, _) if is_read(to) || matches!(to, DataType::Timestamp(..)) => {
@@ -299,20 +299,25 @@ fn texts_of<T: ArrowPrimitiveType<Native: fmt::Display>>(values: &PrimitiveArray
     Arc::new(values.iter().map(|value| value.map(|value| value.to_string())).collect::<StringArray>())
 }
 
-/// Writes a floating number as Java does: `0.001`, `12.5`, `1.0E7`.
-fn print_float(value: impl fmt::LowerExp + fmt::Display) -> String {
-    let short = format!("{value:e}");
-    let Some((digits, power)) = short.split_once('e') else {
-        return short.replace("inf", "Infinity");
-    };
-    let point = if digits.contains('.') { "" } else { ".0" };
-    match power.parse() {
-        Ok(-3..7) => {
-            let plain = value.to_string();
-            if plain.contains('.') { plain } else { plain + ".0" }
-        }
-        _ => format!("{digits}{point}E{power}"),
+/// Writes a double as Athena does: `3.77E1`.
+fn print_double(value: f64) -> String {
+    if value == 0.0 {
+        return if value.is_sign_negative() { "-0E0" } else { "0E0" }.to_owned();
     }
+    let short = format!("{value:e}");
+    match short.split_once('e') {
+        Some((digits, power)) => {
+            let point = if digits.contains('.') { "" } else { ".0" };
+            format!("{digits}{point}E{power}")
+        }
+        None => short.replace("inf", "Infinity"),
+    }
+}
+
+/// Writes a real of seven digits at most.
+fn print_real(value: f32) -> String {
+    let written = format!("{:.6e}", f64::from(value));
+    print_double(written.parse().unwrap_or(f64::from(value)))
 }
 
 /// Splits `2020-03-01 00:00:00 UTC` before the zone, if there is one.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use arrow::array::types::{Decimal128Type, Float32Type, Float64Type, Int64Type};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, Int64Array, StringArray};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Decimal128Array, Float32Array, Float64Array, Int64Array, StringArray,
+};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
@@ -51,11 +53,20 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
             Some(|args, context| of_engine(args, context, ceil)),
             |args, data_type| round_off(&args[0], data_type, f64::ceil, |value, by| -(-value).div_euclid(by)),
         ),
+        function("round", Takes::By(rounded_to), Gives::By(rounded_to_type), |args, data_type| {
+            let nearest = |value: i128, by| {
+                value.signum() * (value.abs() / by + i128::from(value.abs() % by >= by - value.abs() % by))
+            };
+            to_digits(args, data_type, f64::round, nearest)
+        }),
+        function("trunc", Takes::By(rounded_to), Gives::By(rounded_to_type), |args, data_type| {
+            to_digits(args, data_type, f64::trunc, |value, by| value / by)
+        }),
         // The engine fails on negative numbers.
         function("sqrt", Takes::These(&[Arg::Double], 1), Gives::This(DataType::Float64), |args, _| {
             Ok(Arc::new(doubles(&args[0]).unary::<_, Float64Type>(f64::sqrt)))
         }),
-        function("sign", Takes::By(number), Gives::By(sign_type), |args, _| Ok(sign(&args[0]))),
+        function("sign", Takes::By(rounded), Gives::By(sign_type), |args, data_type| sign(&args[0], data_type)),
     ]
 }
 
@@ -95,6 +106,78 @@ fn rounded_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataTy
     })
 }
 
+/// A number, and to how many digits behind the point.
+fn rounded_to(types: &[DataType]) -> Result<Vec<DataType>> {
+    let (value, digits) = match types {
+        [value] => (value, None),
+        [value, digits] if digits.is_integer() || digits.is_null() => (value, Some(DataType::Int64)),
+        _ => return Err(wrong("round takes a number, and how many digits it keeps behind the point")),
+    };
+    Ok(rounded(std::slice::from_ref(value))?.into_iter().chain(digits).collect())
+}
+
+fn rounded_to_type(types: &[DataType], values: &[Option<&ScalarValue>]) -> Result<DataType> {
+    Ok(match types {
+        [value] => rounded_type(std::slice::from_ref(value), values)?,
+        [DataType::Decimal128(precision, scale), _] => {
+            DataType::Decimal128((precision + 1).min(DECIMAL128_MAX_PRECISION), *scale)
+        }
+        _ => rounded(&types[..1])?[0].clone(),
+    })
+}
+
+/// Numbers rounded by `double` and `whole`, to so many digits behind the point, or, with fewer than none, before it.
+fn to_digits(
+    args: &[ArrayRef],
+    data_type: &DataType,
+    double: fn(f64) -> f64,
+    whole: fn(i128, i128) -> i128,
+) -> Result<ArrayRef> {
+    let [values, digits] = args else { return round_off(&args[0], data_type, double, whole) };
+    let digits = integers(digits);
+    let rounded = |row: usize, value: f64| {
+        let factor = 10_f64.powi(i32::try_from(digits.value(row)).unwrap_or(i32::MAX));
+        let scaled = value * factor;
+        match scaled.is_finite() {
+            true if factor > 0.0 => double(scaled) / factor,
+            true => 0.0,
+            // It has no more digits than these.
+            false => value,
+        }
+    };
+    if let Some(doubles) = values.as_primitive_opt::<Float64Type>() {
+        let out: Float64Array = by_row(args, |row| Ok(Some(rounded(row, doubles.value(row)))))?;
+        return Ok(Arc::new(out));
+    }
+    if let Some(reals) = values.as_primitive_opt::<Float32Type>() {
+        let out: Float32Array = by_row(args, |row| Ok(Some(rounded(row, reals.value(row).into()) as f32)))?;
+        return Ok(Arc::new(out));
+    }
+    // To this many places before the last digit.
+    let to = |value: i128, places: i128| match u32::try_from(places).map(|places| 10_i128.checked_pow(places)) {
+        // There are not so many digits behind the point.
+        Err(_) if places < 0 => value,
+        Err(_) | Ok(None) => 0,
+        Ok(Some(by)) => whole(value, by) * by,
+    };
+    if let Some(decimals) = values.as_primitive_opt::<Decimal128Type>() {
+        let scale = i128::from(decimals.scale());
+        let places = |row| scale - i128::from(digits.value(row));
+        let out: Decimal128Array = by_row(args, |row| Ok(Some(to(decimals.value(row), places(row)))))?;
+        let most = 10_i128.pow(DECIMAL128_MAX_PRECISION.into());
+        if out.iter().flatten().any(|value| value.abs() >= most) {
+            return Err(failed("decimal overflow: a result has more than 38 digits"));
+        }
+        return Ok(Arc::new(out.with_data_type(data_type.clone())));
+    }
+    let integers = integers(values);
+    let out: Int64Array = by_row(args, |row| {
+        let rounded = to(integers.value(row).into(), -i128::from(digits.value(row)));
+        i64::try_from(rounded).map(Some).map_err(|_| failed("bigint out of range: a rounded number"))
+    })?;
+    Ok(Arc::new(out))
+}
+
 /// The engine's for floating numbers: it knows what values pass `floor(x) = 5`.
 fn of_engine(mut args: Vec<Expr>, context: &SimplifyContext, engine: fn(Expr) -> Expr) -> Result<ExprSimplifyResult> {
     if args.len() == 1 && context.get_data_type(&args[0])?.is_floating() {
@@ -124,18 +207,26 @@ fn round_off(
 }
 
 fn sign_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataType> {
-    number(types).map(|types| types[0].clone())
+    Ok(match rounded(types)?.remove(0) {
+        DataType::Decimal128(..) => DataType::Decimal128(1, 0),
+        other => other,
+    })
 }
 
-fn sign(values: &ArrayRef) -> ArrayRef {
-    match values.as_primitive_opt::<Int64Type>() {
-        Some(integers) => Arc::new(integers.unary::<_, Int64Type>(i64::signum)),
-        None => {
-            // Of zero, zero.
-            let sign = |value: f64| if value == 0.0 || value.is_nan() { value } else { value.signum() };
-            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(sign))
-        }
+fn sign(values: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    // Of zero, zero.
+    let sign = |value: f64| if value == 0.0 || value.is_nan() { value } else { value.signum() };
+    if let Some(integers) = values.as_primitive_opt::<Int64Type>() {
+        return Ok(Arc::new(integers.unary::<_, Int64Type>(i64::signum)));
     }
+    if let Some(decimals) = values.as_primitive_opt::<Decimal128Type>() {
+        let signs = decimals.unary::<_, Decimal128Type>(i128::signum);
+        return Ok(Arc::new(signs.with_data_type(data_type.clone())));
+    }
+    if let Some(reals) = values.as_primitive_opt::<Float32Type>() {
+        return Ok(Arc::new(reals.unary::<_, Float32Type>(|value| sign(value.into()) as f32)));
+    }
+    Ok(Arc::new(doubles(values).unary::<_, Float64Type>(sign)))
 }
 
 /// How many bits are set in the two's complement of so many bits.

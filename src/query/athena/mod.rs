@@ -27,6 +27,7 @@ mod maps;
 mod math;
 mod meanings;
 mod measures;
+mod numbers;
 mod paths;
 mod regexps;
 mod rewrite;
@@ -66,14 +67,17 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(subqueries::Subqueries));
     rules.insert(1, Arc::new(intervals::OrderedWindows));
+    rules.insert(2, Arc::new(numbers::MixedNumbers));
     rules.push(Arc::new(arithmetic::Arithmetic));
     let mut builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
     let planners = builder.expr_planners().get_or_insert_default();
     planners.insert(0, Arc::new(subscripts::MapSubscripts));
+    planners.push(Arc::new(numbers::NumberPlanner));
     planners.push(Arc::new(intervals::IntervalPlanner));
     let context = SessionContext::new_with_state(builder.build());
     let scalar = [
         addresses::functions(),
+        arithmetic::functions(),
         arrangements::functions(),
         arrays::functions(),
         binary::functions(),

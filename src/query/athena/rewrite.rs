@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::types::custom_name;
 use super::{
-    addresses, calls, casts, guards, intervals, joins, laterals, meanings, paths, show, twins, unnest, windows,
+    addresses, calls, casts, guards, intervals, joins, laterals, meanings, numbers, paths, show, twins, unnest, windows,
 };
 
 /// Rewrites a statement in place.
@@ -66,6 +66,9 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(message);
         }
         order_by_place(query);
+        if let SetExpr::Values(values) = &mut *query.body {
+            numbers::as_decimals(values);
+        }
         if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
             let quantity = quantity.clone().unwrap_or_else(|| number("1"));
             match &mut query.limit_clause {
@@ -131,6 +134,9 @@ impl VisitorMut for Rewriter {
         let names = names_of(projection);
         for (index, item) in projection.iter_mut().enumerate() {
             name_item(index, item, from, &names);
+            if let SelectItem::ExprWithAlias { expr, .. } = item {
+                numbers::as_decimal(expr);
+            }
         }
         laterals::unnest(from);
         unnest::nest(from);
@@ -182,6 +188,9 @@ impl VisitorMut for Rewriter {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         if let Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } = expr {
             self.subqueries -= 1;
+        }
+        if self.parameters.is_empty() {
+            numbers::keep_decimals(expr);
         }
         let rewritten = match expr {
             Expr::Lambda(_) => {

@@ -179,10 +179,10 @@ fn columns_are_told_of_the_types_that_their_values_have() {
     let server = Server::start(&roots, &[]);
     let file = roots.lake.with_file_name("types.sql");
     for (statement, types) in [
-        ("SELECT 1 AS a UNION ALL SELECT 1.5", "a|double precision"),
+        ("SELECT 1 AS a UNION ALL SELECT 1.5", "a|numeric(21,1)"),
         (
             "SELECT CASE WHEN total > 5 THEN 0 ELSE total END AS a, if(total > 5, 1, 1.5) AS b FROM orders",
-            "a|double precision\nb|double precision",
+            "a|double precision\nb|numeric(21,1)",
         ),
         ("SELECT sum(CASE WHEN total > 5 THEN 0 ELSE total END) AS a FROM orders", "a|double precision"),
         ("SELECT NULL AS a UNION ALL SELECT date '2024-01-01'", "a|date"),
