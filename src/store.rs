@@ -3,6 +3,7 @@
 mod counting;
 mod discard;
 mod durable;
+mod exact;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod profile;
@@ -23,6 +24,7 @@ use url::{Position, Url};
 pub use counting::{Counted, Counting};
 use discard::Discarding;
 use durable::Durable;
+pub use exact::Exact;
 use profile::Profile;
 pub use proof::{Check, Race};
 #[cfg(any(feature = "gcp", feature = "azure"))]

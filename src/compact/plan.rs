@@ -10,7 +10,7 @@ use super::commit::Made;
 use super::driver::{Driver, Progress, Request};
 use super::report::SourceReport;
 use crate::clock::Clock;
-use crate::error::{Error, Result, describe};
+use crate::error::{Error, ErrorKind, Result, describe};
 use crate::lake::ColumnChange;
 
 /// What compacting one source would do.
@@ -55,16 +55,25 @@ pub async fn plan(request: &Request, clock: &dyn Clock, progress: &dyn Progress)
     let (sources, mut notes) = request.sources().await?;
     let dry = Request { lake: request.lake.without_writing(), ..request.clone() };
     let driver = Driver::new(&dry, clock, progress)?;
-    let mut plans = Vec::new();
+    let mut plans: Vec<SourcePlan> = Vec::new();
+    let mut refusal = None;
     for source_id in &sources {
-        let planned = driver.dry_run(source_id).await;
-        let failed = |error: Error| SourcePlan { error: Some(describe(&error)), ..SourcePlan::default() };
-        let mut plan = planned.unwrap_or_else(failed);
+        let mut plan = driver.dry_run(source_id).await.unwrap_or_else(|error| {
+            let message = Some(describe(&error));
+            if error.kind() == ErrorKind::Usage {
+                refusal.get_or_insert(error);
+            }
+            SourcePlan { error: message, ..SourcePlan::default() }
+        });
         plan.source_id.clone_from(source_id);
         plan.notes.append(&mut notes);
         plans.push(plan);
     }
-    Ok(plans)
+    match refusal {
+        // As of a run: it is the request that is wrong.
+        Some(error) if plans.iter().all(|plan| plan.error.is_some()) => Err(error),
+        _ => Ok(plans),
+    }
 }
 
 impl Driver<'_> {

@@ -15,6 +15,7 @@ use super::quarantine::QuarantineTable;
 use super::sources::RawSources;
 use crate::error::{Error, ErrorKind, describe};
 use crate::lake::{Head, Hidden, Quarantine};
+use crate::store::Exact;
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn external(error: Error) -> DataFusionError {
@@ -125,7 +126,8 @@ impl LoadTable for QuarantineTables {
             Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
             Err(error) => return Err(external(error)),
         };
-        self.0.runtime.register_object_store(store.as_ref(), Arc::clone(table.location().store()));
+        let files = Arc::new(Exact::new(Arc::clone(table.location().store())));
+        self.0.runtime.register_object_store(store.as_ref(), files);
         let hidden = Hidden::new(table.location());
         let head: Head = hidden.read_json(&Hidden::head_path(id)).await.map_err(external)?;
         let quarantine = Quarantine::open(&hidden, &head).await.map_err(external)?;

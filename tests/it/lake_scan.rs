@@ -117,3 +117,18 @@ fn rows_are_counted_without_reading_a_file_and_files_are_read_by_all_threads() {
     let plan = roots.sql("explain select sum(id) from lake.s");
     assert!(plan.iter().any(|row| row["plan"].as_str().unwrap().contains("file_groups={2 groups")), "{plan:?}");
 }
+
+#[test]
+fn a_file_that_was_cut_off_is_named_and_no_reader_panics() {
+    let roots = Roots::new();
+    roots.put_lines("s/1.json", &(0..500).map(|id| json!({"id": id, "text": format!("{id:x}")})).collect::<Vec<_>>());
+    roots.compact_one(&["--partition-by", "none"]);
+    let path = roots.files("s").remove(0).path;
+    let file = roots.lake.join("s").join(&path);
+    let bytes = std::fs::read(&file).unwrap();
+    for left in [4, 10, 100, bytes.len() / 2, bytes.len() - 100, bytes.len() - 8, bytes.len() - 1] {
+        std::fs::write(&file, &bytes[..left]).unwrap();
+        let message = roots.run_here(&["sql", "select sum(id), max(text) from lake.s"]).failed(1);
+        assert!(message.contains(&path) && !message.contains("panicked"), "{left} bytes: {message}");
+    }
+}

@@ -61,6 +61,20 @@ fn a_plan_says_what_the_run_then_does() {
 }
 
 #[test]
+fn a_plan_refuses_what_a_run_refuses() {
+    let roots = Roots::new();
+    roots.put("s/1", lines(&[json!({"id": 1})]));
+    for command in ["plan", "compact"] {
+        let message = roots.run_here(&[command, "--partition-by", "day(nowhere)"]).failed(2);
+        assert!(message.contains("nowhere"), "{command}: {message}");
+    }
+    // Of two sources, it tells of both.
+    roots.put("t/1", lines(&[json!({"nowhere": "2024-01-01"})]));
+    let text = roots.run_here(&["plan", "--partition-by", "day(nowhere)"]).failed(1);
+    assert!(text.contains("nowhere"), "{text}");
+}
+
+#[test]
 fn a_plan_for_people_names_reasons_and_partitions() {
     let roots = Roots::new();
     roots.put("s/1", lines(&[json!({"id": 1, "kind": "a"}), json!({"id": 2, "kind": "b c"})]));
@@ -84,7 +98,7 @@ fn a_plan_that_cannot_be_carried_out_says_why() {
     roots.put("s/1", "{\"id\":1}");
     roots.compact_one(&["--partition-by", "none"]);
     roots.put("s/2", "{\"id\":2}");
-    let message = roots.run_here(&["plan", "--partition-by", "day(t)"]).failed(1);
+    let message = roots.run_here(&["plan", "--partition-by", "day(t)"]).failed(2);
     assert!(message.contains("cannot be partitioned by day(t)"), "{message}");
     assert!(roots.run_here(&["plan", "nowhere"]).failed(1).contains("nowhere"));
 }

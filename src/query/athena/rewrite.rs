@@ -90,7 +90,9 @@ impl VisitorMut for Rewriter {
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<String> {
         match table {
             // The planner would pass over it.
-            TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE is not supported".to_owned()),
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                ControlFlow::Break("TABLESAMPLE is not supported".to_owned())
+            }
             // What the console of Athena writes before the names of schemas.
             TableFactor::Table { name, .. } if name.0.len() == 3 => {
                 let catalog = name.0[0].as_ident().map(|name| name.value.to_lowercase());

@@ -13,7 +13,7 @@ use deltalake_core::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use super::raw::PATH;
 use crate::error::{ErrorKind, Result};
 use crate::lake::{Head, Hidden, Registry, Table};
-use crate::store::Location;
+use crate::store::{Exact, Location};
 pub(super) use scan::LakeTable;
 
 /// The tables below a lake root.
@@ -128,7 +128,8 @@ impl Lake {
         with_paths: bool,
     ) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
         let Some(state) = table.state() else { return Ok(None) };
-        self.runtime.register_object_store(table.location().url(), Arc::clone(table.location().store()));
+        let store = Arc::new(Exact::new(Arc::clone(table.location().store())));
+        self.runtime.register_object_store(table.location().url(), store);
         if let Some(table) = LakeTable::new(table, with_paths)? {
             return Ok(Some(Arc::new(table)));
         }
