@@ -11,7 +11,7 @@ use super::driver::{Driver, Progress, Request};
 use super::report::SourceReport;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result, describe};
-use crate::lake::ColumnChange;
+use crate::lake::{ColumnChange, check_new_columns};
 
 /// What compacting one source would do.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -105,6 +105,9 @@ impl Driver<'_> {
         })?;
         self.progress.source_ends(source_id);
         made.check_books()?;
+        // What the commit of a run would refuse.
+        check_new_columns(&plan.table, plan.registry.as_ref(), &made.registry)?;
+        plan.table.check_writable(!affected.is_empty() || plan.old.has_rows())?;
         report.notes.extend(plan.old.notes());
         made.fill(&plan, &mut report);
         dry.count(&made, &report);

@@ -70,6 +70,11 @@ impl Old {
         self.rows.iter().map(note)
     }
 
+    /// Whether files hold rows of them.
+    pub(super) fn has_rows(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// How many rows of the object of that key are in files.
     pub(super) fn rows_of(&self, key: &str) -> u64 {
         self.rows.get(key).copied().unwrap_or_default()
@@ -175,7 +180,8 @@ impl Driver<'_> {
         if expected == file.row_count {
             return Ok(Lessened { old: file.clone(), new: None, gone: expected });
         }
-        let mut stored = runtime.block_on(StoredFile::open(hidden, &file.path, file.size_bytes, &registry.fields))?;
+        let mut stored =
+            runtime.block_on(StoredFile::open_whole(hidden, &file.path, file.size_bytes, &registry.fields))?;
         let mut origins = runtime.block_on(Origins::of(hidden, file))?.map(OriginRows::new);
         let has_origins = origins.is_some();
         let id = self.clock.new_id();

@@ -51,6 +51,8 @@ pub(super) enum Lost {
     OtherRows,
     /// Rows of one of the raw objects came out of the quarantine, into files of another slice.
     Replayed,
+    /// Another engine has put values of its own beside them.
+    Foreign,
 }
 
 impl std::fmt::Display for Lost {
@@ -59,6 +61,7 @@ impl std::fmt::Display for Lost {
             Self::Unknown => f.write_str("it is not recorded which raw objects their rows came from"),
             Self::Unreadable(key, why) => write!(f, "{key} could not be read again: {why}"),
             Self::OtherRows => f.write_str("their raw objects give other rows than they hold"),
+            Self::Foreign => f.write_str("another engine has given them columns of its own"),
             Self::Replayed => f.write_str("some rows of their raw objects were taken from the quarantine later"),
         }
     }

@@ -56,8 +56,10 @@ pub(super) struct Rewritten {
 #[derive(Debug, Clone)]
 pub(super) struct Affected {
     pub file: ActiveFile,
-    /// The columns it holds, as the table had them.
+    /// The columns of the table that it holds, as the table had them.
     pub held: Vec<Field>,
+    /// It holds columns of another engine, which no raw object has.
+    has_foreign: bool,
 }
 
 impl Promotion<'_> {
@@ -73,9 +75,15 @@ impl Promotion<'_> {
         }
         let affected = self.affected(files)?;
         let after = &self.after.fields;
-        let (from_stored, from_raw): (Vec<_>, Vec<_>) =
+        let (from_stored, others): (Vec<_>, Vec<_>) =
             affected.into_iter().partition(|file| fields_widen_losslessly(&file.held, after));
         let mut from_stored: Vec<Arc<Affected>> = from_stored.into_iter().map(Arc::new).collect();
+        let (foreign, from_raw): (Vec<_>, Vec<_>) = others.into_iter().partition(|file| file.has_foreign);
+        for file in foreign {
+            let widens = file.widens(after);
+            rewritten.lose(Lost::Foreign, widens);
+            from_stored.extend(widens.then(|| Arc::new(file)));
+        }
         let gone = taken_out.iter().map(|entry| &entry.object).collect();
         for (file, outcome) in self.reread(files, from_raw, ledger, &gone)? {
             match outcome {
@@ -84,7 +92,7 @@ impl Promotion<'_> {
                     rewritten.from_raw += 1;
                 }
                 Err(why) => {
-                    let widens = !is_part_of(&without_keys(&file.held), &without_keys(after));
+                    let widens = file.widens(after);
                     rewritten.lose(why, widens);
                     from_stored.extend(widens.then_some(file));
                 }
@@ -116,7 +124,8 @@ impl Promotion<'_> {
             let stored =
                 StoredFile::open(&self.context.hidden, &file.path, file.size_bytes, &self.before.fields).await?;
             let fits = is_part_of(&stored.fields, &self.after.fields);
-            Ok((!fits).then_some(Affected { file, held: stored.fields }))
+            let has_foreign = stored.has_foreign;
+            Ok((!fits).then_some(Affected { file, held: stored.fields, has_foreign }))
         };
         let affected = futures::stream::iter(files.to_vec()).map(open).buffered(FOOTERS_AHEAD);
         self.context.write.runtime.block_on(affected.try_filter_map(|file| async { Ok(file) }).try_collect())
@@ -124,18 +133,24 @@ impl Promotion<'_> {
 
     /// Writes a file again from what is stored in it.
     fn widen(&self, affected: &Affected) -> Result<(ActiveFile, DataFile)> {
-        let Affected { file, held } = affected;
+        let file = &affected.file;
         let runtime = &self.context.write.runtime;
-        let mut stored = runtime.block_on(StoredFile::open(
+        let mut stored = runtime.block_on(StoredFile::open_whole(
             &self.context.hidden,
             &file.path,
             file.size_bytes,
             &self.before.fields,
         ))?;
-        let wanted = matching(held, &self.after.fields, false);
+        let held = stored.fields.clone();
+        let mut wanted = matching(&held, &self.after.fields, false);
+        // What other engines have added stays, but where records bring it now.
+        let is_foreign = |field: &&Field| {
+            [&self.before.fields, &self.after.fields].iter().all(|own| own.iter().all(|own| own.name != field.name))
+        };
+        wanted.extend(held.iter().filter(is_foreign).cloned());
         let schema = arrow_schema(&wanted);
         let widen = |batch| {
-            reshape(&batch, held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
+            reshape(&batch, &held, &wanted, &schema).context(|| format!("cannot widen the columns of {}", file.path))
         };
         let batches = std::iter::from_fn(|| runtime.block_on(stored.next_batch()).transpose());
         let wide = batches.map(|batch| batch.and_then(widen));
@@ -150,6 +165,13 @@ impl Promotion<'_> {
             folder if folder.is_empty() => name,
             folder => format!("{folder}/{name}"),
         }
+    }
+}
+
+impl Affected {
+    /// Whether the columns from now on are others than those that it holds, but for their keys.
+    fn widens(&self, after: &[Field]) -> bool {
+        !is_part_of(&without_keys(&self.held), &without_keys(after))
     }
 }
 

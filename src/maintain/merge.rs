@@ -214,7 +214,8 @@ impl Merger<'_> {
 
     /// Opens a file and reads ahead what is small.
     async fn open(&self, file: ActiveFile, has_origins: bool) -> Result<Source> {
-        let mut stored = StoredFile::open(self.hidden, &file.path, file.size_bytes, &self.registry.fields).await?;
+        let mut stored =
+            StoredFile::open_whole(self.hidden, &file.path, file.size_bytes, &self.registry.fields).await?;
         let origins = if has_origins { Origins::of(self.hidden, &file).await? } else { None };
         let mut ahead = VecDeque::new();
         if file.size_bytes <= SMALL_BYTES {
@@ -229,7 +230,7 @@ impl Merger<'_> {
     async fn held(&self, files: &[ActiveFile]) -> Result<Held> {
         let table = &self.registry.fields;
         let held = futures::stream::iter(files.to_vec()).map(|file| async move {
-            let stored = StoredFile::open(self.hidden, &file.path, file.size_bytes, table).await?;
+            let stored = StoredFile::open_whole(self.hidden, &file.path, file.size_bytes, table).await?;
             Ok::<_, Error>((stored.fields, stored.sorted_by))
         });
         let mut held = std::pin::pin!(held.buffered(2 * FILES_AHEAD));
@@ -237,7 +238,11 @@ impl Merger<'_> {
         while let Some((fields, sorted_by)) = held.try_next().await? {
             let keys = self.sort_by.iter().filter(|name| has(&fields, name));
             all.are_sorted &= keys.eq(sorted_by.iter());
-            all.fields = united(table, &all.fields, &fields);
+            let mut table = table.clone();
+            // What other engines have added is behind the columns of the table.
+            let foreign = all.fields.iter().chain(&fields).filter(|field| !has(&self.registry.fields, &field.name));
+            foreign.for_each(|field| table.extend((!has(&table, &field.name)).then(|| field.clone())));
+            all.fields = united(&table, &all.fields, &fields);
         }
         Ok(all)
     }

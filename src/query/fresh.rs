@@ -13,7 +13,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
@@ -33,6 +33,7 @@ use crate::error::ErrorKind;
 use crate::json::convert;
 use crate::lake::Table;
 use crate::schema::{Field, Type, data_type};
+use crate::write::NO_VALUES;
 
 /// The fresh views of all sources.
 #[derive(Debug)]
@@ -93,6 +94,10 @@ async fn load(raw: &RawSources, lake: &Lake, wanted: Wanted<'_>) -> Result<Optio
 
 /// Both sides under one another, in the columns of `fresh`.
 fn view(lake: &Lake, table: &Table, ledger: &Ledger, fresh: Fresh, with_paths: bool) -> Result<LogicalPlan> {
+    let Some(provider) = lake.provider(table, with_paths)? else {
+        return Err(DataFusionError::Internal("a ledger without a table".to_owned()));
+    };
+    let logged = provider.schema();
     let stored = &ledger.registry.fields;
     let mut others = ledger.registry.partitioning.names();
     others.extend(with_paths.then(|| PATH.to_owned()));
@@ -100,7 +105,11 @@ fn view(lake: &Lake, table: &Table, ledger: &Ledger, fresh: Fresh, with_paths: b
 
     let from_lake = fresh.fields.iter().map(|field| {
         let name = &field.name;
+        let is_foreign =
+            |ty: &Type| logged.field_with_name(name).is_ok_and(|field| *field.data_type() == data_type(ty));
         match stored.iter().find(|old| old.name == *name) {
+            // Another engine has added it before.
+            None if is_foreign(&field.ty) => Ok(column("lake", name).alias(name)),
             None => Ok(cast(lit(ScalarValue::Null), data_type(&field.ty)).alias(name)),
             Some(old) if is_same(&old.ty, &field.ty) => Ok(column("lake", name).alias(name)),
             Some(old) => {
@@ -112,11 +121,14 @@ fn view(lake: &Lake, table: &Table, ledger: &Ledger, fresh: Fresh, with_paths: b
     let mut from_lake: Vec<Expr> = from_lake.collect::<Result<_>>()?;
     from_lake.extend(others.iter().map(|name| column("lake", name).alias(name)));
     let names = fresh.fields.iter().map(|field: &Field| &field.name).chain(&others);
-    let from_raw: Vec<Expr> = names.map(|name| column("raw", name).alias(name)).collect();
+    let mut from_raw: Vec<Expr> = names.clone().map(|name| column("raw", name).alias(name)).collect();
+    // Columns of other engines stay, as they do in a run.
+    let is_foreign = |field: &&FieldRef| field.name() != NO_VALUES && names.clone().all(|name| name != field.name());
+    for foreign in logged.fields().iter().filter(is_foreign) {
+        from_lake.push(column("lake", foreign.name()).alias(foreign.name()));
+        from_raw.push(cast(lit(ScalarValue::Null), foreign.data_type().clone()).alias(foreign.name()));
+    }
 
-    let Some(provider) = lake.provider(table, with_paths)? else {
-        return Err(DataFusionError::Internal("a ledger without a table".to_owned()));
-    };
     let lake_side = LogicalPlanBuilder::scan("lake", provider_as_source(provider), None)?.project(from_lake)?;
     let raw = if with_paths { fresh.raw.with_paths() } else { fresh.raw };
     let raw_side = LogicalPlanBuilder::scan("raw", provider_as_source(Arc::new(raw)), None)?.project(from_raw)?;

@@ -32,6 +32,36 @@ pub fn data_type(ty: &Type) -> DataType {
     }
 }
 
+/// The type that is stored as `stored`, if any is.
+pub fn stored_type(stored: &DataType) -> Option<Type> {
+    let ty = match stored {
+        DataType::Boolean => Type::Bool,
+        DataType::Int64 => Type::Int64,
+        DataType::Decimal128(precision, scale) => {
+            Type::Decimal { precision: *precision, scale: u8::try_from(*scale).ok()? }
+        }
+        DataType::Float64 => Type::Double,
+        DataType::Timestamp(..) => Type::Timestamp { naive: false },
+        DataType::Date32 => Type::Date,
+        DataType::Utf8 => Type::Text,
+        DataType::Struct(fields) => Type::Struct(stored_fields(fields)?),
+        DataType::List(element) => Type::List(Box::new(stored_type(element.data_type())?)),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(parts) => Type::Map(Box::new(stored_type(parts.get(1)?.data_type())?)),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (data_type(&ty) == *stored).then_some(ty)
+}
+
+fn stored_fields(fields: &Fields) -> Option<Vec<Field>> {
+    let field = |stored: &FieldRef| {
+        Some(Field { name: stored.name().clone(), keys: Vec::new(), ty: stored_type(stored.data_type())? })
+    };
+    fields.iter().map(field).collect()
+}
+
 /// The Arrow field of a column: nullable, without metadata.
 pub fn arrow_field(field: &Field) -> ArrowField {
     ArrowField::new(&field.name, data_type(&field.ty), true)

@@ -15,7 +15,7 @@ mod pin;
 mod resolve;
 mod rules;
 
-pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field};
+pub use arrow_types::{JSON_TEXT, KEYS, NAIVE, arrow_field, arrow_fields, data_type, described_field, stored_type};
 pub(crate) use arrow_types::{element_field, entries_field};
 pub use kind::{Class, Kind, KindSet, MAX_COLUMN_DEPTH};
 pub use limit::{MEMBER_PREFIX, leaves, limit_columns};

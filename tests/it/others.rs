@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -20,17 +21,26 @@ fn table() -> Roots {
     roots
 }
 
-/// The actions of the first commit by their names.
+/// The first action of that name of the first commit.
 fn action(roots: &Roots, name: &str) -> Value {
-    let log = std::fs::read_to_string(roots.lake.join("s/_delta_log/00000000000000000000.json")).unwrap();
+    actions(roots, 0, name).remove(0)
+}
+
+/// The actions of that name of a version.
+fn actions(roots: &Roots, version: u64, name: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(roots.lake.join(format!("s/_delta_log/{version:020}.json"))).unwrap();
     let actions = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    actions.filter_map(|mut action| action.get_mut(name).map(Value::take)).next().unwrap()
+    actions.filter_map(|mut action| action.get_mut(name).map(Value::take)).collect()
 }
 
 /// Makes version 1 of these actions, as another engine.
 fn commit(roots: &Roots, actions: &[Value]) {
+    commit_version(roots, 1, actions);
+}
+
+fn commit_version(roots: &Roots, version: u64, actions: &[Value]) {
     let log: Vec<String> = actions.iter().map(Value::to_string).collect();
-    let path: PathBuf = roots.lake.join("s/_delta_log/00000000000000000001.json");
+    let path: PathBuf = roots.lake.join(format!("s/_delta_log/{version:020}.json"));
     std::fs::write(path, log.join("\n") + "\n").unwrap();
 }
 
@@ -169,6 +179,96 @@ fn columns_and_comments_that_another_engine_has_added_stay() {
     roots.put_lines("s/c.json", &[json!({"id": 4, "theirs": "text"})]);
     roots.compact_one(&[]);
     assert_eq!(roots.exported_ids("s"), [1, 2, 3, 4]);
+}
+
+/// The metadata of the first version with a column of that type, and a file of one row that has a value in it.
+fn append_with_column(roots: &Roots, name: &str, ty: &str, value: ArrayRef) -> Vec<Value> {
+    let mut metadata = action(roots, "metaData");
+    let mut schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
+    schema["fields"].as_array_mut().unwrap().push(json!({"name": name, "type": ty, "nullable": true, "metadata": {}}));
+    metadata["schemaString"] = json!(schema.to_string());
+    let id: ArrayRef = Arc::new(Int64Array::from(vec![100]));
+    let rows = RecordBatch::try_from_iter_with_nullable([("id", id, true), (name, value, true)]).unwrap();
+    let path = roots.lake.join("s/part-00000-theirs.parquet");
+    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let mut add = action(roots, "add");
+    add["path"] = json!("part-00000-theirs.parquet");
+    add["size"] = json!(path.metadata().unwrap().len());
+    add["stats"] = json!("{\"numRecords\":1}");
+    vec![json!({"metaData": metadata}), json!({"add": add})]
+}
+
+#[test]
+fn values_of_a_column_that_another_engine_has_added_stay() {
+    let roots = table();
+    commit(&roots, &append_with_column(&roots, "theirs", "string", Arc::new(StringArray::from(vec!["q"]))));
+    let theirs = |roots: &Roots, table: &str| {
+        let rows = roots.sql(&format!("select id, theirs from {table} where id = '100' or id = '3' order by id"));
+        rows.iter().map(|row| row["theirs"].clone()).collect::<Vec<_>>()
+    };
+    // They are none of the records.
+    assert_eq!(roots.exported_ids("s"), [1, 2, 100]);
+    roots.put_lines("s/b.json", &[json!({"id": 3})]);
+    assert_eq!(roots.sql("select id, theirs from s where id = 100"), [json!({"id": 100, "theirs": "q"})]);
+    roots.compact_one(&[]);
+    // The column of numbers becomes one of text, for which all files are written again.
+    roots.put_lines("s/c.json", &[json!({"id": "x"})]);
+    roots.compact_one(&[]);
+    assert_eq!(theirs(&roots, "lake.s"), [json!("q"), json!(null)]);
+    roots.run_here(&["optimize", "s"]);
+    assert_eq!(theirs(&roots, "lake.s"), [json!("q"), json!(null)]);
+    // Records with values for it are taken into it.
+    roots.put_lines("s/d.json", &[json!({"id": "y", "theirs": "r"})]);
+    assert_eq!(roots.sql("select theirs from s where theirs is not null order by 1").len(), 2);
+    roots.compact_one(&[]);
+    assert_eq!(roots.sql("select theirs from lake.s where theirs is not null order by 1").len(), 2);
+}
+
+#[test]
+fn a_column_of_a_type_that_is_not_written_here_is_named_when_its_file_is_to_be_written_again() {
+    let roots = table();
+    commit(&roots, &append_with_column(&roots, "theirs", "integer", Arc::new(Int32Array::from(vec![7]))));
+    assert_eq!(roots.exported_ids("s"), [1, 2, 100]);
+    roots.put_lines("s/b.json", &[json!({"id": 3})]);
+    roots.compact_one(&[]);
+    roots.put_lines("s/c.json", &[json!({"id": "x"})]);
+    let ran = roots.run_here(&["compact"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("part-00000-theirs.parquet") && ran.stderr.contains("column theirs"), "{ran:?}");
+}
+
+#[test]
+fn a_table_that_was_restored_to_before_a_promotion_is_told_of_by_all() {
+    let roots = table();
+    roots.put_lines("s/b.json", &[json!({"id": "x"})]);
+    roots.compact_one(&[]);
+    let remove = |add: &Value| json!({"remove": {"path": add["path"], "deletionTimestamp": 1, "dataChange": true}});
+    let mut restored: Vec<Value> = actions(&roots, 1, "add").iter().map(remove).collect();
+    restored.push(json!({"metaData": action(&roots, "metaData")}));
+    restored.push(json!({"add": action(&roots, "add")}));
+    commit_version(&roots, 2, &restored);
+    let told = roots.run_here(&["export", "s"]).failed(1);
+    assert!(told.contains("column id") && told.contains("Int64"), "{told}");
+    let told = roots.run_here(&["verify", "--deep"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.stdout.contains("column id") && !told.stderr.contains("panicked"), "{told:?}");
+}
+
+#[test]
+fn a_plan_refuses_what_the_commit_of_a_run_would() {
+    let roots = table();
+    add_column(&roots, "theirs", "string");
+    roots.put_lines("s/b.json", &[json!({"id": 3, "theirs": 5})]);
+    assert!(roots.run_here(&["plan"]).failed(1).contains("theirs"));
+    let roots = table();
+    let mut metadata = action(&roots, "metaData");
+    metadata["configuration"]["delta.appendOnly"] = json!("true");
+    commit(&roots, &[json!({"metaData": metadata})]);
+    roots.put_lines("s/b.json", &[json!({"id": "x"})]);
+    assert!(roots.run_here(&["plan"]).failed(1).contains("appendOnly"));
+    assert!(roots.run_here(&["compact"]).failed(1).contains("appendOnly"));
 }
 
 #[test]

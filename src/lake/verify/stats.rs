@@ -61,7 +61,8 @@ fn is_within(larger: &Value, smaller: &Value, stored: &Value) -> bool {
         (Value::String(larger), Value::String(smaller)) => {
             let time = |text: &str| chrono::DateTime::parse_from_rfc3339(text).ok();
             match (time(larger), time(smaller)) {
-                (Some(larger), Some(smaller)) => larger + chrono::TimeDelta::milliseconds(1) > smaller,
+                // Other engines cut to milliseconds, as the protocol has it; that of the footer is rounded up to them.
+                (Some(larger), Some(smaller)) => larger + chrono::TimeDelta::milliseconds(1) >= smaller,
                 _ => {
                     // Up to where the footer's is cut, if it is.
                     let stored = stored.as_str().unwrap_or_default();
