@@ -219,7 +219,7 @@ mod tests {
         let (path, stats) = (String::new(), String::new());
         let file = ActiveFile { path, size_bytes: 0, row_count: 0, partition: Vec::new(), stats };
         let stretches: Vec<Stretch> = stretches.iter().map(|(slice, rows)| stretch(slice, rows.clone())).collect();
-        Assembly::new(Arc::new(Affected { file, held: Vec::new() }), &stretches)
+        Assembly::new(Arc::new(Affected { file, held: Vec::new(), has_foreign: false }), &stretches)
     }
 
     #[test]

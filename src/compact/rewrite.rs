@@ -59,7 +59,7 @@ pub(super) struct Affected {
     /// The columns of the table that it holds, as the table had them.
     pub held: Vec<Field>,
     /// It holds columns of another engine, which no raw object has.
-    has_foreign: bool,
+    pub has_foreign: bool,
 }
 
 impl Promotion<'_> {
