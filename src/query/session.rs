@@ -260,6 +260,24 @@ impl SqlSession {
                 };
                 Ok(fields.map(|field| row(field.name(), field.data_type())).collect())
             }
+            Shown::Partitions(table) => {
+                let name = object_name_to_table_reference(table.clone(), true)?;
+                let ledger = match &self.lake {
+                    Some(lake) if name.schema() != Some("raw") => lake.opened(name.table()).await.map_err(external)?,
+                    _ => return Err(DataFusionError::Plan(format!("{name} is no table of a lake"))),
+                };
+                let (table, Some(ledger)) = ledger else {
+                    return Err(DataFusionError::Plan(format!("there is no table {name}")));
+                };
+                let partitioning = &ledger.registry.partitioning;
+                if partitioning.0.is_empty() {
+                    return Err(DataFusionError::Plan(format!("{name} is not a partitioned table")));
+                }
+                let files = table.files().map_err(external)?;
+                let partitions: BTreeSet<String> =
+                    files.iter().map(|file| partitioning.hive_path(&file.partition)).collect();
+                one(partitions.into_iter().collect())
+            }
         }
     }
 

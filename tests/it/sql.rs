@@ -354,6 +354,25 @@ fn show_and_describe_tell_what_they_tell_on_athena() {
 }
 
 #[test]
+fn show_partitions_tells_the_folders_of_a_table() {
+    let roots = Roots::new();
+    let record =
+        |id: u32, kind: &str| json!({"id": id, "kind": kind, "at": format!("2024-01-0{}T00:00:00Z", id % 2 + 1)});
+    roots.put_lines("s/a.json", &[record(1, "x"), record(2, "a b"), record(3, "x")]);
+    roots.run_here(&["compact", "--partition-by", "day(at), kind"]).ok();
+    roots.put_lines("flat/a.json", &[json!({"id": 1})]);
+    roots.run_here(&["compact", "flat", "--partition-by", "none"]).ok();
+    let told = "partition\nat_day=2024-01-01/kind_part=a%20b\nat_day=2024-01-02/kind_part=x\n";
+    for statement in ["SHOW PARTITIONS s", "show partitions lake.s"] {
+        assert_eq!(roots.run_here(&["sql", "--format", "csv", statement]).ok(), told);
+    }
+    let failed = |statement: &str| roots.run_here(&["sql", statement]).failed(2);
+    assert!(failed("show partitions flat").contains("not a partitioned table"));
+    assert!(failed("show partitions raw.s").contains("no table of a lake"));
+    assert!(failed("show partitions nothing").contains("nothing"));
+}
+
+#[test]
 fn a_statement_may_begin_with_a_comment_and_an_unknown_option_is_told() {
     let roots = both();
     assert_eq!(roots.sql("-- how many = ?\nselect count(*) as n from lake.s"), [json!({"n": 100})]);

@@ -92,7 +92,7 @@ static FUNCTIONS: LazyLock<Vec<(Operator, ScalarUDF)>> = LazyLock::new(|| {
     KERNELS.into_iter().map(checked).collect()
 });
 
-/// Integers by functions that fail, but in conditions, and quotients of decimals of as many digits behind the point as their operands.
+/// Integers by functions that fail, but in conditions; and quotients of decimals whose types were not known when they were planned.
 fn checked(expr: Expr, schema: &DFSchema, is_condition: bool) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else { return Ok(Transformed::no(expr)) };
     let is_asked = match op {
@@ -114,7 +114,10 @@ fn checked(expr: Expr, schema: &DFSchema, is_condition: bool) -> Result<Transfor
             Ok(Transformed::yes(function.1.call(vec![signed(left), signed(right)])))
         }
         (DataType::Decimal128(..), DataType::Decimal128(..)) if *op == Operator::Divide => {
-            Ok(Transformed::yes(QUOTIENT.call(vec![left.as_ref().clone(), right.as_ref().clone()])))
+            // Of the type that what is around it was settled for.
+            let engine = expr.get_type(schema)?;
+            let own = quotient(left.as_ref().clone(), right.as_ref().clone());
+            Ok(Transformed::yes(Expr::Cast(Cast::new(Box::new(own), engine))))
         }
         (DataType::Decimal128(..), DataType::Decimal128(..))
             if matches!(expr.get_type(schema)?, DataType::Decimal128(MOST_DIGITS, _)) =>
@@ -143,21 +146,36 @@ const MOST_DIGITS: u8 = 38;
 /// A decimal divided by another, to as many digits behind the point as the one with the most of them has. The engine's quotient
 /// has four more than its dividend, whatever its divisor has.
 static QUOTIENT: LazyLock<ScalarUDF> = LazyLock::new(|| {
-    function("__quotient", Takes::By(|types| Ok(types.to_vec())), Gives::By(quotient_type), |args, data_type| {
+    function("__quotient", Takes::By(decimals), Gives::By(quotient_type), |args, data_type| {
         let (left, right) = (args[0].as_primitive::<Decimal128Type>(), args[1].as_primitive::<Decimal128Type>());
         let DataType::Decimal128(_, scale) = data_type else { return Err(failed("a quotient is no decimal")) };
         let digits = i16::from(*scale) - i16::from(left.scale()) + i16::from(right.scale());
         let digits = u32::try_from(digits).map_err(|_| failed("a decimal has a negative scale"))?;
-        let divided: Decimal128Array =
-            by_row(args, |row| quotient(left.value(row), right.value(row), digits).map(Some))?;
+        let divided: Decimal128Array = by_row(args, |row| divide(left.value(row), right.value(row), digits).map(Some))?;
         Ok(Arc::new(divided.with_data_type(data_type.clone())))
     })
 });
 
+pub(super) fn quotient(dividend: Expr, divisor: Expr) -> Expr {
+    QUOTIENT.call(vec![dividend, divisor])
+}
+
+/// Integers as decimals of all their digits.
+fn decimals(types: &[DataType]) -> Result<Vec<DataType>> {
+    let decimal = |data_type: &DataType| match data_type {
+        DataType::Decimal128(..) => Ok(data_type.clone()),
+        DataType::UInt64 => Ok(DataType::Decimal128(20, 0)),
+        other if other.is_integer() => Ok(DataType::Decimal128(19, 0)),
+        other => Err(wrong(format!("{} is no decimal", type_name(other)))),
+    };
+    types.iter().map(decimal).collect()
+}
+
 /// <https://trino.io/docs/current/functions/decimal.html>
 fn quotient_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataType> {
-    let [DataType::Decimal128(precision, scale), DataType::Decimal128(_, other)] = types else {
-        return Err(wrong("a quotient is of decimals"));
+    let types = decimals(types)?;
+    let [DataType::Decimal128(precision, scale), DataType::Decimal128(_, other)] = types.as_slice() else {
+        return Err(wrong("a quotient is of two decimals"));
     };
     let precision = i16::from(*precision) + i16::from(*other) + i16::from((other - scale).max(0));
     let precision = u8::try_from(precision).unwrap_or(MOST_DIGITS).min(MOST_DIGITS);
@@ -165,7 +183,7 @@ fn quotient_type(types: &[DataType], _: &[Option<&ScalarValue>]) -> Result<DataT
 }
 
 /// `dividend * 10^digits / divisor`, rounded half up.
-fn quotient(dividend: i128, divisor: i128, digits: u32) -> Result<i128> {
+fn divide(dividend: i128, divisor: i128, digits: u32) -> Result<i128> {
     if divisor == 0 {
         return Err(ArrowError::DivideByZero.into());
     }

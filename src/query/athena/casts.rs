@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::types::{ArrowPrimitiveType, Float32Type, Float64Type};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, Decimal128Array, Float64Array, PrimitiveArray, StringArray};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Decimal128Array, Float64Array, ListArray, MapArray, PrimitiveArray,
+    StringArray, StructArray,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -229,6 +232,9 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
         (&JSON, &JSON) => Ok(Arc::clone(values)),
         (&JSON, _) => json::read(values, to, is_try),
         (DataType::Utf8, _) if to.is_nested() => json::read(values, to, is_try),
+        (DataType::List(_) | DataType::Struct(_) | DataType::Map(..), _) if to.is_nested() => {
+            nested(values, to, is_try)
+        }
         (_, &JSON) => json::write(values),
         (DataType::Timestamp(_, zone), DataType::Utf8) => {
             let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
@@ -278,6 +284,32 @@ fn cast(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
     }
 }
 
+/// Arrays, rows and maps, whose elements are cast as other values are.
+fn nested(values: &ArrayRef, to: &DataType, is_try: bool) -> Result<ArrayRef> {
+    Ok(match (values.data_type(), to) {
+        (DataType::List(_), DataType::List(item)) => {
+            let lists = values.as_list::<i32>();
+            let elements = cast(lists.values(), item.data_type(), is_try)?;
+            Arc::new(ListArray::try_new(Arc::clone(item), lists.offsets().clone(), elements, lists.nulls().cloned())?)
+        }
+        (DataType::Struct(from), DataType::Struct(fields)) if from.len() == fields.len() => {
+            let rows = values.as_struct();
+            let columns =
+                rows.columns().iter().zip(fields).map(|(column, field)| cast(column, field.data_type(), is_try));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            Arc::new(StructArray::try_new_with_length(fields.clone(), columns, rows.nulls().cloned(), rows.len())?)
+        }
+        (DataType::Map(..), DataType::Map(entries, is_sorted)) => {
+            let maps = values.as_map();
+            let cast_entries = nested(&(Arc::new(maps.entries().clone()) as ArrayRef), entries.data_type(), is_try)?;
+            let (offsets, nulls) = (maps.offsets().clone(), maps.nulls().cloned());
+            let cast_entries = cast_entries.as_struct().clone();
+            Arc::new(MapArray::try_new(Arc::clone(entries), offsets, cast_entries, nulls, *is_sorted)?)
+        }
+        _ => cast_with_options(values, to, &CastOptions { safe: is_try, ..CastOptions::default() })?,
+    })
+}
+
 /// Decimals of the digits that values are written with: where none lies near a half, rounding gives these. `None`: texts tell.
 fn decimals_of(values: &Float64Array, precision: u8, scale: i8) -> Option<Decimal128Array> {
     // Below, the product is wrong by less than what is taken for near.
@@ -300,7 +332,7 @@ fn texts_of<T: ArrowPrimitiveType<Native: fmt::Display>>(values: &PrimitiveArray
 }
 
 /// Writes a double as Athena does: `3.77E1`.
-fn print_double(value: f64) -> String {
+pub(super) fn print_double(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0E0" } else { "0E0" }.to_owned();
     }
@@ -315,7 +347,7 @@ fn print_double(value: f64) -> String {
 }
 
 /// Writes a real of seven digits at most.
-fn print_real(value: f32) -> String {
+pub(super) fn print_real(value: f32) -> String {
     let written = format!("{:.6e}", f64::from(value));
     print_double(written.parse().unwrap_or(f64::from(value)))
 }

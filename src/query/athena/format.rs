@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::{Int64Type, TimestampMicrosecondType};
+use arrow::array::types::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -44,6 +44,21 @@ struct Values {
     is_zoned: bool,
 }
 
+/// Floating numbers as Java writes them: `0.001`, `12.5`, `1.0E7`.
+fn java_texts(values: &ArrayRef) -> Result<ArrayRef> {
+    let is_plain = |value: f64| value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    let double = |value: f64| if is_plain(value) { format!("{value:?}") } else { casts::print_double(value) };
+    let real = |value: f32| if is_plain(value.into()) { format!("{value:?}") } else { casts::print_real(value) };
+    let texts: StringArray = match values.as_primitive_opt::<Float64Type>() {
+        Some(doubles) => doubles.iter().map(|value| value.map(double)).collect(),
+        None => {
+            let reals = cast(values, &DataType::Float32)?;
+            reals.as_primitive::<Float32Type>().iter().map(|value| value.map(real)).collect()
+        }
+    };
+    Ok(Arc::new(texts))
+}
+
 impl Values {
     fn new(values: &ArrayRef) -> Result<Self> {
         let data_type = values.data_type().clone();
@@ -57,11 +72,12 @@ impl Values {
         let texts = match (&data_type, &times) {
             (&JSON, _) => cast(values, &DataType::Utf8)?,
             (DataType::Timestamp(_, None), Some(times)) => iso_texts(times),
+            _ if data_type.is_floating() => java_texts(values)?,
             _ => casts::text_of(values)?,
         };
         let fractions = match data_type {
             // The digits that a real has as a double.
-            DataType::Float16 | DataType::Float32 => Some(casts::text_of(&cast(values, &DataType::Float64)?)?),
+            DataType::Float16 | DataType::Float32 => Some(java_texts(&cast(values, &DataType::Float64)?)?),
             _ => (data_type.is_floating() || data_type.is_decimal()).then(|| Arc::clone(&texts)),
         };
         let is_zoned = matches!(data_type, DataType::Timestamp(_, Some(_)));

@@ -10,19 +10,23 @@ use std::sync::Arc;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Between, InList};
+use datafusion::logical_expr::expr::{Between, InList, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Union, lit};
+use datafusion::logical_expr::{
+    BinaryExpr, Cast, Distinct, Expr, ExprSchemable as _, Join, LogicalPlan, LogicalPlanBuilder, Operator, Union, lit,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value, ValueWithSpan};
 
+use super::arithmetic::quotient;
 use super::casts::CAST;
 use super::meanings;
-use super::types::custom_name;
+use super::rewrite::{call, take, text};
+use super::types::{custom_name, named};
 
 /// Functions whose arguments stay decimals.
 const TAKE_DECIMALS: [&str; 19] = [
@@ -30,16 +34,27 @@ const TAKE_DECIMALS: [&str; 19] = [
     "round", "sign", "sum", "trunc", "truncate", "typeof",
 ];
 
-/// Functions that give one of their arguments.
-const GIVE_AN_ARGUMENT: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+/// Functions that give their arguments, or one of them.
+const GIVE_AN_ARGUMENT: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "nullif"];
 
 /// Makes numbers with a point decimals, where an expression keeps them.
 pub(super) fn keep_decimals(expr: &mut ast::Expr) {
-    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
     match expr {
-        ast::Expr::BinaryOp { left, op: Plus | Minus | Multiply | Divide | Modulo, right } => {
+        ast::Expr::BinaryOp { left, op, right } if is_arithmetic(op) || *op == BinaryOperator::StringConcat => {
             as_decimal(left);
             as_decimal(right);
+        }
+        ast::Expr::BinaryOp { left, op, right } if is_comparison(op) => {
+            as_decimal_if_long(left);
+            as_decimal_if_long(right);
+        }
+        ast::Expr::Between { low, high, .. } => {
+            as_decimal_if_long(low);
+            as_decimal_if_long(high);
+        }
+        ast::Expr::InList { list, .. } => list.iter_mut().for_each(as_decimal_if_long),
+        ast::Expr::Array(array) if array.elem.iter().all(is_written_exactly) => {
+            array.elem.iter_mut().for_each(as_decimal);
         }
         ast::Expr::Floor { expr, .. } | ast::Expr::Ceil { expr, .. } => as_decimal(expr),
         ast::Expr::Case { conditions, else_result, .. } => {
@@ -72,19 +87,66 @@ pub(super) fn as_decimal(expr: &mut ast::Expr) {
     }
 }
 
+/// The same, if a double may not have all of its digits: others are compared as what they meet.
+fn as_decimal_if_long(expr: &mut ast::Expr) {
+    if written(expr).is_some_and(|digits| digits.len() > f64::DIGITS as usize) {
+        as_decimal(expr);
+    }
+}
+
 /// Makes the columns of VALUES decimals whose numbers have a point and no exponent.
 pub(super) fn as_decimals(values: &mut ast::Values) {
-    let is_exact = |expr: &ast::Expr| match expr {
-        ast::Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => !digits.contains(['e', 'E']),
-        ast::Expr::Value(ValueWithSpan { value: Value::Null, .. }) => true,
-        other => written(other).is_some(),
-    };
     let columns = values.rows.iter().map(|row| row.content.len()).min().unwrap_or(0);
     for column in 0..columns {
-        if values.rows.iter().all(|row| is_exact(&row.content[column])) {
-            values.rows.iter_mut().for_each(|row| as_decimal(&mut row.content[column]));
-        }
+        let cells = || values.rows.iter().map(|row| &row.content[column]);
+        let make = match cells().all(is_written_exactly) {
+            true => as_decimal,
+            // Beside others, what is computed of decimals is a double, as they are.
+            false if cells().any(is_computed_exactly) => computed_as_double,
+            false => continue,
+        };
+        values.rows.iter_mut().for_each(|row| make(&mut row.content[column]));
     }
+}
+
+/// Whether numbers are written in it, without exponents, and nothing else.
+fn is_written_exactly(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => !digits.contains(['e', 'E']),
+        ast::Expr::Value(ValueWithSpan { value: Value::Null, .. }) => true,
+        ast::Expr::Nested(inner)
+        | ast::Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus, expr: inner } => {
+            is_written_exactly(inner)
+        }
+        ast::Expr::BinaryOp { left, op, right } => {
+            is_arithmetic(op) && is_written_exactly(left) && is_written_exactly(right)
+        }
+        _ => false,
+    }
+}
+
+fn is_computed_exactly(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Nested(inner) => is_computed_exactly(inner),
+        ast::Expr::BinaryOp { .. } => is_written_exactly(expr),
+        _ => false,
+    }
+}
+
+fn computed_as_double(expr: &mut ast::Expr) {
+    if is_computed_exactly(expr) {
+        *expr = call(CAST, vec![take(expr), text("double")]);
+    }
+}
+
+fn is_arithmetic(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    matches!(op, Plus | Minus | Multiply | Divide | Modulo)
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
 /// The digits of a number with a point and without an exponent.
@@ -102,15 +164,20 @@ fn written(expr: &ast::Expr) -> Option<String> {
     }
 }
 
-/// The digits of a decimal that is written in the query.
-fn digits_of(expr: &Expr) -> Option<&str> {
-    let Expr::ScalarFunction(call) = expr else { return None };
-    match call.args.as_slice() {
-        [Expr::Literal(ScalarValue::Utf8(Some(digits)), _), Expr::Literal(ScalarValue::Utf8(Some(name)), _)]
-            if call.func.name() == CAST && name.starts_with("decimal(") =>
-        {
-            Some(digits)
-        }
+/// The decimal that is written in the query.
+fn decimal_of(expr: &Expr) -> Option<ScalarValue> {
+    match expr {
+        Expr::Literal(decimal @ ScalarValue::Decimal128(..), _) => Some(decimal.clone()),
+        Expr::ScalarFunction(call) if call.func.name() == CAST => match call.args.as_slice() {
+            [Expr::Literal(ScalarValue::Utf8(Some(digits)), _), Expr::Literal(ScalarValue::Utf8(Some(name)), _)] => {
+                let DataType::Decimal128(precision, scale) = named(name).ok()? else { return None };
+                let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+                let is_whole = fraction.len() == usize::try_from(scale).ok()?;
+                let unscaled = format!("{whole}{fraction}").parse().ok().filter(|_| is_whole)?;
+                Some(ScalarValue::Decimal128(Some(unscaled), precision, scale))
+            }
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -121,10 +188,11 @@ fn is_exact(data_type: &DataType) -> bool {
 
 /// A decimal as a double.
 fn as_double(expr: &mut Expr) {
-    let double = digits_of(expr).and_then(|digits| digits.parse::<f64>().ok());
-    *expr = match double {
-        Some(double) => lit(double),
-        None => Expr::Cast(Cast::new(Box::new(std::mem::take(expr)), DataType::Float64)),
+    *expr = match decimal_of(expr) {
+        Some(ScalarValue::Decimal128(Some(unscaled), _, scale)) => {
+            lit(format!("{unscaled}e{}", -i16::from(scale)).parse::<f64>().unwrap_or(f64::NAN))
+        }
+        _ => Expr::Cast(Cast::new(Box::new(std::mem::take(expr)), DataType::Float64)),
     };
 }
 
@@ -157,7 +225,7 @@ fn settle(exprs: &mut [&mut Expr], of: Use, schema: &DFSchema) -> bool {
         return false;
     }
     let has_values =
-        exprs.iter().zip(&types).any(|(expr, data_type)| data_type.is_decimal() && digits_of(expr).is_none());
+        exprs.iter().zip(&types).any(|(expr, data_type)| data_type.is_decimal() && decimal_of(expr).is_none());
     let exact = |(expr, data_type): (&&mut Expr, &DataType)| data_type.is_floating().then(|| exact(expr));
     let decimals: Vec<_> = exprs.iter().zip(&types).map(exact).collect();
     let is_decimal = of == Use::Compared
@@ -202,21 +270,37 @@ pub(super) struct NumberPlanner;
 
 impl ExprPlanner for NumberPlanner {
     fn plan_binary_op(&self, mut expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
-        match expr.op {
-            Plus | Minus | Multiply | Divide | Modulo => {
-                let (left, right) = (digits_of(&expr.left).is_some(), digits_of(&expr.right).is_some());
-                let is_double = |of: &Expr| !of.get_type(schema).is_ok_and(|data_type| is_exact(&data_type));
-                if left && !right && is_double(&expr.right) {
-                    as_double(&mut expr.left);
-                } else if right && !left && is_double(&expr.left) {
-                    as_double(&mut expr.right);
-                }
+        if is_comparison(&expr.op) {
+            settle(&mut [&mut expr.left, &mut expr.right], Use::Compared, schema);
+            return Ok(PlannerResult::Original(expr));
+        }
+        // An array is appended to, or prepended.
+        let appends = expr.op == BinaryOperator::StringConcat;
+        if !is_arithmetic(&expr.op) && !appends {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let (left, right) = (decimal_of(&expr.left), decimal_of(&expr.right));
+        let takes_decimal = |data_type: DataType| match data_type {
+            DataType::List(item) if appends => item.data_type().is_decimal(),
+            other => !appends && is_exact(&other),
+        };
+        let is_double = |of: &Expr| !of.get_type(schema).is_ok_and(takes_decimal);
+        match (left, right) {
+            (Some(_), None) if is_double(&expr.right) => as_double(&mut expr.left),
+            (None, Some(_)) if is_double(&expr.left) => as_double(&mut expr.right),
+            (left, right) => {
+                left.into_iter().for_each(|decimal| expr.left = Expr::Literal(decimal, None));
+                right.into_iter().for_each(|decimal| expr.right = Expr::Literal(decimal, None));
             }
-            Eq | NotEq | Lt | LtEq | Gt | GtEq => {
-                settle(&mut [&mut expr.left, &mut expr.right], Use::Compared, schema);
-            }
-            _ => {}
+        }
+        // Of the type that it is to have before it is compared with anything.
+        if expr.op == BinaryOperator::Divide
+            && let (Ok(right), Ok(left)) = (expr.right.get_type(schema), expr.left.get_type(schema))
+            && is_exact(&left)
+            && is_exact(&right)
+            && (left.is_decimal() || right.is_decimal())
+        {
+            return Ok(PlannerResult::Planned(quotient(expr.left, expr.right)));
         }
         Ok(PlannerResult::Original(expr))
     }
@@ -229,9 +313,11 @@ pub(super) struct MixedNumbers;
 impl AnalyzerRule for MixedNumbers {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|plan| {
-            if let LogicalPlan::Union(union) = plan {
-                return settle_union(union);
-            }
+            let plan = match plan {
+                LogicalPlan::Union(union) => return settle_union(union),
+                LogicalPlan::Join(join) => LogicalPlan::Join(settle_keys(join)),
+                other => other,
+            };
             let schema = merge_schema(&plan.inputs());
             let names = NamePreserver::new(&plan);
             let plan = plan.map_expressions(|expr| {
@@ -278,6 +364,10 @@ fn settle_parts(expr: &mut Expr, schema: &DFSchema) -> bool {
             let is_changed = settle(&mut compared, Use::Compared, schema);
             settle(&mut given, Use::Given, schema) || is_changed
         }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom, right }) => {
+            settle(&mut [left, right], Use::Compared, schema)
+        }
+        Expr::InSubquery(within) => settle_within(within, schema).unwrap_or(false),
         Expr::ScalarFunction(call) if GIVE_AN_ARGUMENT.contains(&call.func.name()) => {
             settle(&mut call.args.iter_mut().collect::<Vec<_>>(), Use::Given, schema)
         }
@@ -285,35 +375,65 @@ fn settle_parts(expr: &mut Expr, schema: &DFSchema) -> bool {
     }
 }
 
+/// `x IN (query)`, where one of both is a decimal and the other a floating number: in doubles.
+fn settle_within(within: &mut InSubquery, schema: &DFSchema) -> Result<bool> {
+    let plan = &within.subquery.subquery;
+    let (value, column) = (within.expr.get_type(schema)?, plan.schema().field(0).data_type().clone());
+    if value.is_decimal() && column.is_floating() {
+        as_double(&mut within.expr);
+    } else if value.is_floating() && column.is_decimal() {
+        within.subquery.subquery = columns_as_doubles(Arc::clone(plan), &[true])?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// The keys of a join that are a decimal and a floating number, as those of USING: in doubles.
+fn settle_keys(mut join: Join) -> Join {
+    for (left, right) in &mut join.on {
+        let types = (left.get_type(join.left.schema()), right.get_type(join.right.schema()));
+        match types {
+            (Ok(one), Ok(other)) if one.is_decimal() && other.is_floating() => as_double(left),
+            (Ok(one), Ok(other)) if one.is_floating() && other.is_decimal() => as_double(right),
+            _ => {}
+        }
+    }
+    join
+}
+
+/// The types of a column in all that a union puts under one another, which have none in common yet.
+fn types_of_column(input: &LogicalPlan, column: usize, types: &mut Vec<DataType>) {
+    match input {
+        LogicalPlan::Union(union) => union.inputs.iter().for_each(|input| types_of_column(input, column, types)),
+        LogicalPlan::Distinct(Distinct::All(input)) => types_of_column(input, column, types),
+        other => types.extend(other.schema().fields().get(column).map(|field| field.data_type().clone())),
+    }
+}
+
 /// Columns of a union that are decimals in one of its inputs and floating numbers in another are doubles in all.
 fn settle_union(union: Union) -> Result<Transformed<LogicalPlan>> {
-    let fields = |input: &Arc<LogicalPlan>| input.schema().fields().clone();
-    let columns = union.inputs.first().map_or(0, |input| fields(input).len());
+    let columns = union.inputs.first().map_or(0, |input| input.schema().fields().len());
     let is_mixed = |column: usize| {
-        let is_any = |is: fn(&DataType) -> bool| {
-            let of = |input| fields(input).get(column).is_some_and(|field| is(field.data_type()));
-            union.inputs.iter().any(of)
-        };
-        is_any(DataType::is_decimal) && is_any(DataType::is_floating)
+        let mut types = Vec::new();
+        union.inputs.iter().for_each(|input| types_of_column(input, column, &mut types));
+        types.iter().any(DataType::is_decimal) && types.iter().any(DataType::is_floating)
     };
     let mixed: Vec<bool> = (0..columns).map(is_mixed).collect();
     if !mixed.contains(&true) {
         return Ok(Transformed::no(LogicalPlan::Union(union)));
     }
-    let settled = |input: Arc<LogicalPlan>| {
-        let column = |(column, is_mixed): (Expr, &bool)| {
-            let Expr::Column(named) = &column else { return column };
-            let named = named.clone();
-            match *is_mixed {
-                true => Expr::Cast(Cast::new(Box::new(column), DataType::Float64))
-                    .alias_qualified(named.relation, named.name),
-                false => column,
-            }
-        };
-        let all = input.schema().columns().into_iter().map(Expr::Column);
-        let exprs: Vec<Expr> = all.zip(&mixed).map(column).collect();
-        LogicalPlanBuilder::from(input).project(exprs)?.build().map(Arc::new)
-    };
-    let inputs = union.inputs.into_iter().map(settled).collect::<Result<Vec<_>>>()?;
+    let inputs = union.inputs.into_iter().map(|input| columns_as_doubles(input, &mixed)).collect::<Result<Vec<_>>>()?;
     Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+}
+
+/// The rows of a plan with some of its columns as doubles.
+fn columns_as_doubles(input: Arc<LogicalPlan>, which: &[bool]) -> Result<Arc<LogicalPlan>> {
+    let column = |(column, as_double): (Column, &bool)| match *as_double {
+        true => Expr::Cast(Cast::new(Box::new(Expr::Column(column.clone())), DataType::Float64))
+            .alias_qualified(column.relation, column.name),
+        false => Expr::Column(column),
+    };
+    let exprs: Vec<Expr> = input.schema().columns().into_iter().zip(which).map(column).collect();
+    LogicalPlanBuilder::from(input).project(exprs)?.build().map(Arc::new)
 }

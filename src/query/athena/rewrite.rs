@@ -191,9 +191,7 @@ impl VisitorMut for Rewriter {
         if let Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } = expr {
             self.subqueries -= 1;
         }
-        if self.parameters.is_empty() {
-            numbers::keep_decimals(expr);
-        }
+        numbers::keep_decimals(expr);
         let rewritten = match expr {
             Expr::Lambda(_) => {
                 self.parameters.pop();

@@ -65,6 +65,8 @@ pub(in crate::query) enum Shown {
     Columns(ObjectName),
     /// With their types.
     Table(ObjectName),
+    /// The partitions of a table, as folders.
+    Partitions(ObjectName),
 }
 
 enum Filter {
@@ -87,6 +89,12 @@ pub(in crate::query) fn asked_to_show(statement: &Statement) -> Option<Show> {
         }
         ast::Statement::ExplainTable { table_name, .. } => {
             return Some(Show { what: Shown::Table(table_name.clone()), filter: None });
+        }
+        ast::Statement::ShowVariable { variable } => {
+            let (what, table) = variable.split_first()?;
+            let is_asked = what.value.eq_ignore_ascii_case("partitions") && !table.is_empty();
+            let what = Shown::Partitions(ObjectName::from(table.to_vec()));
+            return is_asked.then_some(Show { what, filter: None });
         }
         _ => return None,
     };
@@ -120,6 +128,7 @@ impl Show {
             Shown::Schemas => &["database_name"],
             Shown::Tables(_) => &["tab_name"],
             Shown::Columns(_) => &["field"],
+            Shown::Partitions(_) => &["partition"],
             Shown::Table(_) => &["col_name", "data_type", "comment"],
         };
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));

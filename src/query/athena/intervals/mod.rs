@@ -221,14 +221,22 @@ impl ExprPlanner for IntervalPlanner {
         use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Multiply, NotEq, Plus};
         let type_of = |expr: &Expr| if may_be_interval(expr) { expr.get_type(schema).ok() } else { None };
         let is_asked = matches!(expr.op, Plus | Minus | Multiply | Divide | Eq | NotEq | Lt | LtEq | Gt | GtEq);
+        let scales = matches!(expr.op, Multiply | Divide);
         // What stands on the right is mostly a leaf, so that its type is soon told.
-        let Some(right) = Some(&expr.right).filter(|_| is_asked).and_then(type_of) else {
-            return Ok(PlannerResult::Original(expr));
+        let right = Some(&expr.right).filter(|_| is_asked).and_then(type_of);
+        let may_concern = scales || right.as_ref().is_some_and(|right| is_interval(right) || is_temporal(right));
+        let left = Some(&expr.left).filter(|_| may_concern).and_then(type_of);
+        // A number by which an interval is multiplied may itself be a product.
+        let number = |of: &Expr, other: &Option<DataType>| match other {
+            Some(other) if scales && is_interval(other) => of.get_type(schema).ok(),
+            _ => None,
         };
-        let may_concern = is_interval(&right) || is_temporal(&right) || (matches!(expr.op, Multiply | Divide));
-        let Some(left) = Some(&expr.left).filter(|_| may_concern).and_then(type_of) else {
-            return Ok(PlannerResult::Original(expr));
+        let (left, right) = match (left, right) {
+            (left, None) => (left.clone(), number(&expr.right, &left)),
+            (None, right) => (number(&expr.left, &right), right),
+            both => both,
         };
+        let (Some(left), Some(right)) = (left, right) else { return Ok(PlannerResult::Original(expr)) };
         let planned = match expr.op {
             Minus if is_day(&left) && is_day(&right) => between().call(vec![expr.left, expr.right]),
             Plus | Minus if is_temporal(&left) && right == DURATION => {
