@@ -107,7 +107,7 @@ fn begun() -> World {
     world
 }
 
-const BEFORE: [&str; 2] = ["1:10:1.1", "2:20:"];
+const BEFORE: [&str; 2] = ["1:10:1.1E0", "2:20:"];
 const AFTER: [&str; 4] = ["1:10:1.10", "2:20:", "3:x:y", "4::"];
 
 #[test]

@@ -86,7 +86,8 @@ def arrays(connection):
 def values(connection):
     """Values of all types, in text and in binary."""
     for statement, expected in [
-        ("CAST(1 AS smallint), CAST(2 AS integer), 3, CAST(1.5 AS real), 0.1 + 0.2", (1, 2, 3, 1.5, 0.1 + 0.2)),
+        ("CAST(1 AS smallint), CAST(2 AS integer), 3, CAST(1.5 AS real), 0.1e0 + 0.2, 0.1 + 0.2",
+         (1, 2, 3, 1.5, 0.1 + 0.2, decimal.Decimal("0.3"))),
         ("CAST('12.50' AS decimal(10, 2))", (decimal.Decimal("12.50"),)),
         ("CAST('-99999999999999999999999999999999999.125' AS decimal(38, 3))",
          (decimal.Decimal("-99999999999999999999999999999999999.125"),)),

@@ -14,6 +14,7 @@ use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery, WindowFunctionParams};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, SortExpr,
     Subquery, Window, lit, when,
@@ -50,6 +51,11 @@ fn settle(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(plan));
     }
     let names = NamePreserver::new(&plan);
+    let key = |expr: Expr| {
+        let name = names.save(&expr);
+        Ok(expr.transform_down(keyed)?.update_data(|expr| name.restore(expr)))
+    };
+    let plan = plan.map_expressions(key)?.data;
     match plan {
         LogicalPlan::Projection(Projection { expr, input, .. }) => {
             let count = |expr: Expr| {
@@ -114,6 +120,53 @@ fn condition(expr: Expr, schema: &DFSchema, must: bool) -> Result<Expr> {
             other.transform_down(count)?.data
         }
     })
+}
+
+/// A scalar subquery whose own side of each equation with the outside is a column, for the engine joins no others.
+fn keyed(expr: Expr) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            let plan = subquery.subquery.as_ref().clone().transform_up(compute_keys)?;
+            let (is_changed, plan) = (plan.transformed, Arc::new(plan.data));
+            let expr = Expr::ScalarSubquery(Subquery { subquery: plan, ..subquery });
+            Ok(Transformed::new(expr, is_changed, TreeNodeRecursion::Jump))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// `f(x) = outside` as an equation of a column that is computed below the filter.
+fn compute_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Filter(Filter { predicate, input, .. }) = &plan else { return Ok(Transformed::no(plan)) };
+    let is_key = |own: &Expr, other: &Expr| {
+        !matches!(own, Expr::Column(_))
+            && own.any_column_refs()
+            && !own.contains_outer()
+            && other.contains_outer()
+            && !other.any_column_refs()
+    };
+    let own: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut computed = own.clone();
+    let mut key = |expr: &mut Expr| {
+        let alias = format!("__key_{}", computed.len());
+        computed.push(std::mem::replace(expr, Expr::Column(Column::new_unqualified(&alias))).alias(alias));
+    };
+    let mut conditions: Vec<Expr> = split_conjunction(predicate).into_iter().cloned().collect();
+    for condition in &mut conditions {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { continue };
+        if is_key(left, right) {
+            key(left);
+        } else if is_key(right, left) {
+            key(right);
+        }
+    }
+    if computed.len() == own.len() {
+        return Ok(Transformed::no(plan));
+    }
+    let below = Arc::new(LogicalPlan::Projection(Projection::try_new(computed, Arc::clone(input))?));
+    let Some(predicate) = conjunction(conditions) else { return Ok(Transformed::no(plan)) };
+    let filter = Arc::new(LogicalPlan::Filter(Filter::try_new(predicate, below)?));
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(own, filter)?)))
 }
 
 /// Whether the engine takes it in conditions only. (A scalar subquery that is not correlated, it takes anywhere.)
