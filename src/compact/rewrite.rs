@@ -125,6 +125,10 @@ impl Promotion<'_> {
                 StoredFile::open(&self.context.hidden, &file.path, file.size_bytes, &self.before.fields).await?;
             let fits = is_part_of(&stored.fields, &self.after.fields);
             let has_foreign = stored.has_foreign;
+            if has_foreign && !fits {
+                // What cannot be written again is told of before anything is.
+                StoredFile::open_whole(&self.context.hidden, &file.path, file.size_bytes, &self.before.fields).await?;
+            }
             Ok((!fits).then_some(Affected { file, held: stored.fields, has_foreign }))
         };
         let affected = futures::stream::iter(files.to_vec()).map(open).buffered(FOOTERS_AHEAD);

@@ -246,7 +246,15 @@ fn held_type(column: &Arc<ArrowField>, ty: &Type) -> Result<Type, String> {
     Ok(match (column.data_type(), ty) {
         (DataType::Struct(stored), Type::Struct(fields)) => Type::Struct(held_fields(stored, fields)?),
         (DataType::List(element), Type::List(ty)) => Type::List(Box::new(held_type(element, ty)?)),
-        (DataType::Timestamp(..), Type::Timestamp { .. }) | (DataType::Map(..), Type::Map(_)) => ty.clone(),
+        (DataType::Timestamp(..), Type::Timestamp { .. }) => ty.clone(),
+        (DataType::Map(entries, _), Type::Map(value)) => {
+            if let DataType::Struct(parts) = entries.data_type()
+                && let Some(stored) = parts.get(1)
+            {
+                held_type(stored, value)?;
+            }
+            ty.clone()
+        }
         (stored, ty) if *stored == data_type(ty) => ty.clone(),
         (stored, ty) => {
             return Err(format!("its column {} holds {stored}, and the table's {}", column.name(), data_type(ty)));

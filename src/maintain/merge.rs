@@ -238,11 +238,12 @@ impl Merger<'_> {
         while let Some((fields, sorted_by)) = held.try_next().await? {
             let keys = self.sort_by.iter().filter(|name| has(&fields, name));
             all.are_sorted &= keys.eq(sorted_by.iter());
-            let mut table = table.clone();
             // What other engines have added is behind the columns of the table.
-            let foreign = all.fields.iter().chain(&fields).filter(|field| !has(&self.registry.fields, &field.name));
-            foreign.for_each(|field| table.extend((!has(&table, &field.name)).then(|| field.clone())));
-            all.fields = united(&table, &all.fields, &fields);
+            let foreign = foreign(table, &all.fields, &fields).map_err(|why| {
+                let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+                Error::new(ErrorKind::Corrupt, format!("{} cannot be merged: {why}", paths.join(", ")))
+            })?;
+            all.fields = united(&[table.as_slice(), &foreign].concat(), &all.fields, &fields);
         }
         Ok(all)
     }
@@ -361,6 +362,36 @@ fn united(table: &[Field], one: &[Field], other: &[Field]) -> Vec<Field> {
             Some(Field { ty, ..theirs.clone() })
         })
         .collect()
+}
+
+/// The columns of either file that `table` has not, structs with the members of both.
+///
+/// # Errors
+/// Says which of them both hold as types that have none in common.
+fn foreign(table: &[Field], one: &[Field], other: &[Field]) -> Result<Vec<Field>, String> {
+    let own = |fields: &[Field]| fields.iter().filter(|field| !has(table, &field.name)).cloned().collect::<Vec<_>>();
+    joined(&own(one), &own(other))
+}
+
+fn joined(one: &[Field], other: &[Field]) -> Result<Vec<Field>, String> {
+    let mut all = one.to_vec();
+    for field in other {
+        match all.iter_mut().find(|known| known.name == field.name) {
+            Some(known) => known.ty = joined_type(&field.name, &known.ty, &field.ty)?,
+            None => all.push(field.clone()),
+        }
+    }
+    Ok(all)
+}
+
+fn joined_type(name: &str, one: &Type, other: &Type) -> Result<Type, String> {
+    Ok(match (one, other) {
+        (Type::Struct(one), Type::Struct(other)) => Type::Struct(joined(one, other)?),
+        (Type::List(one), Type::List(other)) => Type::List(Box::new(joined_type(name, one, other)?)),
+        (Type::Map(one), Type::Map(other)) => Type::Map(Box::new(joined_type(name, one, other)?)),
+        (one, other) if one == other => one.clone(),
+        _ => return Err(format!("another engine has given them the column {name} in different types")),
+    })
 }
 
 fn united_type(table: &Type, one: &Type, other: &Type) -> Type {

@@ -110,6 +110,10 @@ fn view(lake: &Lake, table: &Table, ledger: &Ledger, fresh: Fresh, with_paths: b
         match stored.iter().find(|old| old.name == *name) {
             // Another engine has added it before.
             None if is_foreign(&field.ty) => Ok(column("lake", name).alias(name)),
+            None if logged.column_with_name(name).is_some() => Err(DataFusionError::Plan(format!(
+                "another engine has given the table a column {name} of another type than new records have; a run would \
+                 refuse them. There are lake and raw"
+            ))),
             None => Ok(cast(lit(ScalarValue::Null), data_type(&field.ty)).alias(name)),
             Some(old) if is_same(&old.ty, &field.ty) => Ok(column("lake", name).alias(name)),
             Some(old) => {

@@ -32,27 +32,28 @@ pub fn data_type(ty: &Type) -> DataType {
     }
 }
 
-/// The type that is stored as `stored`, if any is.
+/// The type that is stored as `stored`, if any is; elements of lists, and entries of maps, may have other names.
 pub fn stored_type(stored: &DataType) -> Option<Type> {
-    let ty = match stored {
+    Some(match stored {
         DataType::Boolean => Type::Bool,
         DataType::Int64 => Type::Int64,
         DataType::Decimal128(precision, scale) => {
             Type::Decimal { precision: *precision, scale: u8::try_from(*scale).ok()? }
         }
         DataType::Float64 => Type::Double,
-        DataType::Timestamp(..) => Type::Timestamp { naive: false },
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Type::Timestamp { naive: false },
         DataType::Date32 => Type::Date,
         DataType::Utf8 => Type::Text,
         DataType::Struct(fields) => Type::Struct(stored_fields(fields)?),
         DataType::List(element) => Type::List(Box::new(stored_type(element.data_type())?)),
         DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(parts) => Type::Map(Box::new(stored_type(parts.get(1)?.data_type())?)),
+            DataType::Struct(parts) if *parts.first()?.data_type() == DataType::Utf8 => {
+                Type::Map(Box::new(stored_type(parts.get(1)?.data_type())?))
+            }
             _ => return None,
         },
         _ => return None,
-    };
-    (data_type(&ty) == *stored).then_some(ty)
+    })
 }
 
 fn stored_fields(fields: &Fields) -> Option<Vec<Field>> {

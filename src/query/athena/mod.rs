@@ -72,7 +72,8 @@ pub(super) fn register(builder: SessionStateBuilder) -> Result<SessionContext> {
     let mut builder = builder.with_type_planner(Arc::new(types::AthenaTypes)).with_analyzer_rules(rules);
     let planners = builder.expr_planners().get_or_insert_default();
     planners.insert(0, Arc::new(subscripts::MapSubscripts));
-    planners.push(Arc::new(numbers::NumberPlanner));
+    // Before the engine's own, which takes `||`.
+    planners.insert(0, Arc::new(numbers::NumberPlanner));
     planners.push(Arc::new(intervals::IntervalPlanner));
     let context = SessionContext::new_with_state(builder.build());
     let scalar = [

@@ -26,7 +26,7 @@ use super::{
 /// # Errors
 /// When a function is given arguments that it does not take.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<()> {
-    let mut rewriter = Rewriter { parameters: Vec::new(), subqueries: 0 };
+    let mut rewriter = Rewriter { parameters: Vec::new(), subqueries: 0, doubles: Vec::new() };
     let flow = match statement {
         Statement::Statement(statement) => {
             paths::show(statement);
@@ -50,6 +50,8 @@ struct Rewriter {
     parameters: Vec<Vec<String>>,
     /// How many expressions are subqueries around.
     subqueries: usize,
+    /// Of the queries and selects around, whether numbers with a point are doubles in them.
+    doubles: Vec<bool>,
 }
 
 impl VisitorMut for Rewriter {
@@ -66,7 +68,10 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(message);
         }
         order_by_place(query);
-        if let SetExpr::Values(values) = &mut *query.body {
+        self.doubles.push(numbers::is_recursive(query));
+        if let SetExpr::Values(values) = &mut *query.body
+            && !self.has_doubles()
+        {
             numbers::as_decimals(values);
         }
         if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
@@ -126,6 +131,7 @@ impl VisitorMut for Rewriter {
         if let Err(message) = windows::write_out(select) {
             return ControlFlow::Break(message);
         }
+        self.doubles.push(numbers::groups_in_several_ways(select));
         if let Err(message) = joins::merge_using(select) {
             return ControlFlow::Break(message);
         }
@@ -136,12 +142,24 @@ impl VisitorMut for Rewriter {
         let names = names_of(projection);
         for (index, item) in projection.iter_mut().enumerate() {
             name_item(index, item, from, &names);
-            if let SelectItem::ExprWithAlias { expr, .. } = item {
+            if let SelectItem::ExprWithAlias { expr, .. } = item
+                && !self.has_doubles()
+            {
                 numbers::as_decimal(expr);
             }
         }
         laterals::unnest(from);
         unnest::nest(from);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<String> {
+        self.doubles.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<String> {
+        self.doubles.pop();
         ControlFlow::Continue(())
     }
 
@@ -191,7 +209,9 @@ impl VisitorMut for Rewriter {
         if let Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } = expr {
             self.subqueries -= 1;
         }
-        numbers::keep_decimals(expr);
+        if self.parameters.is_empty() && !self.has_doubles() {
+            numbers::keep_decimals(expr);
+        }
         let rewritten = match expr {
             Expr::Lambda(_) => {
                 self.parameters.pop();
@@ -248,6 +268,10 @@ impl VisitorMut for Rewriter {
 }
 
 impl Rewriter {
+    fn has_doubles(&self) -> bool {
+        self.doubles.contains(&true)
+    }
+
     fn is_parameter(&self, name: &Ident) -> bool {
         let name = name.value.to_lowercase();
         self.parameters.iter().any(|parameters| parameters.contains(&name))

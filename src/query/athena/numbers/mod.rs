@@ -5,6 +5,8 @@
 //! their place in the text (arithmetic, results, CASE, VALUES, some functions), and doubles again where they meet anything but
 //! decimals and integers, which is known once types are.
 
+mod written;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
@@ -20,149 +22,18 @@ use datafusion::logical_expr::{
     BinaryExpr, Cast, Distinct, Expr, ExprSchemable as _, Join, LogicalPlan, LogicalPlanBuilder, Operator, Union, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use written::{is_arithmetic, is_comparison};
 
 use super::arithmetic::quotient;
 use super::casts::CAST;
-use super::meanings;
-use super::rewrite::{call, take, text};
-use super::types::{custom_name, named};
+use super::types::named;
 
-/// Functions whose arguments stay decimals.
-const TAKE_DECIMALS: [&str; 19] = [
-    "abs", "avg", "ceil", "ceiling", "coalesce", "floor", "greatest", "if", "least", "max", "min", "mod", "nullif",
-    "round", "sign", "sum", "trunc", "truncate", "typeof",
-];
+pub(super) use written::{as_decimal, as_decimals, groups_in_several_ways, is_recursive, keep_decimals};
 
 /// Functions that give their arguments, or one of them.
 const GIVE_AN_ARGUMENT: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "nullif"];
-
-/// Makes numbers with a point decimals, where an expression keeps them.
-pub(super) fn keep_decimals(expr: &mut ast::Expr) {
-    match expr {
-        ast::Expr::BinaryOp { left, op, right } if is_arithmetic(op) || *op == BinaryOperator::StringConcat => {
-            as_decimal(left);
-            as_decimal(right);
-        }
-        ast::Expr::BinaryOp { left, op, right } if is_comparison(op) => {
-            as_decimal_if_long(left);
-            as_decimal_if_long(right);
-        }
-        ast::Expr::Between { low, high, .. } => {
-            as_decimal_if_long(low);
-            as_decimal_if_long(high);
-        }
-        ast::Expr::InList { list, .. } => list.iter_mut().for_each(as_decimal_if_long),
-        ast::Expr::Array(array) if array.elem.iter().all(is_written_exactly) => {
-            array.elem.iter_mut().for_each(as_decimal);
-        }
-        ast::Expr::Floor { expr, .. } | ast::Expr::Ceil { expr, .. } => as_decimal(expr),
-        ast::Expr::Case { conditions, else_result, .. } => {
-            conditions.iter_mut().for_each(|when| as_decimal(&mut when.result));
-            else_result.iter_mut().for_each(|other| as_decimal(other));
-        }
-        ast::Expr::Cast { expr, data_type: ast::DataType::Custom(name, _), .. } => {
-            let name = custom_name(name).to_ascii_lowercase();
-            if ["varchar", "char", "json"].iter().any(|text| name.starts_with(text)) {
-                as_decimal(expr);
-            }
-        }
-        ast::Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. })
-            if TAKE_DECIMALS.contains(&name.to_string().to_ascii_lowercase().as_str()) =>
-        {
-            for arg in &mut list.args {
-                if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = arg {
-                    as_decimal(expr);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Makes a number with a point a decimal.
-pub(super) fn as_decimal(expr: &mut ast::Expr) {
-    if let Some(decimal) = written(expr).and_then(|digits| meanings::decimal(&digits)) {
-        *expr = decimal;
-    }
-}
-
-/// The same, if a double may not have all of its digits: others are compared as what they meet.
-fn as_decimal_if_long(expr: &mut ast::Expr) {
-    if written(expr).is_some_and(|digits| digits.len() > f64::DIGITS as usize) {
-        as_decimal(expr);
-    }
-}
-
-/// Makes the columns of VALUES decimals whose numbers have a point and no exponent.
-pub(super) fn as_decimals(values: &mut ast::Values) {
-    let columns = values.rows.iter().map(|row| row.content.len()).min().unwrap_or(0);
-    for column in 0..columns {
-        let cells = || values.rows.iter().map(|row| &row.content[column]);
-        let make = match cells().all(is_written_exactly) {
-            true => as_decimal,
-            // Beside others, what is computed of decimals is a double, as they are.
-            false if cells().any(is_computed_exactly) => computed_as_double,
-            false => continue,
-        };
-        values.rows.iter_mut().for_each(|row| make(&mut row.content[column]));
-    }
-}
-
-/// Whether numbers are written in it, without exponents, and nothing else.
-fn is_written_exactly(expr: &ast::Expr) -> bool {
-    match expr {
-        ast::Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => !digits.contains(['e', 'E']),
-        ast::Expr::Value(ValueWithSpan { value: Value::Null, .. }) => true,
-        ast::Expr::Nested(inner)
-        | ast::Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus, expr: inner } => {
-            is_written_exactly(inner)
-        }
-        ast::Expr::BinaryOp { left, op, right } => {
-            is_arithmetic(op) && is_written_exactly(left) && is_written_exactly(right)
-        }
-        _ => false,
-    }
-}
-
-fn is_computed_exactly(expr: &ast::Expr) -> bool {
-    match expr {
-        ast::Expr::Nested(inner) => is_computed_exactly(inner),
-        ast::Expr::BinaryOp { .. } => is_written_exactly(expr),
-        _ => false,
-    }
-}
-
-fn computed_as_double(expr: &mut ast::Expr) {
-    if is_computed_exactly(expr) {
-        *expr = call(CAST, vec![take(expr), text("double")]);
-    }
-}
-
-fn is_arithmetic(op: &BinaryOperator) -> bool {
-    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
-    matches!(op, Plus | Minus | Multiply | Divide | Modulo)
-}
-
-fn is_comparison(op: &BinaryOperator) -> bool {
-    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
-    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
-}
-
-/// The digits of a number with a point and without an exponent.
-fn written(expr: &ast::Expr) -> Option<String> {
-    match expr {
-        ast::Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
-            (digits.contains('.') && !digits.contains(['e', 'E'])).then(|| digits.clone())
-        }
-        ast::Expr::Nested(inner) | ast::Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => written(inner),
-        ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
-            let digits = written(inner)?;
-            Some(digits.strip_prefix('-').map_or_else(|| format!("-{digits}"), str::to_owned))
-        }
-        _ => None,
-    }
-}
 
 /// The decimal that is written in the query.
 fn decimal_of(expr: &Expr) -> Option<ScalarValue> {
@@ -274,17 +145,15 @@ impl ExprPlanner for NumberPlanner {
             settle(&mut [&mut expr.left, &mut expr.right], Use::Compared, schema);
             return Ok(PlannerResult::Original(expr));
         }
-        // An array is appended to, or prepended.
-        let appends = expr.op == BinaryOperator::StringConcat;
-        if !is_arithmetic(&expr.op) && !appends {
+        if expr.op == BinaryOperator::StringConcat {
+            settle_element(&mut expr, schema);
+            return Ok(PlannerResult::Original(expr));
+        }
+        if !is_arithmetic(&expr.op) {
             return Ok(PlannerResult::Original(expr));
         }
         let (left, right) = (decimal_of(&expr.left), decimal_of(&expr.right));
-        let takes_decimal = |data_type: DataType| match data_type {
-            DataType::List(item) if appends => item.data_type().is_decimal(),
-            other => !appends && is_exact(&other),
-        };
-        let is_double = |of: &Expr| !of.get_type(schema).is_ok_and(takes_decimal);
+        let is_double = |of: &Expr| !of.get_type(schema).is_ok_and(|data_type| is_exact(&data_type));
         match (left, right) {
             (Some(_), None) if is_double(&expr.right) => as_double(&mut expr.left),
             (None, Some(_)) if is_double(&expr.left) => as_double(&mut expr.right),
@@ -303,6 +172,25 @@ impl ExprPlanner for NumberPlanner {
             return Ok(PlannerResult::Planned(quotient(expr.left, expr.right)));
         }
         Ok(PlannerResult::Original(expr))
+    }
+}
+
+/// `array || element`, or the other way round: a decimal is a double for an array of other numbers, and a number that is written a
+/// decimal for an array of these.
+fn settle_element(expr: &mut RawBinaryExpr, schema: &DFSchema) {
+    let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else { return };
+    let (item, element, element_type) = match (&left, &right) {
+        (DataType::List(item), other) if !other.is_nested() => (item, &mut expr.right, other),
+        (other, DataType::List(item)) if !other.is_nested() => (item, &mut expr.left, other),
+        _ => return,
+    };
+    if element_type.is_decimal() && item.data_type().is_numeric() && !item.data_type().is_decimal() {
+        as_double(element);
+    } else if element_type.is_floating()
+        && item.data_type().is_decimal()
+        && let Some(decimal) = exact(element)
+    {
+        *element = decimal;
     }
 }
 
@@ -331,7 +219,8 @@ impl AnalyzerRule for MixedNumbers {
                 })?;
                 Ok(settled.update_data(|expr| name.restore(expr)))
             })?;
-            if plan.transformed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
+            // What is below may have other types now.
+            plan.map_data(LogicalPlan::recompute_schema)
         })
         .data()
     }
@@ -364,15 +253,46 @@ fn settle_parts(expr: &mut Expr, schema: &DFSchema) -> bool {
             let is_changed = settle(&mut compared, Use::Compared, schema);
             settle(&mut given, Use::Given, schema) || is_changed
         }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom, right }) => {
+        // Also those that no planner saw: IS DISTINCT FROM, and what stands for IN.
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
             settle(&mut [left, right], Use::Compared, schema)
         }
         Expr::InSubquery(within) => settle_within(within, schema).unwrap_or(false),
+        Expr::ScalarFunction(call) if call.args.len() > 1 && is_of_elements(call.func.name()) => {
+            settle_elements(&mut call.args, schema)
+        }
         Expr::ScalarFunction(call) if GIVE_AN_ARGUMENT.contains(&call.func.name()) => {
             settle(&mut call.args.iter_mut().collect::<Vec<_>>(), Use::Given, schema)
         }
         _ => false,
     }
+}
+
+fn is_of_elements(function: &str) -> bool {
+    function == "contains" || function.starts_with("array_")
+}
+
+fn compares(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// What is looked for in an array of floating numbers, or put into it: a decimal as a double.
+fn settle_elements(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let types: Vec<_> = args.iter().map(|arg| arg.get_type(schema)).collect();
+    let is_of_doubles =
+        |data_type: &Result<DataType>| matches!(data_type, Ok(DataType::List(item)) if item.data_type().is_floating());
+    if !types.iter().any(is_of_doubles) {
+        return false;
+    }
+    let mut is_changed = false;
+    for (arg, data_type) in args.iter_mut().zip(types) {
+        if data_type.is_ok_and(|data_type| data_type.is_decimal()) {
+            as_double(arg);
+            is_changed = true;
+        }
+    }
+    is_changed
 }
 
 /// `x IN (query)`, where one of both is a decimal and the other a floating number: in doubles.
@@ -420,10 +340,10 @@ fn settle_union(union: Union) -> Result<Transformed<LogicalPlan>> {
         types.iter().any(DataType::is_decimal) && types.iter().any(DataType::is_floating)
     };
     let mixed: Vec<bool> = (0..columns).map(is_mixed).collect();
-    if !mixed.contains(&true) {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
-    }
-    let inputs = union.inputs.into_iter().map(|input| columns_as_doubles(input, &mixed)).collect::<Result<Vec<_>>>()?;
+    let inputs = match mixed.contains(&true) {
+        true => union.inputs.into_iter().map(|input| columns_as_doubles(input, &mixed)).collect::<Result<Vec<_>>>()?,
+        false => union.inputs,
+    };
     Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
 }
 
