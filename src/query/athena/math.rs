@@ -82,7 +82,7 @@ fn number(types: &[DataType]) -> Result<Vec<DataType>> {
     match types {
         [data_type] if data_type.is_integer() || data_type.is_null() => Ok(vec![DataType::Int64]),
         [data_type] if data_type.is_numeric() => Ok(vec![DataType::Float64]),
-        _ => Err(wrong("sign, floor and ceil take a number")),
+        _ => Err(wrong("sign, floor, ceil, round and truncate take a number")),
     }
 }
 
@@ -111,7 +111,7 @@ fn rounded_to(types: &[DataType]) -> Result<Vec<DataType>> {
     let (value, digits) = match types {
         [value] => (value, None),
         [value, digits] if digits.is_integer() || digits.is_null() => (value, Some(DataType::Int64)),
-        _ => return Err(wrong("round takes a number, and how many digits it keeps behind the point")),
+        _ => return Err(wrong("round and truncate take a number, and how many digits stay behind the point")),
     };
     Ok(rounded(std::slice::from_ref(value))?.into_iter().chain(digits).collect())
 }

@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use written::{is_arithmetic, is_comparison};
+use written::is_arithmetic;
 
 use super::arithmetic::quotient;
 use super::casts::CAST;
@@ -135,16 +135,12 @@ fn have_room<'a>(types: &[DataType], decimals: impl Iterator<Item = &'a Expr>) -
     whole + behind <= i16::from(DECIMAL128_MAX_PRECISION)
 }
 
-/// Plans arithmetic and comparisons of numbers, when types are known.
+/// Plans arithmetic of numbers, when types are known.
 #[derive(Debug)]
 pub(super) struct NumberPlanner;
 
 impl ExprPlanner for NumberPlanner {
     fn plan_binary_op(&self, mut expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        if is_comparison(&expr.op) {
-            settle(&mut [&mut expr.left, &mut expr.right], Use::Compared, schema);
-            return Ok(PlannerResult::Original(expr));
-        }
         if expr.op == BinaryOperator::StringConcat {
             settle_element(&mut expr, schema);
             return Ok(PlannerResult::Original(expr));
@@ -194,7 +190,7 @@ fn settle_element(expr: &mut RawBinaryExpr, schema: &DFSchema) {
     }
 }
 
-/// Has decimals be doubles where they meet floating numbers otherwise: in lists, ranges, CASE, and unions.
+/// Has decimals be doubles where they meet floating numbers otherwise: in comparisons, lists, ranges, CASE, and unions.
 #[derive(Debug)]
 pub(super) struct MixedNumbers;
 
@@ -253,7 +249,6 @@ fn settle_parts(expr: &mut Expr, schema: &DFSchema) -> bool {
             let is_changed = settle(&mut compared, Use::Compared, schema);
             settle(&mut given, Use::Given, schema) || is_changed
         }
-        // Also those that no planner saw: IS DISTINCT FROM, and what stands for IN.
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
             settle(&mut [left, right], Use::Compared, schema)
         }
